@@ -1,0 +1,123 @@
+//! What the engine needs of the world, as traits. [`crate::host`] implements them; tests bring fakes.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::session::{Action, Epoch, Observation, SessionId};
+
+/// Makes runtimes: places where a session's actions run.
+#[async_trait]
+pub trait Runtimes: Send + Sync + 'static {
+    /// Makes a runtime, or attaches to the one of the same name.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Unavailable`] when it cannot be had; nothing is left behind then.
+    async fn provision(&self, request: Provision) -> Result<Provisioned, RuntimeError>;
+}
+
+/// Executes the actions of one session, one at a time.
+#[async_trait]
+pub trait Runtime: Send + Sync + 'static {
+    /// Executes `action` and returns what came of it, at the latest a little after `timeout`.
+    ///
+    /// Everything that an action can do wrong (a failing command, a missing file, a timeout, an action that this runtime does not
+    /// support) is an observation, not an error.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Lost`] when the runtime itself is gone, so that the outcome is unknown.
+    async fn execute(&self, action: &Action, timeout: Timeout) -> Result<Observation, RuntimeError>;
+
+    /// Ends everything that runs here. Idempotent.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Unavailable`] when something could not be ended.
+    async fn release(&self) -> Result<(), RuntimeError>;
+}
+
+/// How long an action may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeout {
+    /// After this the program is interrupted, then killed.
+    pub hard: Duration,
+    /// After this long without new output a non-blocking command is left running and reported as such.
+    pub quiet: Duration,
+}
+
+/// What a session needs of its runtime.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Provision {
+    /// The session.
+    pub session: SessionId,
+    /// A name derived from session, step and attempt, so that a retry attaches instead of duplicating.
+    pub name: String,
+    /// The owner's epoch; a runtime refuses lower ones than it has seen.
+    pub epoch: Epoch,
+    /// The directory that the session works in; made when it is missing. Commands find it at [`WORKSPACE`].
+    pub workspace: PathBuf,
+    /// Where the shell begins, as commands see it; [`WORKSPACE`] when unset or gone.
+    pub directory: Option<String>,
+}
+
+/// Where commands find the session's workspace: the path that recordings name.
+pub const WORKSPACE: &str = "/workspace";
+
+/// A runtime and what it is.
+#[derive(Clone)]
+pub struct Provisioned {
+    /// Executes.
+    pub runtime: Arc<dyn Runtime>,
+    /// Goes into the log.
+    pub report: RuntimeReport,
+}
+
+/// What a runtime says about itself, for the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuntimeReport {
+    /// Which runtime: `local`.
+    pub runtime: String,
+    /// The directory on this machine.
+    pub workspace: PathBuf,
+    /// How commands find it at `/workspace`.
+    pub mount: Mount,
+    /// How everything that was started is ended, also when the engine is killed.
+    pub containment: Containment,
+    /// What a person should know.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+/// How commands find the workspace at `/workspace`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mount {
+    /// It is mounted there, in a mount namespace of the session's own.
+    Namespace,
+    /// The path is replaced in commands and paths, and put back in what they print.
+    PathMapping,
+}
+
+/// How processes are kept from outliving their session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Containment {
+    /// A PID namespace: the kernel ends all of them with its first process.
+    PidNamespace,
+    /// A watchdog ends all that carry the session's mark in their environment.
+    Watchdog,
+}
+
+/// What can go wrong with a runtime itself.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RuntimeError {
+    /// It cannot be had, or could not be ended; trying again may help.
+    #[error("the runtime is unavailable: {0}")]
+    Unavailable(String),
+    /// It is gone, and what it was doing may or may not have happened.
+    #[error("the runtime was lost: {0}")]
+    Lost(String),
+}

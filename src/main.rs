@@ -1,0 +1,3 @@
+//! The `rekindle` program.
+
+fn main() {}

@@ -1,0 +1,112 @@
+//! What can go wrong with a log, by what the caller can do about it.
+
+use std::path::PathBuf;
+
+use crate::session::{Epoch, EventId, Seq, SessionId};
+
+/// The outcome of a store operation that did not work out.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// Somebody else appended first, or the session exists already or not at all: read again, decide again.
+    #[error("session {session} is at event {head}, not where this writer expected it")]
+    Conflict {
+        /// The session.
+        session: SessionId,
+        /// Its last event; `Seq::ZERO` when it does not exist.
+        head: Seq,
+    },
+    /// Another owner took the session over: stop performing its effects.
+    #[error("session {session} was taken over: its epoch is {current}")]
+    Fenced {
+        /// The session.
+        session: SessionId,
+        /// The epoch of the present owner.
+        current: Epoch,
+    },
+    /// The same event id stands in the log with other content: a bug in the caller, never retry.
+    #[error("event {event} is already in the log with other content")]
+    Reused {
+        /// The id that was used twice.
+        event: EventId,
+    },
+    /// The request cannot be stored as it is: a bug in the caller, never retry.
+    #[error("{0}")]
+    Invalid(String),
+    /// Stored data is not what was written: stop, call a person. Other sessions stay readable.
+    #[error("session {session} is damaged at event {seq}: {what}")]
+    Damaged {
+        /// The session.
+        session: SessionId,
+        /// The first event that is bad.
+        seq: Seq,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The answer of a commit was lost; appending the same events again tells what became of them.
+    #[error("it is unknown whether the append took place; repeating it is safe")]
+    Unknown(#[source] BoxError),
+    /// A write to disk failed below the database; this handle refuses further writes until the store is opened again.
+    #[error("the store refuses writes after a failed write to disk; open it again to go on")]
+    Poisoned(#[source] Option<BoxError>),
+    /// No room on the disk; nothing was written. Writes work again once there is room.
+    #[error("no room left on the disk of the store; nothing was written")]
+    Full(#[source] BoxError),
+    /// Another process holds the lock for longer than the wait allowed. Try again.
+    #[error("another process has been writing to the store for too long; try again, or stop it")]
+    Busy(#[source] BoxError),
+    /// The store can be read but not written.
+    #[error("the store cannot be written: {0}")]
+    ReadOnly(String),
+    /// The store could not be opened, and why.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// Anything else below; try again later.
+    #[error("the store is unavailable")]
+    Unavailable(#[source] BoxError),
+}
+
+/// Why a store cannot be opened. Each message names the way out.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The address has a scheme that this build does not speak.
+    #[error("{0:?} is not a store address; use sqlite://PATH or memory:")]
+    Address(String),
+    /// There is nothing at that place, and it was not to be created.
+    #[error("there is no store at {}", .0.display())]
+    Missing(PathBuf),
+    /// A file that something else wrote.
+    #[error("{} is not a Rekindle store; name another file with --store, it was left as it is", .0.display())]
+    NotAStore(PathBuf),
+    /// Written by a newer Rekindle.
+    #[error("{} has format {found}, this version reads up to {supported}; upgrade Rekindle, the store was left as it is", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: i64,
+        /// The newest that this version reads.
+        supported: i64,
+    },
+    /// On a file system where SQLite's locks and shared memory do not work.
+    #[error("{} is on a network file system ({filesystem}), where SQLite can lose data; put the store on a local disk", path.display())]
+    Network {
+        /// The file.
+        path: PathBuf,
+        /// What the file system calls itself.
+        filesystem: &'static str,
+    },
+    /// The place cannot be used, for the reason given below.
+    #[error("cannot open the store {}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        #[source]
+        source: BoxError,
+    },
+}
+
+/// A cause of any type.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -1,0 +1,189 @@
+//! What a reader asks of the log, and what it gets.
+
+use std::time::Duration;
+
+use tokio::sync::broadcast;
+
+use super::append::SessionRow;
+use crate::session::{Digest, NodeId, Recorded, Seq, SessionId, SessionName, Timestamp};
+
+/// A page of one session's events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Read {
+    /// The session.
+    pub session: SessionId,
+    /// Only events after this one.
+    pub after: Seq,
+    /// Only events up to and with this one.
+    pub upto: Seq,
+    /// Oldest or newest first.
+    pub order: Order,
+    /// At most this many.
+    pub limit: u32,
+}
+
+impl Read {
+    /// Events after `after`, oldest first, a page of convenient size.
+    pub const fn forward(session: SessionId, after: Seq) -> Self {
+        Self { session, after, upto: Seq(i64::MAX as u64), order: Order::OldestFirst, limit: 512 }
+    }
+
+    /// The newest `limit` events, newest first.
+    pub const fn last(session: SessionId, limit: u32) -> Self {
+        Self { session, after: Seq::ZERO, upto: Seq(i64::MAX as u64), order: Order::NewestFirst, limit }
+    }
+}
+
+/// In which order a page is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// By rising seq.
+    OldestFirst,
+    /// By falling seq.
+    NewestFirst,
+}
+
+/// Some events of a session, in the order asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Page {
+    /// The events.
+    pub rows: Vec<Row>,
+    /// Whether there is more in the asked range.
+    pub more: bool,
+}
+
+/// One place of a session's log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Row {
+    /// An event that can be read, with what its chain needs.
+    Event {
+        /// The event.
+        event: Recorded,
+        /// The salt of its body; `None` once redacted.
+        salt: Option<[u8; 16]>,
+        /// The digest of a body that is gone; `None` while the body is there.
+        digest: Option<Digest>,
+        /// The chain hash as stored.
+        hash: Digest,
+    },
+    /// A row that is there but cannot be understood as an event.
+    Damaged {
+        /// Its place.
+        seq: Seq,
+        /// What is wrong with it.
+        what: String,
+    },
+}
+
+impl Row {
+    /// The place in the session.
+    pub const fn seq(&self) -> Seq {
+        match self {
+            Self::Event { event, .. } => event.seq,
+            Self::Damaged { seq, .. } => *seq,
+        }
+    }
+}
+
+/// Which sessions to list.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum SessionFilter {
+    /// All.
+    #[default]
+    All,
+    /// Those that have a next effect.
+    Due,
+    /// The one of this name.
+    Named(SessionName),
+    /// Those whose id begins with these hexadecimal digits (dashes are passed over).
+    IdPrefix(String),
+}
+
+/// A place in the feed of all sessions. Opaque: only a store makes and reads one.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FeedCursor(pub(crate) Vec<u64>);
+
+/// Some events of all sessions, in commit order.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FeedPage {
+    /// The events.
+    pub events: Vec<Recorded>,
+    /// Where to go on; equal to the one asked with when there was nothing.
+    pub next: FeedCursor,
+}
+
+/// A state kept to save folding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The session.
+    pub session: SessionId,
+    /// The last event folded in.
+    pub seq: Seq,
+    /// The reducer that folded; others ignore it.
+    pub reducer: String,
+    /// SHA-256 of `bytes`.
+    pub digest: Digest,
+    /// The state, in the reducer's own form.
+    pub bytes: Vec<u8>,
+}
+
+/// An engine process that the store knows of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeRow {
+    /// Its id.
+    pub id: NodeId,
+    /// Where it can be found, in a form that engines understand.
+    pub address: String,
+    /// Whether its lease has passed, by the store's clock.
+    pub expired: bool,
+}
+
+/// What a store says about itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoreInfo {
+    /// Its address, without secrets.
+    pub address: String,
+    /// The format of its tables.
+    pub format: i64,
+    /// The database and its version.
+    pub engine: String,
+    /// How many sessions it has.
+    pub sessions: u64,
+    /// How many events it has.
+    pub events: u64,
+    /// How many bytes it takes.
+    pub bytes: u64,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// The most recently changed session.
+    pub newest: Option<Box<SessionRow>>,
+}
+
+/// Rings when something may have been appended.
+#[derive(Debug)]
+pub struct WakeUps {
+    commits: broadcast::Receiver<SessionId>,
+    poll: Duration,
+}
+
+impl WakeUps {
+    /// Rings for each session that `commits` names, and every `poll` for what other processes did.
+    pub const fn new(commits: broadcast::Receiver<SessionId>, poll: Duration) -> Self {
+        Self { commits, poll }
+    }
+
+    /// Waits until something may have been appended to `session`.
+    pub async fn rung_for(&mut self, session: SessionId) {
+        let ring = async {
+            loop {
+                match self.commits.recv().await {
+                    Ok(appended) if appended == session => return,
+                    Ok(_) => {}
+                    Err(broadcast::error::RecvError::Lagged(_)) => return,
+                    Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+                }
+            }
+        };
+        let _ = tokio::time::timeout(self.poll, ring).await;
+    }
+}
