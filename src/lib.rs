@@ -8,4 +8,6 @@ pub mod session;
 
 pub mod store;
 
+pub mod projection;
+
 pub mod engine;

@@ -7,7 +7,20 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
+use crate::session::replay::RecordedEntry;
 use crate::session::{Action, Epoch, Observation, SessionId};
+
+/// Everything that an engine needs of the world.
+#[derive(Clone)]
+pub struct Ports {
+    /// Where actions run.
+    pub runtimes: Arc<dyn Runtimes>,
+    /// Reads the bytes of a recording.
+    pub recordings: ReadRecording,
+}
+
+/// Reads a recording, or says why it cannot be read.
+pub type ReadRecording = fn(&[u8]) -> Result<Vec<RecordedEntry>, String>;
 
 /// Makes runtimes: places where a session's actions run.
 #[async_trait]

@@ -471,7 +471,30 @@ pub enum EffectClass {
     Unsafe,
 }
 
+impl EffectClass {
+    /// The class of the actions with this V0 tag.
+    pub fn of(tag: &str) -> Self {
+        match tag {
+            "read" => Self::Pure,
+            "write" => Self::Idempotent,
+            _ => Self::Unsafe,
+        }
+    }
+
+    /// Whether an action that may have run may run again.
+    pub const fn repeatable(self) -> bool {
+        match self {
+            Self::Pure | Self::Idempotent => true,
+            Self::Unsafe => false,
+        }
+    }
+}
+
 impl Action {
+    /// The V0 tags of the actions that a runtime executes.
+    pub const RUNNABLE: &'static [&'static str] =
+        &["run", "run_ipython", "browse", "browse_interactive", "read", "write", "edit", "call_tool_mcp"];
+
     /// The V0 tag, as in `"action": "run"`.
     pub const fn tag(&self) -> &'static str {
         match self {
@@ -496,6 +519,15 @@ impl Action {
             Self::CallToolMcp(_) => "call_tool_mcp",
             Self::TaskTracking(_) => "task_tracking",
             Self::LoopRecovery(_) => "loop_recovery",
+        }
+    }
+
+    /// Whether a person refused it, so that it is not executed.
+    pub fn is_refused(&self) -> bool {
+        match self {
+            Self::Run(run) => run.confirmation_state == Confirmation::Rejected,
+            Self::RunIpython(cell) => cell.confirmation_state == Confirmation::Rejected,
+            _ => false,
         }
     }
 

@@ -1,15 +1,43 @@
 //! Layer 1 · pure: what a session is, what may be asked of it, what happened to it. No async, no clock, no I/O.
+//!
+//! `command → decide → event → apply → phase → effect`: a command is decided on into events, events are folded into the state, and
+//! the state says what the world owes the session next.
+
+pub mod command;
+pub mod decide;
+pub mod event;
 
 pub mod action;
-pub mod envelope;
-pub mod id;
 pub mod item;
 pub mod observation;
+pub mod replay;
+
+pub mod spec;
+pub mod start;
+pub mod turn;
+
+mod apply;
+pub mod effect;
+pub mod phase;
+pub mod state;
+
+pub mod envelope;
+pub mod id;
+mod stub;
 pub mod time;
 
 pub use action::{Action, EffectClass};
+pub use command::{Command, Proof, Rejection, StepDone};
+pub use decide::{Decided, decide};
+pub use effect::Effect;
 pub use envelope::{Body, Kind, NewEvent, Recorded, Source};
+pub use event::{Entry, Event};
 pub use id::{Digest, Epoch, EventId, NodeId, Seq, SessionId, SessionName};
 pub use item::{Content, Item};
 pub use observation::{Extras, Observation};
+pub use phase::Phase;
+pub use spec::{Deadlines, OnDivergence, OnUnknown, Origin, SessionSpec};
+pub use start::{Report, StartStep};
+pub use state::{REDUCER, Session};
 pub use time::Timestamp;
+pub use turn::AgentState;

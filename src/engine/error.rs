@@ -1,0 +1,45 @@
+//! What can go wrong with an engine, by what the caller can do about it.
+
+use crate::session::{NodeId, Rejection, Seq, SessionId};
+use crate::store::StoreError;
+
+/// The outcome of an engine operation that did not work out.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// There is no such session.
+    #[error("there is no session {0}")]
+    NotFound(SessionId),
+    /// The session's state does not allow it. Nothing was appended.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    /// Another process that lives runs the session.
+    #[error("session {session} is run by another process ({address}); stop that one, or wait for it to end")]
+    OwnedElsewhere {
+        /// The session.
+        session: SessionId,
+        /// Who runs it.
+        node: NodeId,
+        /// Where that is.
+        address: String,
+    },
+    /// The log does not prove the state that it should lead to. Reading stays possible; nothing was performed.
+    #[error("session {session} cannot be restored: {what}, first at event {seq}; nothing was run, and the log was left as it is")]
+    Unproven {
+        /// The session.
+        session: SessionId,
+        /// The first event that is bad.
+        seq: Seq,
+        /// What is wrong.
+        what: String,
+    },
+    /// The recording that the session performs cannot be read.
+    #[error("the recording cannot be replayed: {0}")]
+    Recording(String),
+    /// The engine was shut down.
+    #[error("the engine is shut down")]
+    ShutDown,
+    /// The log failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}

@@ -1,0 +1,184 @@
+//! One task per live session: commands in, effects out, one at a time.
+
+use std::future::pending;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+
+use super::error::EngineError;
+use super::perform::{Holding, Performed, perform};
+use super::restore::snapshot;
+use super::submit::Writing;
+use crate::session::{Command, Effect, Rejection, Seq};
+use crate::store::StoreError;
+
+/// How many commands may wait for a worker.
+const MAILBOX_MAX: usize = 64;
+/// How many events lie between two snapshots.
+const SNAPSHOT_EVERY: u64 = 256;
+
+/// A command that somebody waits for.
+pub(super) struct Request {
+    pub(super) command: Command,
+    pub(super) reply: oneshot::Sender<Result<Seq, EngineError>>,
+}
+
+/// How a worker is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Status {
+    /// The world owes the session something.
+    Busy,
+    /// Nothing is owed; the session waits for a command.
+    Resting,
+    /// The worker gave up: the log could not be written, or another owner has the session.
+    Failed(String),
+}
+
+/// A running worker, from outside.
+#[derive(Clone)]
+pub(super) struct Handle {
+    pub(super) mailbox: mpsc::Sender<Request>,
+    pub(super) status: watch::Receiver<Status>,
+}
+
+/// Starts a worker for a session that this process owns. It ends when the handle's mailbox is dropped.
+pub(super) fn start(writing: Writing) -> (Handle, JoinHandle<()>) {
+    let (mailbox, requests) = mpsc::channel(MAILBOX_MAX);
+    let first = if writing.session.next_effect().is_some() { Status::Busy } else { Status::Resting };
+    let (status, watched) = watch::channel(first);
+    let kept = writing.session.version;
+    let worker = Worker { writing, requests, status, holding: Holding::default(), under_way: None, kept };
+    (Handle { mailbox, status: watched }, tokio::spawn(worker.run()))
+}
+
+/// An effect that is being performed; dropping it stops the performing.
+struct UnderWay {
+    effect: Effect,
+    task: JoinHandle<Performed>,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+struct Worker {
+    writing: Writing,
+    requests: mpsc::Receiver<Request>,
+    status: watch::Sender<Status>,
+    holding: Holding,
+    under_way: Option<UnderWay>,
+    /// The version of the newest snapshot.
+    kept: Seq,
+}
+
+enum Woken {
+    Asked(Request),
+    Done(Effect, Result<Performed, tokio::task::JoinError>),
+    Dropped,
+}
+
+impl Worker {
+    async fn run(mut self) {
+        loop {
+            self.begin_effect();
+            self.keep_snapshot().await;
+            let status = if self.under_way.is_some() { Status::Busy } else { Status::Resting };
+            self.status.send_if_modified(|known| std::mem::replace(known, status.clone()) != status);
+            let outcome = match self.wake().await {
+                Woken::Asked(Request { command, reply }) => {
+                    let result = self.writing.submit(command).await;
+                    let fatal = result.as_ref().err().and_then(fatal);
+                    let _ = reply.send(result);
+                    fatal.map_or(Ok(()), Err)
+                }
+                Woken::Done(effect, Ok(performed)) => self.done(effect, performed).await,
+                Woken::Done(_, Err(error)) => Err(format!("performing an effect failed: {error}")),
+                Woken::Dropped => break,
+            };
+            if let Err(why) = outcome {
+                tracing::error!(session.id = %self.writing.id, why, "a worker gave up");
+                self.status.send_replace(Status::Failed(why));
+                break;
+            }
+        }
+        self.under_way = None;
+        if let Some(runtime) = self.holding.runtime.take()
+            && let Err(error) = runtime.release().await
+        {
+            tracing::warn!(session.id = %self.writing.id, error = &error as &dyn std::error::Error, "a runtime was not released");
+        }
+    }
+
+    /// Makes what is under way what the state says is next.
+    fn begin_effect(&mut self) {
+        let next = self.writing.session.next_effect();
+        if self.under_way.as_ref().map(|under_way| &under_way.effect) == next.as_ref() {
+            return;
+        }
+        self.under_way = next.map(|effect| {
+            let session = Arc::new(self.writing.session.clone());
+            let shared = Arc::clone(&self.writing.shared);
+            let task = tokio::spawn(perform(shared, self.writing.id, session, effect.clone(), self.holding.clone()));
+            UnderWay { effect, task }
+        });
+    }
+
+    async fn wake(&mut self) -> Woken {
+        let performed = async {
+            match &mut self.under_way {
+                Some(under_way) => (&mut under_way.task).await,
+                None => pending().await,
+            }
+        };
+        let woken = tokio::select! {
+            biased;
+            request = self.requests.recv() => return request.map_or(Woken::Dropped, Woken::Asked),
+            result = performed => result,
+        };
+        match self.under_way.take() {
+            Some(under_way) => Woken::Done(under_way.effect.clone(), woken),
+            None => Woken::Dropped,
+        }
+    }
+
+    async fn done(&mut self, effect: Effect, performed: Performed) -> Result<(), String> {
+        self.holding = performed.holding;
+        match self.writing.submit(performed.command).await {
+            Ok(_) | Err(EngineError::Rejected(Rejection::Stale(_))) => {}
+            Err(error) => return Err(chain(&error)),
+        }
+        // An effect that leaves the state as it was would be performed for ever.
+        if self.writing.session.next_effect().as_ref() == Some(&effect) {
+            return Err(format!("{effect:?} did not bring the session further"));
+        }
+        Ok(())
+    }
+
+    async fn keep_snapshot(&mut self) {
+        let session = &self.writing.session;
+        if session.version.0 < self.kept.0 + SNAPSHOT_EVERY {
+            return;
+        }
+        self.kept = session.version;
+        if let Err(error) = self.writing.shared.store.put_snapshot(snapshot(self.writing.id, session, self.writing.hash)).await {
+            tracing::warn!(session.id = %self.writing.id, error = &error as &dyn std::error::Error, "a snapshot was not kept");
+        }
+    }
+}
+
+/// Why a worker cannot go on after this; `None` when it can.
+fn fatal(error: &EngineError) -> Option<String> {
+    match error {
+        EngineError::Rejected(_) | EngineError::Store(StoreError::Conflict { .. } | StoreError::Full(_)) => None,
+        other => Some(chain(other)),
+    }
+}
+
+/// An error and its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}

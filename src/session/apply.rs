@@ -1,0 +1,299 @@
+//! Session + event -> session. Total: every log can be folded, whatever it holds.
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::action::{Action, EffectClass};
+use super::envelope::{Recorded, Source};
+use super::event::{
+    CloseRequested, Closed, Created, Dispatched, Event, Imported, OwnerAcquired, ReleaseFailed, ReleaseFinished, ReleaseStarted,
+    ReplayCompared, ReplayFinished, ReplayStarted, Restored, StartPlanned, StateChanged, StepFailed, StepFinished, StepStarted,
+    TurnEnded,
+};
+use super::id::Seq;
+use super::phase::{Phase, Start, StepProgress, StepRecord};
+use super::replay::{ReplayProgress, VerdictCounts};
+use super::spec::Origin;
+use super::start::{StartStep, StepOutcome};
+use super::state::Session;
+use super::turn::{AgentState, Dispatch, OpenAction};
+
+/// How much of a first message becomes the title, in characters.
+const TITLE_MAX: usize = 80;
+
+impl Session {
+    /// Folds one event in.
+    pub fn apply(&mut self, event: &Recorded) {
+        self.version = event.seq;
+        self.at = event.at;
+        let understood = match event.kind.family() {
+            "action" if event.kind.as_str() == "action.dispatched" => self.read(event, Self::dispatched),
+            "action" => {
+                self.action(event);
+                true
+            }
+            "observation" => {
+                self.observation(event);
+                true
+            }
+            _ => self.lifecycle(event),
+        };
+        if !understood && (event.must_understand || Event::KINDS.contains(&event.kind.as_str())) {
+            self.not_understood.get_or_insert(event.seq);
+        }
+    }
+
+    /// Folds an engine-owned event; `false` when it cannot be read.
+    fn lifecycle(&mut self, event: &Recorded) -> bool {
+        match event.kind.as_str() {
+            "session.created" => self.read(event, |session, _, body: Created| session.created(body)),
+            "session.owner_acquired" => self.read(event, |session, _, body: OwnerAcquired| session.owner_acquired(&body)),
+            "session.restored" => self.read(event, |_, _, _: Restored| {}),
+            "session.imported" => self.read(event, |session, _, _: Imported| session.phase = Phase::Imported { complete: true }),
+            "session.close_requested" => self.read(event, |session, _, body: CloseRequested| {
+                session.phase = Phase::Closing { reason: body.reason, deadline: body.deadline };
+            }),
+            "session.closed" => self.read(event, |session, _, body: Closed| session.closed(body)),
+            "start.planned" => self.read(event, |session, _, body: StartPlanned| session.planned(body)),
+            "start.step_started" => self.read(event, |session, _, body: StepStarted| {
+                let progress = StepProgress::Running { epoch: session.epoch, deadline: body.deadline };
+                session.set_step(body.step, body.attempt, progress);
+            }),
+            "start.step_finished" => self.read(event, |session, _, body: StepFinished| session.step_finished(&body)),
+            "start.step_failed" => self.read(event, |session, _, body: StepFailed| session.step_failed(body)),
+            "start.started" => {
+                self.phase = Phase::Ready;
+                true
+            }
+            "turn.state_changed" => self.read(event, |session, _, body: StateChanged| {
+                session.agent = body.state;
+                session.agent_reason = body.reason;
+                session.turn_open = true;
+            }),
+            "turn.ended" => self.read(event, |session, _, _: TurnEnded| session.turn_open = false),
+            "replay.started" => self.read(event, |session, _, body: ReplayStarted| session.replay_started(&body)),
+            "replay.compared" => self.read(event, |session, _, body: ReplayCompared| {
+                if let Some(replay) = &mut session.replay {
+                    replay.verdicts.count(&body.verdict);
+                }
+            }),
+            "replay.finished" => self.read(event, |session, _, body: ReplayFinished| {
+                if let Some(replay) = &mut session.replay {
+                    replay.outcome = Some(body.outcome);
+                }
+            }),
+            "close.step_started" => self.read(event, |session, _, body: ReleaseStarted| {
+                let progress = StepProgress::Releasing { attempt: body.attempt, epoch: session.epoch, deadline: body.deadline };
+                session.set_progress(body.step, progress);
+            }),
+            "close.step_finished" => self.read(event, |session, _, body: ReleaseFinished| {
+                session.set_progress(body.step, StepProgress::Released);
+            }),
+            "close.step_failed" => self.read(event, |session, _, body: ReleaseFailed| {
+                session.set_progress(body.step, StepProgress::GivenUp);
+            }),
+            _ => false,
+        }
+    }
+
+    fn read<T: DeserializeOwned>(&mut self, event: &Recorded, fold: impl FnOnce(&mut Self, &Recorded, T)) -> bool {
+        serde_json::from_str(event.body.as_json()).map(|body| fold(self, event, body)).is_ok()
+    }
+
+    fn created(&mut self, body: Created) {
+        self.phase = match body.spec.origin {
+            Origin::Import { .. } => Phase::Imported { complete: false },
+            Origin::Fresh { .. } | Origin::Replay { .. } => Phase::Starting(Start { plan: Vec::new(), done: 0 }),
+        };
+        self.title.clone_from(&body.spec.title);
+        self.spec = Some(body.spec);
+    }
+
+    /// What a former owner was at is interrupted; what it held is gone with it.
+    fn owner_acquired(&mut self, body: &OwnerAcquired) {
+        self.epoch = body.epoch;
+        self.owner = Some(body.node);
+        for action in &mut self.open {
+            if let Dispatch::InFlight { attempt, .. } = action.dispatch {
+                action.dispatch = Dispatch::Interrupted { attempt };
+            }
+        }
+        for record in &mut self.steps {
+            record.progress = match record.progress.clone() {
+                StepProgress::Running { .. } => StepProgress::Interrupted,
+                StepProgress::Held { .. } => StepProgress::Lost,
+                // A former owner's resources went with it, so that its release has nothing left to do.
+                StepProgress::Releasing { .. } => StepProgress::Lost,
+                StepProgress::Failed if record.step.holds_something() => StepProgress::Interrupted,
+                other => other,
+            };
+        }
+    }
+
+    fn closed(&mut self, body: Closed) {
+        self.phase = Phase::Closed { reason: body.reason };
+        self.open.clear();
+    }
+
+    fn planned(&mut self, body: StartPlanned) {
+        self.phase = Phase::Starting(Start { plan: body.steps, done: 0 });
+    }
+
+    fn step_finished(&mut self, body: &StepFinished) {
+        let held = body.step.holds_something() && matches!(body.outcome, StepOutcome::Done { .. });
+        let progress = if held { StepProgress::Held { epoch: self.epoch } } else { StepProgress::Done };
+        self.set_step(body.step, body.attempt, progress);
+        if let Phase::Starting(start) = &mut self.phase
+            && start.current() == Some(body.step)
+        {
+            start.done += 1;
+        }
+    }
+
+    fn step_failed(&mut self, body: StepFailed) {
+        self.set_step(body.step, body.attempt, StepProgress::Failed);
+        if matches!(self.phase, Phase::Starting(_)) {
+            self.phase = Phase::StartFailed { step: body.step, error: body.error };
+        }
+    }
+
+    fn set_step(&mut self, step: StartStep, attempt: u32, progress: StepProgress) {
+        match self.steps.iter_mut().find(|record| record.step == step) {
+            Some(record) => *record = StepRecord { step, attempt, progress },
+            None => self.steps.push(StepRecord { step, attempt, progress }),
+        }
+    }
+
+    fn set_progress(&mut self, step: StartStep, progress: StepProgress) {
+        if let Some(record) = self.steps.iter_mut().find(|record| record.step == step) {
+            record.progress = progress;
+        }
+    }
+
+    fn replay_started(&mut self, body: &ReplayStarted) {
+        self.replay = Some(ReplayProgress {
+            entries: body.plan.entries,
+            lines: body.plan.messages + body.plan.actions,
+            performed: 0,
+            next: 0,
+            verdicts: VerdictCounts::default(),
+            outcome: None,
+        });
+    }
+
+    /// An action: counted, and open until its outcome when a runtime must execute it.
+    fn action(&mut self, event: &Recorded) {
+        self.counts.actions += 1;
+        self.turn_open = true;
+        let tag = event.kind.tag();
+        let peek: ActionPeek<'_> = serde_json::from_str(event.body.as_json()).unwrap_or_default();
+        if tag == "message" {
+            self.counts.messages += 1;
+            if event.source == Source::User && self.title.is_none() {
+                self.title = first_line(event.body.as_json());
+            }
+        }
+        if let Some(metrics) = peek.llm_metrics {
+            self.metrics(&metrics);
+        }
+        if let (Some(replay), Some(index)) = (&mut self.replay, peek.recorded) {
+            replay.next = replay.next.max(index.saturating_add(1));
+            replay.performed += 1;
+        }
+        if !matches!(self.phase, Phase::Imported { .. }) && Action::RUNNABLE.contains(&tag) {
+            self.open.push(OpenAction {
+                seq: event.seq,
+                tag: tag.to_owned(),
+                class: EffectClass::of(tag),
+                dispatch: Dispatch::Queued { attempts: 0 },
+                recorded: peek.recorded,
+            });
+        }
+    }
+
+    /// Accumulated figures only grow, so that a resumed model that counts anew takes nothing back.
+    fn metrics(&mut self, metrics: &MetricsPeek<'_>) {
+        if let Some(usage) = &metrics.accumulated_token_usage {
+            self.usage.prompt_tokens = self.usage.prompt_tokens.max(usage.prompt_tokens);
+            self.usage.completion_tokens = self.usage.completion_tokens.max(usage.completion_tokens);
+        }
+        let named = metrics.accumulated_token_usage.as_ref().is_some_and(|usage| !usage.model.is_empty());
+        if metrics.accumulated_cost > 0.0 || named {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "as casts of floats saturate")]
+            let micro = (metrics.accumulated_cost * 1e6).round() as u64;
+            self.usage.cost_micro_usd = Some(self.usage.cost_micro_usd.unwrap_or(0).max(micro));
+        }
+    }
+
+    fn observation(&mut self, event: &Recorded) {
+        self.counts.observations += 1;
+        self.turn_open = true;
+        if event.kind.tag() == "error" {
+            self.counts.errors += 1;
+        }
+        if let Some(cause) = event.cause {
+            self.open.retain(|action| action.seq != cause);
+        }
+    }
+
+    fn dispatched(&mut self, event: &Recorded, body: Dispatched) {
+        if let Some(action) = self.open.iter_mut().find(|action| Some(action.seq) == event.cause) {
+            action.dispatch = Dispatch::InFlight { attempt: body.attempt, epoch: body.epoch };
+        }
+    }
+
+    /// The state of an agent that is not at work any more.
+    pub(super) const fn agent_rests(&self) -> bool {
+        !matches!(self.agent, AgentState::Loading | AgentState::Running)
+    }
+
+    /// The open action at `seq`.
+    pub(super) fn open_action(&self, seq: Seq) -> Option<&OpenAction> {
+        self.open.iter().find(|action| action.seq == seq)
+    }
+}
+
+/// The parts of an action's body that the fold needs, read without building the rest.
+#[derive(Deserialize, Default)]
+struct ActionPeek<'a> {
+    #[serde(borrow, default)]
+    llm_metrics: Option<MetricsPeek<'a>>,
+    #[serde(default)]
+    recorded: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct MetricsPeek<'a> {
+    #[serde(default)]
+    accumulated_cost: f64,
+    #[serde(borrow, default)]
+    accumulated_token_usage: Option<TokensPeek<'a>>,
+}
+
+#[derive(Deserialize)]
+struct TokensPeek<'a> {
+    #[serde(borrow, default)]
+    model: std::borrow::Cow<'a, str>,
+    #[serde(default)]
+    prompt_tokens: u64,
+    #[serde(default)]
+    completion_tokens: u64,
+}
+
+/// The first line of a message, shortened.
+fn first_line(body: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Message {
+        args: Args,
+    }
+    #[derive(Deserialize)]
+    struct Args {
+        content: String,
+    }
+    let message: Message = serde_json::from_str(body).ok()?;
+    let line = message.args.content.lines().map(str::trim).find(|line| !line.is_empty())?.to_owned();
+    Some(match line.char_indices().nth(TITLE_MAX) {
+        Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()),
+        None => line,
+    })
+}

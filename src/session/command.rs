@@ -1,0 +1,167 @@
+//! What may be asked of a session, and how it may be refused.
+
+use super::id::{Digest, Epoch, NodeId, Seq};
+use super::item::Item;
+use super::observation::Observation;
+use super::phase::Phase;
+use super::replay::{Line, ReplayPlan};
+use super::spec::SessionSpec;
+use super::start::{Report, StartStep};
+
+/// Something that a person, a program or the engine asks of a session.
+#[derive(Debug, Clone)]
+pub enum Command {
+    /// Begin.
+    Create {
+        /// What it is told.
+        spec: Box<SessionSpec>,
+        /// Who runs it.
+        node: NodeId,
+    },
+    /// Take the session over from an owner that is gone, and go on.
+    Acquire {
+        /// Who takes it.
+        node: NodeId,
+        /// Why.
+        reason: String,
+        /// What the restored state stood on.
+        proof: Proof,
+    },
+    /// Say something, as the user.
+    Say {
+        /// The text.
+        content: String,
+    },
+    /// Do these, as the agent; the runtime executes them in order.
+    Act {
+        /// Actions, in order.
+        actions: Vec<Item>,
+    },
+    /// A step of the start is done.
+    StepDone {
+        /// Which.
+        step: StartStep,
+        /// Which try.
+        attempt: u32,
+        /// What it brought.
+        done: StepDone,
+    },
+    /// A step of the start failed.
+    StepFailed {
+        /// Which.
+        step: StartStep,
+        /// Which try.
+        attempt: u32,
+        /// Why.
+        error: String,
+    },
+    /// The runtime executed an action.
+    Observe {
+        /// The action.
+        action: Seq,
+        /// What came of it.
+        observation: Box<Observation>,
+        /// What the recording says came of it, when the action performs a recorded one.
+        recorded: Option<Box<Observation>>,
+    },
+    /// The runtime was lost while it was at an action.
+    LoseRuntime {
+        /// How.
+        error: String,
+    },
+    /// Perform the next line of the recording.
+    Perform {
+        /// The line.
+        line: Box<Line>,
+    },
+    /// The recording has no further line.
+    EndRecording,
+    /// The recording cannot be read any more.
+    StopReplay {
+        /// Where.
+        index: u64,
+        /// Why.
+        reason: String,
+    },
+    /// Close. Accepted in any phase; asking twice is asking once.
+    Close {
+        /// Why, as it will stand in the log.
+        reason: String,
+    },
+    /// What a step brought is released.
+    Released {
+        /// Which.
+        step: StartStep,
+        /// Which try.
+        attempt: u32,
+    },
+    /// What a step brought could not be released.
+    ReleaseFailed {
+        /// Which.
+        step: StartStep,
+        /// Which try.
+        attempt: u32,
+        /// Why.
+        error: String,
+    },
+}
+
+/// What a step brought, as far as deciding needs to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StepDone {
+    /// A report of whoever did it.
+    Report(Report),
+    /// The recording is readable, and this is what will be performed.
+    Recording(ReplayPlan),
+}
+
+/// What a restored state stands on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proof {
+    /// How many events the log holds.
+    pub events: u64,
+    /// The snapshot that the fold began with.
+    pub snapshot: Option<Seq>,
+    /// SHA-256 of the state.
+    pub digest: Digest,
+}
+
+/// Why a command was refused. Nothing was appended.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Rejection {
+    /// The session has events.
+    #[error("the session exists already")]
+    Exists,
+    /// The session has no events.
+    #[error("the session does not exist")]
+    Missing,
+    /// The command does not fit the phase.
+    #[error("the session is {phase}, so it cannot {asked}")]
+    OutOfPhase {
+        /// What was asked.
+        asked: &'static str,
+        /// The phase's name.
+        phase: &'static str,
+    },
+    /// The command answers something that the session does not wait for (any more).
+    #[error("the session does not wait for {0} any more")]
+    Stale(String),
+    /// The log holds an event that this version must understand and does not.
+    #[error(
+        "event {0} was written by a newer version and must be understood; this version reads the session but does not act on it"
+    )]
+    NotUnderstood(Seq),
+    /// Nothing was asked for.
+    #[error("there is nothing to do")]
+    Empty,
+    /// Another owner has a higher epoch.
+    #[error("the session has epoch {0}")]
+    OwnedElsewhere(Epoch),
+}
+
+impl Rejection {
+    pub(super) const fn out_of_phase(asked: &'static str, phase: &Phase) -> Self {
+        Self::OutOfPhase { asked, phase: phase.as_str() }
+    }
+}

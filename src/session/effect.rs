@@ -1,0 +1,87 @@
+//! What the world owes a session next. Derived from its state alone, so that it is the same before and after a crash.
+
+use super::id::Seq;
+use super::phase::{Phase, StepProgress};
+use super::start::StartStep;
+use super::state::Session;
+use super::time::Timestamp;
+use super::turn::Dispatch;
+
+/// Something that only the world can do. Its result comes back as a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Take a step of the start.
+    TakeStep {
+        /// Which.
+        step: StartStep,
+        /// Which try.
+        attempt: u32,
+        /// When it counts as failed.
+        deadline: Timestamp,
+    },
+    /// Execute an action.
+    Execute {
+        /// The action.
+        action: Seq,
+        /// Which try.
+        attempt: u32,
+    },
+    /// Look up what the recording does next.
+    ReadLine {
+        /// The first recorded entry to look at.
+        from: u64,
+    },
+    /// Release what a step brought.
+    Release {
+        /// Which.
+        step: StartStep,
+        /// Which try.
+        attempt: u32,
+        /// When it is given up.
+        deadline: Timestamp,
+    },
+}
+
+impl Session {
+    /// What the world owes this session next; `None` when nothing does.
+    pub fn next_effect(&self) -> Option<Effect> {
+        if self.not_understood.is_some() {
+            return None;
+        }
+        match &self.phase {
+            Phase::Unborn | Phase::Imported { .. } | Phase::Closed { .. } => None,
+            Phase::Starting(start) => start.current().and_then(|step| self.step_under_way(step)),
+            Phase::StartFailed { .. } | Phase::Closing { .. } => self.release_under_way(),
+            Phase::Ready => {
+                self.step_under_way(StartStep::Runtime).or_else(|| self.action_in_flight()).or_else(|| self.next_line())
+            }
+        }
+    }
+
+    fn step_under_way(&self, step: StartStep) -> Option<Effect> {
+        let record = self.step(step)?;
+        match record.progress {
+            StepProgress::Running { deadline, .. } => Some(Effect::TakeStep { step, attempt: record.attempt, deadline }),
+            _ => None,
+        }
+    }
+
+    fn release_under_way(&self) -> Option<Effect> {
+        self.steps.iter().rev().find_map(|record| match record.progress {
+            StepProgress::Releasing { attempt, deadline, .. } => Some(Effect::Release { step: record.step, attempt, deadline }),
+            _ => None,
+        })
+    }
+
+    fn action_in_flight(&self) -> Option<Effect> {
+        self.open.iter().find_map(|action| match action.dispatch {
+            Dispatch::InFlight { attempt, .. } => Some(Effect::Execute { action: action.seq, attempt }),
+            Dispatch::Queued { .. } | Dispatch::Interrupted { .. } => None,
+        })
+    }
+
+    fn next_line(&self) -> Option<Effect> {
+        let replay = self.replay.as_ref()?;
+        (replay.outcome.is_none() && self.open.is_empty() && self.has_runtime()).then_some(Effect::ReadLine { from: replay.next })
+    }
+}

@@ -1,0 +1,346 @@
+//! What happened. One kind per event, each with a stable dotted name and a body of its own.
+
+use serde::{Deserialize, Serialize};
+
+use super::envelope::{Kind, Recorded};
+use super::id::{Digest, Epoch, NodeId, Seq};
+use super::item::{Content, Item};
+use super::replay::{ReplayOutcome, ReplayPlan, Verdict};
+use super::spec::SessionSpec;
+use super::start::{StartStep, StepOutcome};
+use super::time::Timestamp;
+use super::turn::AgentState;
+
+/// Ties each engine-owned kind to its body once; reading, writing and the list of names all follow from it.
+macro_rules! events {
+    ($($(#[$doc:meta])* $name:ident($body:ty) = $kind:literal;)*) => {
+        /// One thing that happened to a session.
+        #[derive(Debug, Clone)]
+        pub enum Event {
+            $($(#[$doc])* $name($body),)*
+            /// An action or observation of the shared vocabulary: `action.*`, `observation.*`.
+            Item(Box<Entry>),
+            /// Written by another version or by a damaged hand; kept as it is.
+            Unknown(Kind),
+        }
+
+        impl Event {
+            /// Every kind that the engine itself writes, beside `action.*` and `observation.*`.
+            pub const KINDS: &'static [&'static str] = &[$($kind,)*];
+
+            /// The stable name under which it is stored.
+            pub fn kind(&self) -> Kind {
+                match self {
+                    $(Self::$name(_) => Kind::known($kind),)*
+                    Self::Item(entry) => entry.kind(),
+                    Self::Unknown(kind) => kind.clone(),
+                }
+            }
+
+            /// The JSON text that is stored.
+            pub fn body(&self) -> String {
+                match self {
+                    $(Self::$name(body) => json(body),)*
+                    Self::Item(entry) => entry.body(),
+                    Self::Unknown(_) => "null".to_owned(),
+                }
+            }
+
+            /// Reads a stored event. Never fails: what cannot be read is [`Event::Unknown`], and its text stays in the log.
+            pub fn read(recorded: &Recorded) -> Self {
+                let unknown = || Self::Unknown(recorded.kind.clone());
+                match recorded.kind.as_str() {
+                    $($kind => serde_json::from_str(recorded.body.as_json()).map_or_else(|_| unknown(), Self::$name),)*
+                    _ => Entry::read(recorded).map_or_else(unknown, |entry| Self::Item(Box::new(entry))),
+                }
+            }
+        }
+    };
+}
+
+events! {
+    /// The session exists and knows what it is for.
+    Created(Created) = "session.created";
+    /// A node runs the session from now on.
+    OwnerAcquired(OwnerAcquired) = "session.owner_acquired";
+    /// The session was restored from its log, and this is what that stood on.
+    Restored(Restored) = "session.restored";
+    /// All entries of an imported recording are in the log.
+    Imported(Imported) = "session.imported";
+    /// Somebody wants the session closed.
+    CloseRequested(CloseRequested) = "session.close_requested";
+    /// The session is over; everything it held was released or given up.
+    Closed(Closed) = "session.closed";
+    /// The steps that the start will take, in order.
+    StartPlanned(StartPlanned) = "start.planned";
+    /// A step of the start began.
+    StepStarted(StepStarted) = "start.step_started";
+    /// A step of the start is done or not needed.
+    StepFinished(StepFinished) = "start.step_finished";
+    /// A step of the start failed.
+    StepFailed(StepFailed) = "start.step_failed";
+    /// Every step of the start is done.
+    Started(Started) = "start.started";
+    /// An action was handed to the runtime.
+    Dispatched(Dispatched) = "action.dispatched";
+    /// The agent's state changed.
+    StateChanged(StateChanged) = "turn.state_changed";
+    /// A turn is over; this is the state that it left, digested.
+    TurnEnded(TurnEnded) = "turn.ended";
+    /// A recording is being performed from here on.
+    ReplayStarted(ReplayStarted) = "replay.started";
+    /// An outcome was compared with the recorded one.
+    ReplayCompared(ReplayCompared) = "replay.compared";
+    /// The recording was performed, or could not be performed further.
+    ReplayFinished(ReplayFinished) = "replay.finished";
+    /// Something that the session held is being released.
+    ReleaseStarted(ReleaseStarted) = "close.step_started";
+    /// Something that the session held is released.
+    ReleaseFinished(ReleaseFinished) = "close.step_finished";
+    /// Something that the session held could not be released.
+    ReleaseFailed(ReleaseFailed) = "close.step_failed";
+}
+
+/// Serialises a body; the types here have no map with other than text keys, so it cannot fail.
+fn json(body: &impl Serialize) -> String {
+    serde_json::to_string(body).unwrap_or_else(|_| "null".to_owned())
+}
+
+/// An action or observation, and which entry of a recording it came from.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// The action or observation.
+    pub item: Item,
+    /// The index of the recorded entry that is performed again by this.
+    pub recorded: Option<u64>,
+}
+
+impl Entry {
+    /// An entry that no recording asked for.
+    pub const fn new(item: Item) -> Self {
+        Self { item, recorded: None }
+    }
+
+    fn kind(&self) -> Kind {
+        match &self.item.content {
+            Content::Action(action) => Kind::new(format!("action.{}", action.tag())),
+            Content::Observation(observation) => Kind::new(format!("observation.{}", observation.extras.tag())),
+        }
+    }
+
+    /// The V0 form without what the envelope says already, and without the text that V0 computes.
+    fn body(&self) -> String {
+        let mut body = self.item.encode_body();
+        if let Some(index) = self.recorded
+            && body.pop() == Some('}')
+        {
+            body.push_str(&format!(",\"recorded\":{index}}}"));
+        }
+        body
+    }
+
+    fn read(recorded: &Recorded) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Link {
+            #[serde(default)]
+            recorded: Option<u64>,
+        }
+        if !matches!(recorded.kind.family(), "action" | "observation") {
+            return None;
+        }
+        let item = Item::decode(recorded.body.as_json()).ok()?;
+        let link: Option<Link> = serde_json::from_str(recorded.body.as_json()).ok();
+        Some(Self { item, recorded: link.and_then(|link| link.recorded) })
+    }
+}
+
+/// Body of `session.created`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Created {
+    /// What was asked for.
+    pub spec: SessionSpec,
+}
+
+/// Body of `session.owner_acquired`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnerAcquired {
+    /// The epoch that begins.
+    pub epoch: Epoch,
+    /// Who owns the session now.
+    pub node: NodeId,
+    /// Why it changed hands.
+    pub reason: String,
+}
+
+/// Body of `session.restored`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restored {
+    /// How many events the log held.
+    pub events: u64,
+    /// The snapshot that the fold began with.
+    pub snapshot: Option<Seq>,
+    /// SHA-256 of the state after those events.
+    pub digest: Digest,
+    /// The reducer that folded them.
+    pub reducer: String,
+}
+
+/// Body of `session.imported`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Imported {
+    /// The seq of the first entry.
+    pub first: Seq,
+    /// How many entries there are.
+    pub entries: u64,
+    /// What of the source could not be read and is not here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub damaged: Vec<String>,
+    /// What is here but was not understood.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unknown: Vec<String>,
+}
+
+/// Body of `session.close_requested`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CloseRequested {
+    /// Why.
+    pub reason: String,
+    /// When the close ends at the latest.
+    pub deadline: Timestamp,
+}
+
+/// Body of `session.closed`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Closed {
+    /// Why, as it was asked for.
+    pub reason: String,
+    /// What could not be released.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unreleased: Vec<StartStep>,
+}
+
+/// Body of `start.planned`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartPlanned {
+    /// The steps.
+    pub steps: Vec<StartStep>,
+}
+
+/// Body of `start.step_started`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepStarted {
+    /// Which.
+    pub step: StartStep,
+    /// 1 for the first try.
+    pub attempt: u32,
+    /// When it counts as failed.
+    pub deadline: Timestamp,
+}
+
+/// Body of `start.step_finished`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepFinished {
+    /// Which.
+    pub step: StartStep,
+    /// Which try.
+    pub attempt: u32,
+    /// What it brought.
+    pub outcome: StepOutcome,
+}
+
+/// Body of `start.step_failed`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepFailed {
+    /// Which.
+    pub step: StartStep,
+    /// Which try.
+    pub attempt: u32,
+    /// Why.
+    pub error: String,
+}
+
+/// Body of `start.started`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Started {}
+
+/// Body of `action.dispatched`; the cause is the action.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dispatched {
+    /// 1 for the first try.
+    pub attempt: u32,
+    /// The owner that dispatched it.
+    pub epoch: Epoch,
+}
+
+/// Body of `turn.state_changed`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateChanged {
+    /// The state from now on.
+    pub state: AgentState,
+    /// Why, where there is something to say.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+}
+
+/// Body of `turn.ended`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TurnEnded {
+    /// SHA-256 of the state before this event.
+    pub digest: Digest,
+    /// The reducer that made it.
+    pub reducer: String,
+}
+
+/// Body of `replay.started`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplayStarted {
+    /// What of the recording will be performed, and what will not.
+    pub plan: ReplayPlan,
+}
+
+/// Body of `replay.compared`; the cause is the action.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplayCompared {
+    /// The recorded action.
+    pub index: u64,
+    /// How the outcomes compare.
+    pub verdict: Verdict,
+}
+
+/// Body of `replay.finished`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplayFinished {
+    /// How it ended.
+    pub outcome: ReplayOutcome,
+}
+
+/// Body of `close.step_started`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseStarted {
+    /// What is released.
+    pub step: StartStep,
+    /// 1 for the first try.
+    pub attempt: u32,
+    /// When it is given up.
+    pub deadline: Timestamp,
+}
+
+/// Body of `close.step_finished`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseFinished {
+    /// What is released.
+    pub step: StartStep,
+    /// Which try.
+    pub attempt: u32,
+}
+
+/// Body of `close.step_failed`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseFailed {
+    /// What is not released.
+    pub step: StartStep,
+    /// Which try.
+    pub attempt: u32,
+    /// Why.
+    pub error: String,
+}

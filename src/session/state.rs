@@ -1,0 +1,137 @@
+//! The state of a session: the fold of its log, and nothing else.
+
+use serde::{Deserialize, Serialize};
+
+use super::id::{Digest, Epoch, NodeId, Seq};
+use super::phase::{Phase, StepProgress, StepRecord};
+use super::replay::ReplayProgress;
+use super::spec::SessionSpec;
+use super::start::StartStep;
+use super::time::Timestamp;
+use super::turn::{AgentState, Dispatch, OpenAction};
+
+/// Names the fold below. A state, a snapshot or a digest made by another one is not comparable; a golden test guards it.
+pub const REDUCER: &str = "session/1";
+
+/// A session, as its log tells it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Session {
+    /// The seq of the last event folded in.
+    pub version: Seq,
+    /// When that event was made.
+    pub at: Timestamp,
+    /// Where the session stands.
+    pub phase: Phase,
+    /// What it was told; unset until it is created.
+    pub spec: Option<SessionSpec>,
+    /// How often it has changed hands.
+    pub epoch: Epoch,
+    /// Who runs it.
+    pub owner: Option<NodeId>,
+    /// A line for people.
+    pub title: Option<String>,
+    /// The steps of the start that were begun, in order.
+    pub steps: Vec<StepRecord>,
+    /// What the agent is doing.
+    pub agent: AgentState,
+    /// Why, where there is something to say.
+    pub agent_reason: String,
+    /// Whether something happened since the last turn ended.
+    pub turn_open: bool,
+    /// Actions without an outcome, in order.
+    pub open: Vec<OpenAction>,
+    /// How far the replay has come; unset when this is none.
+    pub replay: Option<ReplayProgress>,
+    /// What was used.
+    pub usage: Usage,
+    /// What was counted.
+    pub counts: Counts,
+    /// The first event that this version must understand and does not: it will not act on the session.
+    pub not_understood: Option<Seq>,
+}
+
+/// What a session used, as far as its models said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Usage {
+    /// Tokens read.
+    pub prompt_tokens: u64,
+    /// Tokens written.
+    pub completion_tokens: u64,
+    /// Millionths of a US dollar; unset when no model said.
+    pub cost_micro_usd: Option<u64>,
+}
+
+/// What a session counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Counts {
+    /// Actions, messages among them.
+    pub actions: u64,
+    /// Observations.
+    pub observations: u64,
+    /// Messages of the user and the agent.
+    pub messages: u64,
+    /// Observations that report an error.
+    pub errors: u64,
+}
+
+impl Session {
+    /// The state in its one stored form.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// SHA-256 of [`to_json`](Self::to_json): equal for equal states.
+    pub fn digest(&self) -> Digest {
+        Digest::of(self.to_json().as_bytes())
+    }
+
+    /// What is known of a step.
+    pub fn step(&self, step: StartStep) -> Option<&StepRecord> {
+        self.steps.iter().find(|record| record.step == step)
+    }
+
+    /// The attempt that comes next for `step`.
+    pub(super) fn next_attempt(&self, step: StartStep) -> u32 {
+        self.step(step).map_or(1, |record| record.attempt.saturating_add(1))
+    }
+
+    /// The last step that still holds something outside the log: what is released next.
+    pub(super) fn last_held(&self) -> Option<&StepRecord> {
+        self.steps.iter().rev().find(|record| {
+            record.step.holds_something()
+                && matches!(
+                    record.progress,
+                    StepProgress::Running { .. }
+                        | StepProgress::Interrupted
+                        | StepProgress::Held { .. }
+                        | StepProgress::Lost
+                        | StepProgress::Releasing { .. }
+                )
+        })
+    }
+
+    /// Whether the runtime can be used by the present owner.
+    pub(super) fn has_runtime(&self) -> bool {
+        self.step(StartStep::Runtime).is_some_and(|record| record.progress == StepProgress::Held { epoch: self.epoch })
+    }
+
+    /// The action that the runtime is at.
+    pub fn in_flight(&self) -> Option<&OpenAction> {
+        self.open.iter().find(|action| matches!(action.dispatch, Dispatch::InFlight { .. }))
+    }
+
+    /// Whether somebody must run this session for it to come further by itself.
+    pub fn wants_worker(&self) -> bool {
+        match self.phase {
+            Phase::Unborn | Phase::Imported { .. } | Phase::Closed { .. } => false,
+            Phase::Starting(_) | Phase::Closing { .. } => true,
+            Phase::StartFailed { .. } => self.last_held().is_some(),
+            Phase::Ready => !self.open.is_empty() || self.is_replaying(),
+        }
+    }
+
+    /// Whether a recording is being performed and has not ended.
+    pub fn is_replaying(&self) -> bool {
+        self.replay.as_ref().is_some_and(|replay| replay.outcome.is_none())
+    }
+}
