@@ -11,3 +11,6 @@ pub mod store;
 pub mod projection;
 
 pub mod engine;
+
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;

@@ -1,0 +1,136 @@
+//! A store that fails on purpose: from one seed, so that every failure can be had again.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::session::{Digest, NodeId, Seq, SessionId, SessionName};
+use crate::store::{
+    Append, Appended, FeedCursor, FeedPage, NodeRow, Page, Read, SessionFilter, SessionRow, SharedStore, Snapshot, Store, StoreError,
+    StoreInfo, WakeUps,
+};
+
+/// One way for an append to fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// It took place, but the answer was lost.
+    AppliedButUnknown,
+    /// It did not take place, and the answer was lost.
+    LostAndUnknown,
+    /// Somebody else held the lock for too long.
+    Busy,
+}
+
+/// Passes everything on to another store, but lets some appends fail.
+pub struct FaultStore {
+    inner: SharedStore,
+    state: AtomicU64,
+    /// Of a hundred appends, how many fail.
+    percent: u64,
+}
+
+impl FaultStore {
+    /// Lets `percent` of a hundred appends to `inner` fail, chosen from `seed`.
+    pub const fn new(inner: SharedStore, seed: u64, percent: u64) -> Self {
+        Self { inner, state: AtomicU64::new(seed.wrapping_mul(2) | 1), percent }
+    }
+
+    /// The next number of a xorshift64* generator.
+    fn next(&self) -> u64 {
+        let step = |mut x: u64| {
+            x ^= x >> 12;
+            x ^= x << 25;
+            x ^ (x >> 27)
+        };
+        let before = self.state.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |x| Some(step(x))).unwrap_or(1);
+        step(before).wrapping_mul(0x2545_F491_4F6C_DD1D) >> 11
+    }
+
+    fn fault(&self) -> Option<Fault> {
+        (self.next() % 100 < self.percent).then(|| match self.next() % 3 {
+            0 => Fault::AppliedButUnknown,
+            1 => Fault::LostAndUnknown,
+            _ => Fault::Busy,
+        })
+    }
+}
+
+#[async_trait]
+impl Store for FaultStore {
+    async fn append(&self, append: Append) -> Result<Appended, StoreError> {
+        match self.fault() {
+            None => self.inner.append(append).await,
+            Some(Fault::AppliedButUnknown) => {
+                self.inner.append(append).await?;
+                Err(StoreError::Unknown("the answer was lost".into()))
+            }
+            Some(Fault::LostAndUnknown) => Err(StoreError::Unknown("the request was lost".into())),
+            Some(Fault::Busy) => Err(StoreError::Busy("the lock was held".into())),
+        }
+    }
+
+    async fn read(&self, read: Read) -> Result<Page, StoreError> {
+        self.inner.read(read).await
+    }
+
+    async fn session(&self, id: SessionId) -> Result<Option<SessionRow>, StoreError> {
+        self.inner.session(id).await
+    }
+
+    async fn sessions(&self, filter: SessionFilter, limit: u32) -> Result<Vec<SessionRow>, StoreError> {
+        self.inner.sessions(filter, limit).await
+    }
+
+    async fn name(&self, id: SessionId, name: &SessionName) -> Result<(), StoreError> {
+        self.inner.name(id, name).await
+    }
+
+    async fn put_blob(&self, session: SessionId, bytes: Vec<u8>) -> Result<Digest, StoreError> {
+        self.inner.put_blob(session, bytes).await
+    }
+
+    async fn blob(&self, session: SessionId, digest: Digest) -> Result<Option<Vec<u8>>, StoreError> {
+        self.inner.blob(session, digest).await
+    }
+
+    async fn put_snapshot(&self, snapshot: Snapshot) -> Result<(), StoreError> {
+        self.inner.put_snapshot(snapshot).await
+    }
+
+    async fn snapshot(&self, session: SessionId, reducer: &str, upto: Seq) -> Result<Option<Snapshot>, StoreError> {
+        self.inner.snapshot(session, reducer, upto).await
+    }
+
+    async fn feed(&self, after: FeedCursor, limit: u32) -> Result<FeedPage, StoreError> {
+        self.inner.feed(after, limit).await
+    }
+
+    async fn renew_lease(&self, node: NodeId, address: &str, ttl: Duration) -> Result<(), StoreError> {
+        self.inner.renew_lease(node, address, ttl).await
+    }
+
+    async fn node(&self, node: NodeId) -> Result<Option<NodeRow>, StoreError> {
+        self.inner.node(node).await
+    }
+
+    async fn end_lease(&self, node: NodeId) -> Result<(), StoreError> {
+        self.inner.end_lease(node).await
+    }
+
+    fn wake_ups(&self) -> WakeUps {
+        self.inner.wake_ups()
+    }
+
+    async fn info(&self) -> Result<StoreInfo, StoreError> {
+        self.inner.info().await
+    }
+
+    async fn redact(&self, session: SessionId, seq: Seq) -> Result<(), StoreError> {
+        self.inner.redact(session, seq).await
+    }
+
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+}

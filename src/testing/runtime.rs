@@ -1,0 +1,110 @@
+//! A runtime that does nothing but remember what it was asked.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+
+use crate::engine::ports::{Containment, Mount, Provision, Provisioned, Runtime, RuntimeError, RuntimeReport, Runtimes, Timeout};
+use crate::session::{Action, Epoch, Observation};
+
+/// What a fake runtime answers.
+#[derive(Debug, Clone)]
+pub enum Answer {
+    /// This observation.
+    Observe(Observation),
+    /// Nothing, ever.
+    Hang,
+    /// That it is gone.
+    Lose,
+}
+
+/// One thing that a fake was asked.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Journaled {
+    /// To make a runtime of this name for this owner.
+    Provisioned(String, Epoch),
+    /// To execute an action.
+    Executed(Action),
+    /// To end.
+    Released,
+}
+
+type Answers = dyn Fn(&Action) -> Answer + Send + Sync;
+
+/// Makes runtimes that answer as they are told and remember what they were asked. Clones share one memory.
+#[derive(Clone)]
+pub struct FakeRuntimes {
+    journal: Arc<Mutex<Vec<Journaled>>>,
+    answers: Arc<Answers>,
+    refusals: Arc<Mutex<u32>>,
+}
+
+impl FakeRuntimes {
+    /// Answers every action with what `answers` says.
+    pub fn new(answers: impl Fn(&Action) -> Answer + Send + Sync + 'static) -> Self {
+        Self { journal: Arc::default(), answers: Arc::new(answers), refusals: Arc::default() }
+    }
+
+    /// Refuses to make a runtime this many times first.
+    pub fn refusing(self, times: u32) -> Self {
+        *self.refusals.lock().unwrap_or_else(PoisonError::into_inner) = times;
+        self
+    }
+
+    /// What was asked so far, in order.
+    pub fn journal(&self) -> Vec<Journaled> {
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The actions that were executed so far, in order.
+    pub fn executed(&self) -> Vec<Action> {
+        let executed = |asked| match asked {
+            Journaled::Executed(action) => Some(action),
+            Journaled::Provisioned(..) | Journaled::Released => None,
+        };
+        self.journal().into_iter().filter_map(executed).collect()
+    }
+
+    fn note(&self, asked: Journaled) {
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner).push(asked);
+    }
+}
+
+#[async_trait]
+impl Runtimes for FakeRuntimes {
+    async fn provision(&self, request: Provision) -> Result<Provisioned, RuntimeError> {
+        {
+            let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+            if *refusals > 0 {
+                *refusals -= 1;
+                return Err(RuntimeError::Unavailable("the fake was told to refuse".to_owned()));
+            }
+        }
+        self.note(Journaled::Provisioned(request.name, request.epoch));
+        let report = RuntimeReport {
+            runtime: "fake".to_owned(),
+            workspace: request.workspace,
+            mount: Mount::Namespace,
+            containment: Containment::PidNamespace,
+            warnings: Vec::new(),
+        };
+        Ok(Provisioned { runtime: Arc::new(self.clone()), report })
+    }
+}
+
+#[async_trait]
+impl Runtime for FakeRuntimes {
+    async fn execute(&self, action: &Action, _timeout: Timeout) -> Result<Observation, RuntimeError> {
+        self.note(Journaled::Executed(action.clone()));
+        match (self.answers)(action) {
+            Answer::Observe(observation) => Ok(observation),
+            Answer::Hang => std::future::pending().await,
+            Answer::Lose => Err(RuntimeError::Lost("the fake was told to be lost".to_owned())),
+        }
+    }
+
+    async fn release(&self) -> Result<(), RuntimeError> {
+        self.note(Journaled::Released);
+        Ok(())
+    }
+}

@@ -1,0 +1,116 @@
+//! Given events, when a command, then events: the pure core without a store or a clock.
+
+use std::path::PathBuf;
+
+use uuid::Uuid;
+
+use crate::session::replay::{RecordedEntry, Script};
+use crate::session::{
+    Command, Decided, Deadlines, Digest, EventId, Kind, NodeId, OnDivergence, OnUnknown, Origin, Proof, Recorded, Rejection, Session,
+    SessionId, SessionSpec, Timestamp, decide,
+};
+
+/// A session that is told commands, one microsecond after the other.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    /// The state so far.
+    pub session: Session,
+    /// The log so far.
+    pub log: Vec<Recorded>,
+    id: SessionId,
+    now: Timestamp,
+    events_made: u128,
+}
+
+impl Default for Scenario {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Scenario {
+    /// A session that does not exist yet.
+    pub fn new() -> Self {
+        let id = SessionId::from_uuid(Uuid::from_u128(0x5e55));
+        Self { session: Session::default(), log: Vec::new(), id, now: Timestamp(1_000_000), events_made: 0 }
+    }
+
+    /// The node in whose name a scenario runs.
+    pub const fn node() -> NodeId {
+        NodeId::from_uuid(Uuid::from_u128(0x0de))
+    }
+
+    /// A spec that begins so.
+    pub fn spec(origin: Origin) -> SessionSpec {
+        SessionSpec { origin, workspace: PathBuf::from("/tmp/scenario"), title: None, deadlines: Deadlines::default() }
+    }
+
+    /// The origin of a replay with these policies; scenarios hand it its lines themselves.
+    pub const fn replay(on_divergence: OnDivergence, on_unknown: OnUnknown) -> Origin {
+        Origin::Replay { trajectory: Digest::ZERO, on_divergence, on_unknown }
+    }
+
+    /// Tells the session something that it must accept.
+    ///
+    /// # Panics
+    /// When it refuses.
+    #[track_caller]
+    #[must_use]
+    pub fn given(mut self, command: Command) -> Self {
+        if let Err(rejection) = self.when(command) {
+            panic!("the scenario's own command was refused: {rejection}");
+        }
+        self
+    }
+
+    /// Tells the session something and returns what it decided, folded in already.
+    ///
+    /// # Errors
+    /// The rejection; the session is as it was.
+    pub fn when(&mut self, command: Command) -> Result<Vec<Recorded>, Rejection> {
+        self.now.0 += 1;
+        let decided = decide(&self.session, command, self.now)?;
+        Ok(decided.into_iter().map(|decided| self.append(decided)).collect())
+    }
+
+    /// The kinds of the events that a command leads to.
+    ///
+    /// # Errors
+    /// As [`when`](Self::when).
+    pub fn kinds(&mut self, command: Command) -> Result<Vec<String>, Rejection> {
+        self.when(command).map(|events| events.iter().map(|event| event.kind.to_string()).collect())
+    }
+
+    /// Takes the session over, as after a crash.
+    ///
+    /// # Errors
+    /// As [`when`](Self::when).
+    pub fn crash_and_acquire(&mut self) -> Result<Vec<Recorded>, Rejection> {
+        let proof = Proof { events: self.session.version.0, snapshot: None, digest: self.session.digest() };
+        self.when(Command::Acquire { node: Self::node(), reason: "the process that ran it is gone".to_owned(), proof })
+    }
+
+    /// A recording as a script.
+    pub fn script(items: &[&str]) -> Script {
+        let entry = |text: &&str| RecordedEntry {
+            kind: kind_of(text),
+            item: crate::session::Item::decode(text).map_err(|error| error.to_string()),
+        };
+        Script::read(items.iter().map(entry).collect())
+    }
+
+    fn append(&mut self, decided: Decided) -> Recorded {
+        self.events_made += 1;
+        let id = EventId::from_uuid(Uuid::from_u128(self.events_made));
+        let recorded = decided.into_new_event(id, self.now).recorded(self.id, self.session.version.next());
+        self.session.apply(&recorded);
+        self.log.push(recorded.clone());
+        recorded
+    }
+}
+
+fn kind_of(text: &str) -> Kind {
+    let value: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
+    let tag = |key: &str| value.get(key).and_then(|tag| tag.as_str()).map(|tag| format!("{key}.{tag}"));
+    Kind::new(tag("action").or_else(|| tag("observation")).unwrap_or_default())
+}
