@@ -64,7 +64,7 @@ impl Usage {
             self.prompt_tokens = self.prompt_tokens.max(figure(tokens.prompt_tokens));
             self.completion_tokens = self.completion_tokens.max(figure(tokens.completion_tokens));
             self.cache_read_tokens = self.cache_read_tokens.max(figure(tokens.cache_read_tokens));
-            if !tokens.model.is_empty() && !self.models.contains(&tokens.model) {
+            if !matches!(tokens.model.as_str(), "" | "default") && !self.models.contains(&tokens.model) {
                 self.models.push(tokens.model.clone());
             }
         }

@@ -4,9 +4,10 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 
 use super::envelope::Kind;
+use super::json::{Json, Object};
+use super::lax::present;
 
 /// One action.
 #[derive(Debug, Clone, PartialEq)]
@@ -132,12 +133,12 @@ pub struct Browse {
     /// Why.
     #[serde(default)]
     pub thought: String,
-    /// 0.48 and later.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub return_axtree: Option<bool>,
     /// -1 unknown, 0 low, 1 medium, 2 high.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub security_risk: Option<i64>,
+    /// 0.48 and later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub return_axtree: Option<bool>,
 }
 
 /// What a `browse_interactive` action holds.
@@ -152,12 +153,12 @@ pub struct BrowseInteractive {
     /// What to tell the user.
     #[serde(default)]
     pub browsergym_send_msg_to_user: String,
-    /// 0.48 and later.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub return_axtree: Option<bool>,
     /// -1 unknown, 0 low, 1 medium, 2 high.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub security_risk: Option<i64>,
+    /// 0.48 and later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub return_axtree: Option<bool>,
 }
 
 /// What a `read` action holds.
@@ -267,10 +268,10 @@ pub struct Finish {
     pub final_thought: String,
     /// `true`, `partial` or `false`.
     #[serde(default)]
-    pub task_completed: Option<Value>,
+    pub task_completed: Option<Json>,
     /// Results by name.
     #[serde(default)]
-    pub outputs: Map<String, Value>,
+    pub outputs: Object,
     /// Why.
     #[serde(default)]
     pub thought: String,
@@ -282,7 +283,7 @@ pub struct Finish {
 pub struct Reject {
     /// Results by name; `reason` says why.
     #[serde(default)]
-    pub outputs: Map<String, Value>,
+    pub outputs: Object,
     /// Why.
     #[serde(default)]
     pub thought: String,
@@ -295,7 +296,7 @@ pub struct Delegate {
     /// Which agent.
     pub agent: String,
     /// What it is given.
-    pub inputs: Map<String, Value>,
+    pub inputs: Object,
     /// Why.
     #[serde(default)]
     pub thought: String,
@@ -342,9 +343,9 @@ pub struct ChangeAgentState {
 pub struct Message {
     /// The text.
     pub content: String,
-    /// 0.48 and later.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub file_urls: Option<Vec<String>>,
+    /// 0.48 and later. The outer `None` is a key that was not there.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub file_urls: Option<Option<Vec<String>>>,
     /// Pictures.
     #[serde(default)]
     pub image_urls: Option<Vec<String>>,
@@ -364,7 +365,7 @@ pub struct SystemMessage {
     pub content: String,
     /// The tool catalogue, as it was sent.
     #[serde(default)]
-    pub tools: Option<Value>,
+    pub tools: Option<Json>,
     /// The version of the peer that wrote it.
     #[serde(default)]
     pub openhands_version: Option<String>,
@@ -402,7 +403,7 @@ pub struct CallToolMcp {
     pub name: String,
     /// Its arguments.
     #[serde(default)]
-    pub arguments: Map<String, Value>,
+    pub arguments: Object,
     /// Why.
     #[serde(default)]
     pub thought: String,
@@ -420,7 +421,7 @@ pub struct TaskTracking {
     pub command: String,
     /// The tasks.
     #[serde(default)]
-    pub task_list: Vec<Value>,
+    pub task_list: Vec<Json>,
     /// Why.
     #[serde(default)]
     pub thought: String,

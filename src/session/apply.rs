@@ -217,7 +217,9 @@ impl Session {
             self.usage.prompt_tokens = self.usage.prompt_tokens.max(usage.prompt_tokens);
             self.usage.completion_tokens = self.usage.completion_tokens.max(usage.completion_tokens);
         }
-        let named = metrics.accumulated_token_usage.as_ref().is_some_and(|usage| !usage.model.is_empty());
+        // V0 writes zeros of a model called `default` when no model was asked.
+        let named =
+            metrics.accumulated_token_usage.as_ref().is_some_and(|usage| !matches!(usage.model.as_ref(), "" | "default"));
         if metrics.accumulated_cost > 0.0 || named {
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "as casts of floats saturate")]
             let micro = (metrics.accumulated_cost * 1e6).round() as u64;

@@ -2,11 +2,9 @@
 //!
 //! This is also the body of every `action.*` and `observation.*` event.
 
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
-
 use super::action::{Action, Opaque};
-use super::envelope::Source;
+use super::envelope::{Kind, Source};
+use super::metrics::Metrics;
 use super::observation::Observation;
 
 /// An action or observation and what stands beside it.
@@ -20,7 +18,7 @@ pub struct Item {
     pub source: Option<Source>,
     /// The id of the action that an observation answers.
     pub cause: Option<i64>,
-    /// Hard timeout, in seconds.
+    /// Hard timeout, in seconds; only actions have one.
     pub timeout: Option<f64>,
     /// The tool call that this came from; the model's whole response inside it is opaque.
     pub tool_call_metadata: Option<Opaque>,
@@ -39,51 +37,130 @@ pub enum Content {
     Observation(Observation),
 }
 
-/// Cost and tokens, as V0 counts them: accumulated over the session.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct Metrics {
-    /// US dollars so far.
-    #[serde(default)]
-    pub accumulated_cost: f64,
-    /// 0.44 and later: US dollars allowed. The outer `None` is a key that was not there.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "some")]
-    pub max_budget_per_task: Option<Option<f64>>,
-    /// Tokens so far.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub accumulated_token_usage: Option<TokenUsage>,
-    /// One entry per call.
-    #[serde(default)]
-    pub costs: Vec<Value>,
-    /// One entry per call.
-    #[serde(default)]
-    pub response_latencies: Vec<Value>,
-    /// One entry per call.
-    #[serde(default)]
-    pub token_usages: Vec<TokenUsage>,
+impl Content {
+    /// The kind under which it stands in the log.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Action(action) => Kind::new(format!("action.{}", action.tag())),
+            Self::Observation(observation) => Kind::new(format!("observation.{}", observation.extras.tag())),
+        }
+    }
 }
 
-/// Tokens of one call, or of all so far.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct TokenUsage {
-    /// The model.
-    pub model: String,
-    /// Tokens read.
-    pub prompt_tokens: i64,
-    /// Tokens written.
-    pub completion_tokens: i64,
-    /// Tokens read from the provider's cache.
-    pub cache_read_tokens: i64,
-    /// Tokens written to the provider's cache.
-    pub cache_write_tokens: i64,
-    /// The model's window.
-    pub context_window: i64,
-    /// Tokens of the last call.
-    pub per_turn_token: i64,
-    /// The provider's id of the response.
-    pub response_id: String,
+impl From<Content> for Item {
+    /// An item with nothing beside its content.
+    fn from(content: Content) -> Self {
+        Self {
+            id: None,
+            timestamp: None,
+            source: None,
+            cause: None,
+            timeout: None,
+            tool_call_metadata: None,
+            llm_metrics: None,
+            content,
+        }
+    }
 }
 
-fn some<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Option<f64>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
+impl From<Action> for Item {
+    fn from(action: Action) -> Self {
+        Content::Action(action).into()
+    }
+}
+
+impl From<Observation> for Item {
+    fn from(observation: Observation) -> Self {
+        Content::Observation(observation).into()
+    }
+}
+
+/// Why a text is no action or observation of the vocabulary.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ItemError {
+    /// The text is no JSON.
+    #[error("not json: {0}")]
+    NotJson(String),
+    /// It is JSON, but nothing that could be an event.
+    #[error("an event is an object with an `action` or an `observation`, got {0}")]
+    NotAnEvent(String),
+    /// Nested so deep that others could not read it.
+    #[error("nested {0} levels deep, more than {max} are not read", max = super::json::DEPTH_MAX)]
+    TooDeep(usize),
+    /// An action that this version does not know.
+    #[error("unknown action {0}")]
+    UnknownAction(String),
+    /// An observation that this version does not know.
+    #[error("unknown observation {0}")]
+    UnknownObservation(String),
+    /// The `args` of an action do not fit it.
+    #[error("wrong args of action `{tag}`: {why}")]
+    WrongArgs {
+        /// The action.
+        tag: String,
+        /// Which field, and what is wrong with it.
+        why: String,
+    },
+    /// The `extras` of an observation do not fit it.
+    #[error("wrong extras of observation `{tag}`: {why}")]
+    WrongExtras {
+        /// The observation.
+        tag: String,
+        /// Which field, and what is wrong with it.
+        why: String,
+    },
+    /// A field holds a value of the right type that it may not hold.
+    #[error("invalid `{field}`: {why}")]
+    InvalidValue {
+        /// The field.
+        field: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A field beside the content holds a value of the wrong type.
+    #[error("wrong type of `{field}`: {why}")]
+    WrongType {
+        /// The field.
+        field: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+/// The error that V0's own reader raises for the same input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// An unknown action, or one with wrong arguments.
+    LlmMalformedAction,
+    /// An unknown observation.
+    Key,
+    /// Wrong fields in an observation.
+    Type,
+    /// A wrong value.
+    Value,
+}
+
+impl ErrorKind {
+    /// V0's name for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::LlmMalformedAction => "LLMMalformedActionError",
+            Self::Key => "KeyError",
+            Self::Type => "TypeError",
+            Self::Value => "ValueError",
+        }
+    }
+}
+
+impl ItemError {
+    /// The error that V0's own reader raises.
+    pub const fn kind(&self) -> ErrorKind {
+        match self {
+            Self::UnknownAction(_) | Self::WrongArgs { .. } => ErrorKind::LlmMalformedAction,
+            Self::UnknownObservation(_) => ErrorKind::Key,
+            Self::WrongExtras { .. } | Self::WrongType { .. } => ErrorKind::Type,
+            Self::NotJson(_) | Self::NotAnEvent(_) | Self::TooDeep(_) | Self::InvalidValue { .. } => ErrorKind::Value,
+        }
+    }
 }

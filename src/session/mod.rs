@@ -8,8 +8,17 @@ pub mod decide;
 pub mod event;
 
 pub mod action;
+mod decode;
+mod encode;
 pub mod item;
+pub mod json;
+mod lax;
+mod message_text;
+pub mod metrics;
 pub mod observation;
+mod python;
+mod upcast;
+
 pub mod replay;
 
 pub mod spec;
@@ -23,7 +32,6 @@ pub mod state;
 
 pub mod envelope;
 pub mod id;
-mod stub;
 pub mod time;
 
 pub use action::{Action, EffectClass};
@@ -33,7 +41,9 @@ pub use effect::Effect;
 pub use envelope::{Body, Kind, NewEvent, Recorded, Source};
 pub use event::{Entry, Event};
 pub use id::{Digest, Epoch, EventId, NodeId, Seq, SessionId, SessionName};
-pub use item::{Content, Item};
+pub use item::{Content, ErrorKind, Item, ItemError};
+pub use json::{Json, Object};
+pub use metrics::Metrics;
 pub use observation::{Extras, Observation};
 pub use phase::Phase;
 pub use spec::{Deadlines, OnDivergence, OnUnknown, Origin, SessionSpec};

@@ -2,12 +2,11 @@
 //!
 //! Field names, order and defaults are those of the stored JSON (`extras`), so that a decoded observation encodes to the same text.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
 use super::action::RecallType;
+use super::json::{Dict, Json, Object};
+use super::lax::integer;
 
 /// One observation: its text and what is known beside it.
 #[derive(Debug, Clone, PartialEq)]
@@ -79,8 +78,10 @@ pub struct RunOutput {
 #[serde(default)]
 pub struct CommandMetadata {
     /// -1 while it still runs or when unknown.
+    #[serde(deserialize_with = "integer")]
     pub exit_code: i64,
     /// -1 when unknown.
+    #[serde(deserialize_with = "integer")]
     pub pid: i64,
     /// Who ran it.
     pub username: Option<String>,
@@ -138,17 +139,17 @@ pub struct BrowserOutput {
     #[serde(default)]
     pub error: bool,
     #[serde(default)]
-    pub goal_image_urls: Vec<Value>,
+    pub goal_image_urls: Vec<Json>,
     #[serde(default)]
     pub open_pages_urls: Vec<String>,
     #[serde(default = "minus_one")]
     pub active_page_index: i64,
     #[serde(default)]
-    pub dom_object: Map<String, Value>,
+    pub dom_object: Object,
     #[serde(default)]
-    pub axtree_object: Map<String, Value>,
+    pub axtree_object: Object,
     #[serde(default)]
-    pub extra_element_properties: Map<String, Value>,
+    pub extra_element_properties: Object,
     #[serde(default)]
     pub last_browser_action: String,
     #[serde(default)]
@@ -203,7 +204,7 @@ pub struct FileEdited {
     pub diff: Option<String>,
     /// A private field of the peer that leaks into its files.
     #[serde(default, rename = "_diff_cache")]
-    pub diff_cache: Option<Value>,
+    pub diff_cache: Option<Json>,
 }
 
 /// What another agent brought.
@@ -211,7 +212,7 @@ pub struct FileEdited {
 #[serde(deny_unknown_fields)]
 pub struct Delegated {
     /// Results by name.
-    pub outputs: Map<String, Value>,
+    pub outputs: Object,
 }
 
 /// What kind of error it is.
@@ -236,6 +237,7 @@ pub struct AgentStateChanged {
 
 /// A microagent whose trigger was met.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct MicroagentKnowledge {
     /// Its name.
     pub name: String,
@@ -261,13 +263,13 @@ pub struct Recalled {
     #[serde(default)]
     pub repo_instructions: String,
     #[serde(default)]
-    pub runtime_hosts: BTreeMap<String, i64>,
+    pub runtime_hosts: Dict<i64>,
     #[serde(default)]
     pub additional_agent_instructions: String,
     #[serde(default)]
     pub date: String,
     #[serde(default)]
-    pub custom_secrets_descriptions: BTreeMap<String, String>,
+    pub custom_secrets_descriptions: Dict<String>,
     #[serde(default)]
     pub conversation_instructions: String,
     /// 0.62.
@@ -286,7 +288,7 @@ pub struct McpResult {
     pub name: String,
     /// Its arguments.
     #[serde(default)]
-    pub arguments: Map<String, Value>,
+    pub arguments: Object,
 }
 
 /// Where a downloaded file lies.
@@ -306,7 +308,7 @@ pub struct TaskList {
     pub command: String,
     /// The tasks.
     #[serde(default)]
-    pub task_list: Vec<Value>,
+    pub task_list: Vec<Json>,
 }
 
 const fn minus_one() -> i64 {
