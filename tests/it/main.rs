@@ -1,3 +1,5 @@
-//! One binary for all integration tests, so that the crate is linked once.
+//! The integration tests. Each file is named after what it guarantees.
 
 mod golden_vectors;
+mod session_properties;
+mod session_scenarios;

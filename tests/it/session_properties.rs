@@ -1,0 +1,233 @@
+//! Properties of the fold: total, closed under decide, independent of where a snapshot is taken.
+
+use proptest::prelude::*;
+use rekindle::session::{
+    Body, Command, Effect, EventId, Extras, Item, Kind, Observation, OnDivergence, OnUnknown, Origin, Recorded, Report, Seq, Session,
+    SessionId, Source, StartStep, StepDone, Timestamp,
+};
+use rekindle::testing::Scenario;
+use uuid::Uuid;
+
+/// What a random session is told; how it reads depends on the state that it meets.
+#[derive(Debug, Clone)]
+enum Move {
+    Create(bool),
+    Answer,
+    Fail,
+    Act(u8),
+    Say,
+    Crash,
+    Lose,
+    Close,
+    Stale,
+}
+
+fn moves() -> impl Strategy<Value = Vec<Move>> {
+    let one = prop_oneof![
+        1 => any::<bool>().prop_map(Move::Create),
+        12 => Just(Move::Answer),
+        1 => Just(Move::Fail),
+        4 => (0u8..4).prop_map(Move::Act),
+        2 => Just(Move::Say),
+        3 => Just(Move::Crash),
+        1 => Just(Move::Lose),
+        1 => Just(Move::Close),
+        1 => Just(Move::Stale),
+    ];
+    prop::collection::vec(one, 0..60)
+}
+
+const RECORDING: [&str; 6] = [
+    r#"{"id":0,"source":"user","action":"message","args":{"content":"go"}}"#,
+    r#"{"id":1,"source":"agent","action":"run","args":{"command":"true"}}"#,
+    r#"{"id":2,"cause":1,"source":"agent","observation":"run","content":"","extras":{"command":"true","metadata":{"exit_code":0}}}"#,
+    r#"{"id":3,"source":"agent","action":"think","args":{"thought":"hm"}}"#,
+    r#"{"id":4,"source":"agent","action":"read","args":{"path":"/workspace/a"}}"#,
+    r#"{"id":5,"source":"agent","action":"message","args":{"content":"ok?","wait_for_response":true}}"#,
+];
+
+fn action(which: u8) -> Item {
+    let text = match which {
+        0 => r#"{"action":"run","args":{"command":"ls"}}"#,
+        1 => r#"{"action":"read","args":{"path":"/workspace/a"}}"#,
+        2 => r#"{"action":"think","args":{"thought":"hm"}}"#,
+        _ => r#"{"action":"finish","args":{}}"#,
+    };
+    Item::decode(text).unwrap()
+}
+
+fn answer(scenario: &Scenario, well: bool) -> Option<Command> {
+    let script = Scenario::script(&RECORDING);
+    Some(match scenario.session.next_effect()? {
+        Effect::TakeStep { step, attempt, .. } if !well => Command::StepFailed { step, attempt, error: "no".to_owned() },
+        Effect::TakeStep { step: StartStep::Replay, attempt, .. } => {
+            Command::StepDone { step: StartStep::Replay, attempt, done: StepDone::Recording(script.plan().clone()) }
+        }
+        Effect::TakeStep { step, attempt, .. } => Command::StepDone { step, attempt, done: StepDone::Report(Report::default()) },
+        Effect::Execute { action, .. } => {
+            let observation = Observation { content: "x".to_owned(), extras: Extras::Success };
+            Command::Observe { action, observation: Box::new(observation), recorded: None }
+        }
+        Effect::ReadLine { from } => script
+            .line_from(from)
+            .map_or(Command::EndRecording, |line| Command::Perform { line: Box::new(line.clone()) }),
+        Effect::Release { step, attempt, .. } if !well => Command::ReleaseFailed { step, attempt, error: "no".to_owned() },
+        Effect::Release { step, attempt, .. } => Command::Released { step, attempt },
+    })
+}
+
+fn play(moves: &[Move]) -> Scenario {
+    let mut scenario = Scenario::new();
+    for step in moves {
+        let command = match step {
+            Move::Create(true) => Some(Scenario::replay(OnDivergence::Continue, OnUnknown::StepOver)),
+            Move::Create(false) => Some(Origin::Fresh { message: None }),
+            _ => None,
+        }
+        .map(|origin| Command::Create { spec: Box::new(Scenario::spec(origin)), node: Scenario::node() })
+        .or_else(|| match step {
+            Move::Create(_) => None,
+            Move::Answer => answer(&scenario, true),
+            Move::Fail => answer(&scenario, false),
+            Move::Act(which) => Some(Command::Act { actions: vec![action(*which), action((*which + 1) % 4)] }),
+            Move::Say => Some(Command::Say { content: "hello".to_owned() }),
+            Move::Lose => Some(Command::LoseRuntime { error: "gone".to_owned() }),
+            Move::Close => Some(Command::Close { reason: "enough".to_owned() }),
+            Move::Stale => Some(Command::Released { step: StartStep::Runtime, attempt: 99 }),
+            Move::Crash => {
+                let _ = scenario.crash_and_acquire();
+                None
+            }
+        });
+        if let Some(command) = command {
+            let before = scenario.session.clone();
+            if scenario.when(command).is_err() {
+                assert_eq!(scenario.session, before, "a refusal changes nothing");
+            }
+        }
+    }
+    scenario
+}
+
+fn fold(log: &[Recorded]) -> Session {
+    let mut session = Session::default();
+    for event in log {
+        session.apply(event);
+    }
+    session
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn a_session_is_the_fold_of_its_log(moves in moves()) {
+        let scenario = play(&moves);
+        prop_assert_eq!(&fold(&scenario.log), &scenario.session);
+        prop_assert!(scenario.log.iter().zip(1..).all(|(event, seq)| event.seq == Seq(seq)));
+    }
+
+    #[test]
+    fn a_snapshot_at_any_event_and_the_events_behind_it_equal_the_full_fold(moves in moves()) {
+        let scenario = play(&moves);
+        let mut prefix = Session::default();
+        for k in 0..=scenario.log.len() {
+            let mut session: Session = serde_json::from_str(&prefix.to_json()).unwrap();
+            for event in &scenario.log[k..] {
+                session.apply(event);
+            }
+            prop_assert_eq!(session.digest(), scenario.session.digest(), "snapshot at {}", k);
+            if let Some(event) = scenario.log.get(k) {
+                prefix.apply(event);
+            }
+        }
+    }
+
+    #[test]
+    fn every_intent_has_at_most_one_outcome_and_none_is_lost_at_the_end(moves in moves()) {
+        let mut scenario = play(&moves);
+        let _ = scenario.when(Command::Close { reason: "end".to_owned() });
+        while let Some(command) = answer(&scenario, true) {
+            scenario.when(command).unwrap();
+        }
+        for intent in scenario.log.iter().filter(|event| matches!(event.kind.as_str(), "action.run" | "action.read")) {
+            let outcomes = scenario
+                .log
+                .iter()
+                .filter(|event| event.cause == Some(intent.seq) && event.kind.family() == "observation")
+                .count();
+            prop_assert_eq!(outcomes, 1, "action {}", intent.seq);
+        }
+        prop_assert!(scenario.session.open.is_empty());
+    }
+
+    #[test]
+    fn an_unsafe_action_is_handed_out_at_most_once(moves in moves()) {
+        let scenario = play(&moves);
+        for intent in scenario.log.iter().filter(|event| event.kind.as_str() == "action.run") {
+            let dispatched = scenario
+                .log
+                .iter()
+                .filter(|event| event.cause == Some(intent.seq) && event.kind.as_str() == "action.dispatched")
+                .count();
+            prop_assert!(dispatched <= 1, "action {} was handed out {} times", intent.seq, dispatched);
+        }
+    }
+
+    #[test]
+    fn the_world_owes_the_same_before_and_after_reading_the_log_again(moves in moves()) {
+        let scenario = play(&moves);
+        prop_assert_eq!(fold(&scenario.log).next_effect(), scenario.session.next_effect());
+    }
+
+    #[test]
+    fn the_fold_takes_any_event_at_all(
+        events in prop::collection::vec((any_kind(), any_body(), any::<Option<u8>>(), any::<bool>()), 0..40)
+    ) {
+        let mut session = Session::default();
+        for (seq, (kind, body, cause, must_understand)) in (1..).zip(events) {
+            session.apply(&Recorded {
+                session: SessionId::from_uuid(Uuid::nil()),
+                seq: Seq(seq),
+                id: EventId::from_uuid(Uuid::from_u128(u128::from(seq))),
+                kind: Kind::new(kind),
+                v: 1,
+                at: Timestamp(0),
+                source: Source::Agent,
+                cause: cause.map(|cause| Seq(u64::from(cause))),
+                must_understand,
+                body: Body::Json(body),
+            });
+            let _ = session.next_effect();
+            let _ = rekindle::session::decide(&session, Command::Say { content: String::new() }, Timestamp(0));
+        }
+        let again: Session = serde_json::from_str(&session.to_json()).unwrap();
+        prop_assert_eq!(again, session);
+    }
+}
+
+fn any_kind() -> impl Strategy<Value = String> {
+    let known: Vec<String> = rekindle::session::Event::KINDS.iter().map(|kind| (*kind).to_owned()).collect();
+    prop_oneof![
+        prop::sample::select(known),
+        prop::sample::select(vec!["action.run", "action.message", "action.read", "observation.run", "observation.error", "", ".", "x"])
+            .prop_map(str::to_owned),
+        "[a-z]{1,8}\\.[a-z_]{1,12}",
+    ]
+}
+
+fn any_body() -> impl Strategy<Value = String> {
+    prop_oneof![
+        Just("null".to_owned()),
+        Just("{}".to_owned()),
+        Just("not json".to_owned()),
+        Just(r#"{"step":"runtime","attempt":4294967295,"deadline":9223372036854775807}"#.to_owned()),
+        Just(r#"{"step":"runtime","attempt":1,"outcome":{"type":"done"}}"#.to_owned()),
+        Just(r#"{"epoch":3,"node":"00000000-0000-0000-0000-000000000001","reason":""}"#.to_owned()),
+        Just(r#"{"recorded":18446744073709551615,"llm_metrics":{"accumulated_cost":-1e300}}"#.to_owned()),
+        Just(r#"{"attempt":1,"epoch":1}"#.to_owned()),
+        Just(r#"{"steps":["runtime","replay"]}"#.to_owned()),
+        Just(r#"{"reason":"r","deadline":1}"#.to_owned()),
+        Just(r#"{"plan":{"entries":1,"messages":1,"actions":0,"normalisers":"n"}}"#.to_owned()),
+    ]
+}
