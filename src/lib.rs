@@ -9,3 +9,5 @@ pub mod session;
 pub mod store;
 
 pub mod engine;
+
+pub mod trajectory;
