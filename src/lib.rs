@@ -14,3 +14,4 @@ pub mod engine;
 
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod trajectory;

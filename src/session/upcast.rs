@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 
 use super::json::Dict;
-use super::python;
+use super::python_literal;
 
 /// The fields of one event: its own text where it was good, new text where it was upgraded.
 pub(super) type Fields<'a> = Dict<Cow<'a, RawValue>>;
@@ -59,7 +59,7 @@ fn merge_translated_code(args: &mut Fields<'_>) {
     let Some(code) = args.remove("translated_ipython_code") else { return };
     let call = text(&code).and_then(|code| {
         let literal = code.strip_prefix(FILE_EDITOR_CALL.0)?.strip_suffix(FILE_EDITOR_CALL.1)?;
-        python::literal_to_json(literal)
+        python_literal::to_json(literal)
     });
     if let Some(call) = call
         && let Ok(arguments) = serde_json::from_str::<Dict<Box<RawValue>>>(&call)

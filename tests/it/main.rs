@@ -1,9 +1,16 @@
-//! The integration tests. Each file is named after what it guarantees.
+//! The integration tests, in one binary. Each file is named after what it guarantees.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed, which is what it is for")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "clippy spares only the tests themselves, not what they share"
+)]
 
 mod engine_sessions;
 mod golden_vectors;
 mod layers;
 mod session_properties;
 mod session_scenarios;
+mod trajectory_bad_input;
+mod trajectory_round_trip;
