@@ -1,0 +1,3 @@
+//! The one integration test binary. File names are guarantees.
+
+mod store_contract;
