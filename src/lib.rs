@@ -12,6 +12,7 @@ pub mod projection;
 
 pub mod engine;
 
+pub mod trajectory;
+
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
-pub mod trajectory;

@@ -12,5 +12,7 @@ mod golden_vectors;
 mod layers;
 mod session_properties;
 mod session_scenarios;
+#[cfg(feature = "sqlite")]
+mod store_contract;
 mod trajectory_bad_input;
 mod trajectory_round_trip;
