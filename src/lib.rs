@@ -9,3 +9,6 @@ pub mod session;
 pub mod store;
 
 pub mod engine;
+
+#[cfg(feature = "host")]
+pub mod host;

@@ -1,0 +1,8 @@
+//! Everything that is tested from outside, as one program; a file's name says what it guarantees.
+
+mod runtime_containment;
+mod runtime_files;
+mod runtime_python;
+mod runtime_shell;
+mod runtime_support;
+mod runtime_workspace_mount;
