@@ -10,6 +10,18 @@
 mod engine_sessions;
 mod golden_vectors;
 mod layers;
+#[cfg(feature = "host")]
+mod runtime_containment;
+#[cfg(feature = "host")]
+mod runtime_files;
+#[cfg(feature = "host")]
+mod runtime_python;
+#[cfg(feature = "host")]
+mod runtime_shell;
+#[cfg(feature = "host")]
+mod runtime_support;
+#[cfg(feature = "host")]
+mod runtime_workspace_mount;
 mod session_properties;
 mod session_scenarios;
 #[cfg(feature = "sqlite")]
