@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 pub use error::TrajectoryError;
 pub use openhands_v0::{parse, write};
 
+use crate::session::replay::RecordedEntry;
 use crate::session::{Item, ItemError, Kind, SessionName, Source, Timestamp};
 
 /// A recorded session of another system.
@@ -88,6 +89,17 @@ impl Entry {
     pub fn item(&self) -> Result<Item, ItemError> {
         Item::decode(self.raw())
     }
+}
+
+/// Reads the bytes of a stored recording for the engine's replay.
+///
+/// # Errors
+/// The message of the [`TrajectoryError`], for the log.
+pub fn recording(bytes: &[u8]) -> Result<Vec<RecordedEntry>, String> {
+    let text = std::str::from_utf8(bytes).map_err(|error| format!("not UTF-8: {error}"))?;
+    let trajectory = openhands_v0::parse(text).map_err(|error| error.to_string())?;
+    let entry = |entry: &Entry| RecordedEntry { kind: entry.kind().clone(), item: entry.item().map_err(|error| error.to_string()) };
+    Ok(trajectory.entries.iter().map(entry).collect())
 }
 
 /// Reads the recording at `path`: a JSON file with a list of events, or the directory in which the other system keeps a session.

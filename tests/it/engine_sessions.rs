@@ -7,12 +7,12 @@ use rekindle::engine::clock::SystemClock;
 use rekindle::engine::ports::Ports;
 use rekindle::engine::restore::{Trust, restore};
 use rekindle::engine::{Engine, EngineError, Status};
-use rekindle::session::replay::{RecordedEntry, ReplayOutcome};
+use rekindle::session::replay::ReplayOutcome;
 use rekindle::session::{
-    Action, AgentState, Command, Deadlines, Extras, Item, Kind, Observation, OnDivergence, OnUnknown, Origin, Phase, Recorded, Seq,
+    Action, AgentState, Command, Deadlines, Extras, Item, Observation, OnDivergence, OnUnknown, Origin, Phase, Recorded, Seq,
     SessionId, SessionSpec,
 };
-use rekindle::store::memory::MemoryStore;
+use rekindle::store::MemoryStore;
 use rekindle::store::{Read, Row, SharedStore, chain};
 use rekindle::testing::{Answer, FakeRuntimes, FaultStore, Journaled};
 
@@ -31,16 +31,6 @@ fn recording(actions: usize) -> String {
     format!("[{}]", items.join(","))
 }
 
-fn read_recording(bytes: &[u8]) -> Result<Vec<RecordedEntry>, String> {
-    let items: Vec<Box<serde_json::value::RawValue>> = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-    let entry = |raw: &Box<serde_json::value::RawValue>| {
-        let item = Item::decode(raw.get()).map_err(|error| error.to_string());
-        let kind = item.as_ref().map_or_else(|_| Kind::new("unknown"), |item| item.content.kind());
-        RecordedEntry { kind, item }
-    };
-    Ok(items.iter().map(entry).collect())
-}
-
 /// Answers `echo X` with X.
 fn echo(action: &Action) -> Answer {
     let Action::Run(run) = action else {
@@ -52,7 +42,7 @@ fn echo(action: &Action) -> Answer {
 }
 
 fn engine(store: &SharedStore, runtimes: &FakeRuntimes) -> Engine {
-    let ports = Ports { runtimes: Arc::new(runtimes.clone()), recordings: read_recording };
+    let ports = Ports { runtimes: Arc::new(runtimes.clone()), recordings: rekindle::trajectory::recording };
     Engine::new(Arc::clone(store), ports, Arc::new(SystemClock))
 }
 
