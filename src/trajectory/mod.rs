@@ -17,7 +17,7 @@ pub use openhands_v0::{parse, write};
 use crate::session::{Item, ItemError, Kind, SessionName, Source, Timestamp};
 
 /// A recorded session of another system.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Trajectory {
     /// How the other system called the session, where its directory says so.
     pub name: Option<SessionName>,
@@ -39,7 +39,7 @@ pub struct DamagedFile {
 }
 
 /// One action or observation as it was recorded.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Entry {
     index: usize,
     raw: Box<RawValue>,
