@@ -98,7 +98,7 @@ pub enum TrajectoryError {
     /// The shape of 2024.
     #[error(
         "element {index} (from 0) has `{field}` at its top level and no `{missing}`: the shape that OpenHands exported in 2024, \
-         which does not say enough to be replayed; record the session again with 0.20 or later"
+         which does not say enough to be replayed; record the session again with a newer version"
     )]
     OldShape {
         /// Its place, from 0.

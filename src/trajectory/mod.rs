@@ -18,7 +18,7 @@ use crate::session::replay::RecordedEntry;
 use crate::session::{Item, ItemError, Kind, SessionName, Source, Timestamp};
 
 /// A recorded session of another system.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Trajectory {
     /// How the other system called the session, where its directory says so.
     pub name: Option<SessionName>,
@@ -40,7 +40,7 @@ pub struct DamagedFile {
 }
 
 /// One action or observation as it was recorded.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Entry {
     index: usize,
     raw: Box<RawValue>,

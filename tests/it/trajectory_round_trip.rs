@@ -355,7 +355,7 @@ prop_compose! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1_000) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) })]
 
     #[test]
     fn every_item_is_read_back_as_it_was_written(item in item()) {
@@ -423,6 +423,17 @@ fn an_unmodified_import_is_exported_as_its_source() {
             entry.item().unwrap_or_else(|error| panic!("{file} {}: {error}", entry.index()));
         }
     }
+}
+
+#[test]
+fn the_demo_is_in_the_form_that_v0_exports() {
+    let trajectory = read_file(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/demo.json"))).unwrap();
+    for entry in &trajectory.entries {
+        let recorded: Json = serde_json::from_str(entry.raw()).unwrap();
+        assert_eq!(entry.item().unwrap().encode_trajectory(false), recorded.get());
+    }
+    let kinds: Vec<_> = trajectory.entries.iter().take(4).map(|entry| entry.kind().as_str()).collect();
+    assert_eq!(kinds, ["action.system", "action.message", "action.recall", "observation.recall"]);
 }
 
 #[test]
