@@ -32,11 +32,6 @@ impl Output {
         self.dropped += (skip.len() + surplus) as u64;
     }
 
-    /// Whether nothing was printed.
-    pub(super) fn is_empty(&self) -> bool {
-        self.head.is_empty()
-    }
-
     /// Gives what was printed as text, and forgets it.
     pub(super) fn take(&mut self) -> String {
         let Self { mut head, tail, dropped } = std::mem::take(self);
@@ -147,7 +142,7 @@ mod tests {
         let text = output.take();
         assert!(text.starts_with("first\n") && text.ends_with("\nlast\n"), "{}", text.len());
         assert_eq!(text.chars().count(), SHOWN_MAX + CUT.len());
-        assert!(output.is_empty());
+        assert_eq!(output.take(), "");
     }
 
     #[test]

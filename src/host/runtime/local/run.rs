@@ -99,9 +99,12 @@ impl Session {
     }
 
     fn type_at_program(&mut self, text: &str, key: Option<u8>) -> Result<(), RuntimeError> {
-        let bytes = key.map_or_else(|| format!("{}\n", self.mapping.inward(text)).into_bytes(), |key| vec![key]);
+        let text = format!("{}\n", self.mapping.inward(text));
         let shell = self.shell()?;
-        if !shell.type_all(&bytes, TYPE_WAIT).map_err(lost)? {
+        if let Some(key) = key {
+            return shell.press(key).map_err(lost);
+        }
+        if !shell.type_all(text.as_bytes(), TYPE_WAIT).map_err(lost)? {
             shell.output.push(b"\n[The program does not read its input; a part of the text was not typed.]\n");
         }
         Ok(())

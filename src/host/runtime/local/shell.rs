@@ -177,6 +177,11 @@ impl Shell {
         }
     }
 
+    /// Presses a key at the terminal.
+    pub(super) fn press(&self, key: u8) -> io::Result<()> {
+        self.terminal.press(key)
+    }
+
     /// How the command that was sent ended, once.
     pub(super) fn take_finished(&mut self) -> Option<Record> {
         self.finished.take()

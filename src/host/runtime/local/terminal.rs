@@ -7,6 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 
 use nix::fcntl::OFlag;
 use nix::pty::{PtyMaster, grantpt, posix_openpt, ptsname_r, unlockpt};
+use nix::sys::signal::{self, Signal};
 use nix::sys::termios::{self, FlushArg, LocalFlags, OutputFlags, SetArg, Termios};
 use nix::unistd::{self, Pid};
 
@@ -54,6 +55,26 @@ impl Terminal {
     /// The process group in the foreground.
     pub(super) fn foreground(&self) -> Option<Pid> {
         unistd::tcgetpgrp(&self.master).ok().filter(|group| group.as_raw() > 1)
+    }
+
+    /// Presses a key: those that send a signal do so even when a program has left no room for typing.
+    pub(super) fn press(&self, key: u8) -> io::Result<()> {
+        let signal = match key {
+            0x03 => Some(Signal::SIGINT),
+            0x1a => Some(Signal::SIGTSTP),
+            0x1c => Some(Signal::SIGQUIT),
+            _ => None,
+        };
+        let sends = termios::tcgetattr(&self.slave)?.local_flags.contains(LocalFlags::ISIG);
+        match (signal, self.foreground()) {
+            (Some(signal), Some(group)) if sends => {
+                termios::tcflush(&self.slave, FlushArg::TCIFLUSH)?;
+                // The program may have ended meanwhile.
+                let _ = signal::killpg(group, signal);
+                Ok(())
+            }
+            _ => self.type_in(&[key]).map(drop),
+        }
     }
 
     /// Types as much of `bytes` as there is room for; says how much.
