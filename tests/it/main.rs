@@ -10,6 +10,8 @@
 mod engine_sessions;
 mod golden_vectors;
 mod layers;
+#[cfg(feature = "cli")]
+mod replay_recordings;
 #[cfg(feature = "host")]
 mod runtime_containment;
 #[cfg(feature = "host")]
