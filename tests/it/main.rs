@@ -28,5 +28,6 @@ mod session_properties;
 mod session_scenarios;
 #[cfg(feature = "sqlite")]
 mod store_contract;
+mod stored_forms;
 mod trajectory_bad_input;
 mod trajectory_round_trip;
