@@ -1,3 +1,10 @@
 //! The one integration test binary. File names are guarantees.
 
+mod sqlite_version;
+mod statements;
+mod store_cancellation;
 mod store_contract;
+mod store_crash_points;
+mod store_damage;
+mod store_fixture;
+mod store_open_errors;

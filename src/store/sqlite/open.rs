@@ -41,11 +41,10 @@ pub(super) enum Access {
 pub(super) async fn open(path: &Path, options: OpenOptions) -> Result<Access, StoreError> {
     let owned = path.to_owned();
     let prepared = tokio::task::spawn_blocking(move || prepare(&owned, options)).await;
-    let access = prepared.map_err(|error| StoreError::Unavailable(error.into()))??;
-    if let Access::Write(connection) = &access {
-        migrate(path, connection, options.busy_wait).await?;
+    match prepared.map_err(|error| StoreError::Unavailable(error.into()))?? {
+        Access::Write(connection) => migrate(path, connection, options.busy_wait).await.map(Access::Write),
+        access => Ok(access),
     }
-    Ok(access)
 }
 
 /// Opens a connection. An immutable file is one that nobody can change: SQLite then needs neither locks nor files beside it.
@@ -226,12 +225,12 @@ fn read_only(path: &Path, why: String) -> Result<Access, StoreError> {
 }
 
 /// Brings the tables to the present format. Two processes may do so at once: the one that comes late finds it done.
-async fn migrate(path: &Path, writer: &Connection, busy_wait: Duration) -> Result<(), StoreError> {
+async fn migrate(path: &Path, writer: Connection, busy_wait: Duration) -> Result<Connection, StoreError> {
     let format = |writer: &Connection| identify(writer).map(|(_, format, _)| format).map_err(|error| unopened(path, error));
     let begin = Instant::now();
     loop {
-        match format(writer)? {
-            FORMAT => return Ok(()),
+        match format(&writer)? {
+            FORMAT => return Ok(writer),
             newer if newer > FORMAT => {
                 return Err(OpenError::Newer { path: path.to_owned(), found: newer, supported: FORMAT }.into());
             }
@@ -240,7 +239,8 @@ async fn migrate(path: &Path, writer: &Connection, busy_wait: Duration) -> Resul
         let connect = SqliteConnectOptions::new().filename(path).busy_timeout(busy_wait).synchronous(SqliteSynchronous::Full);
         let failed: BoxError = match sqlx::SqliteConnection::connect_with(&connect).await {
             Ok(mut connection) => {
-                let result = migrator().run(&mut connection).await;
+                // Not `run`, whose future the compiler cannot see to be `Send`.
+                let result = migrator().run_direct(None, &mut connection, false).await;
                 // Closing may fail where migrating did not; the tables are what counts.
                 let _ = connection.close().await;
                 match result {
@@ -250,7 +250,7 @@ async fn migrate(path: &Path, writer: &Connection, busy_wait: Duration) -> Resul
             }
             Err(error) => error.into(),
         };
-        if format(writer)? < FORMAT && begin.elapsed() >= busy_wait {
+        if format(&writer)? < FORMAT && begin.elapsed() >= busy_wait {
             return Err(OpenError::Io { path: path.to_owned(), source: failed }.into());
         }
         tokio::time::sleep(CREATE_PAUSE).await;
