@@ -63,6 +63,8 @@ async fn what_is_not_a_store_is_left_as_it_is() {
     std::fs::write(&text.path, "dear diary, ".repeat(1000)).unwrap();
     let short = Place::new();
     std::fs::write(&short.path, "x").unwrap();
+    let note = Place::new();
+    std::fs::write(&note.path, "x".repeat(700)).unwrap();
     let zeros = Place::new();
     std::fs::write(&zeros.path, vec![0; 100_000]).unwrap();
     let folder = Place::new();
@@ -71,11 +73,13 @@ async fn what_is_not_a_store_is_left_as_it_is() {
     theirs.sql().execute_batch("create table theirs (x); insert into theirs values (1)").unwrap();
     let marked = Place::new();
     marked.sql().execute_batch("pragma application_id = 7").unwrap();
-    for (what, place) in [("text", &text), ("short", &short), ("zeros", &zeros), ("folder", &folder), ("theirs", &theirs), ("marked", &marked)] {
+    let others =
+        [("text", &text), ("short", &short), ("note", &note), ("zeros", &zeros), ("folder", &folder), ("theirs", &theirs), ("marked", &marked)];
+    for (what, place) in others {
         let before = files(place.directory.path());
         for options in [OPEN, READ, CREATE] {
-            let error = refused(place, options).await;
-            assert!(matches!(error, StoreError::Open(OpenError::NotAStore(_))), "{what}: {error:?}");
+            let error = place.try_open(options).await.err();
+            assert!(matches!(error, Some(StoreError::Open(OpenError::NotAStore(_)))), "{what}: {error:?}");
             assert_eq!(files(place.directory.path()), before, "{what}");
         }
     }

@@ -17,6 +17,8 @@ use super::filesystem;
 const APPLICATION_ID: i64 = 0x5245_4B4E;
 /// Smaller pages mean fewer bytes to write for each commit; measured best for events of about 1 KB.
 const PAGE_BYTES: i64 = 4096;
+/// No database is smaller: one page of the smallest size.
+const DATABASE_BYTES_MIN: u64 = 512;
 /// The write-ahead log's file is cut to this when it is reset after a burst.
 const WAL_BYTES_KEPT: i64 = 64 * 1024 * 1024;
 /// Statements that the writer keeps prepared.
@@ -90,7 +92,10 @@ fn pages_max(options: OpenOptions) -> Option<i64> {
 
 fn prepare(path: &Path, options: OpenOptions) -> Result<Access, StoreError> {
     let present = match std::fs::metadata(path) {
-        Ok(metadata) if !metadata.is_file() => return Err(OpenError::NotAStore(path.to_owned()).into()),
+        // SQLite takes a file of a few bytes for an empty database and would write over it.
+        Ok(metadata) if !metadata.is_file() || (1..DATABASE_BYTES_MIN).contains(&metadata.len()) => {
+            return Err(OpenError::NotAStore(path.to_owned()).into());
+        }
         Ok(metadata) => metadata.len() > 0,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
         Err(error) => return Err(unusable(path, error)),
