@@ -27,7 +27,21 @@ mod runtime_workspace_mount;
 mod session_properties;
 mod session_scenarios;
 #[cfg(feature = "sqlite")]
+mod sqlite_version;
+#[cfg(feature = "sqlite")]
+mod statements;
+#[cfg(feature = "sqlite")]
+mod store_cancellation;
+#[cfg(feature = "sqlite")]
 mod store_contract;
+#[cfg(feature = "sqlite")]
+mod store_crash_points;
+#[cfg(feature = "sqlite")]
+mod store_damage;
+#[cfg(feature = "sqlite")]
+mod store_fixture;
+#[cfg(feature = "sqlite")]
+mod store_open_errors;
 mod stored_forms;
 mod trajectory_bad_input;
 mod trajectory_round_trip;
