@@ -86,7 +86,11 @@ async fn a_program_is_typed_at() {
         let refused = local.execute(Action::Run(run("ls")), quick).await;
         assert_eq!(told(&refused), (-1, ""));
         assert_eq!(metadata(&refused).prefix, "[Below is the output of the previous command.]\n");
-        assert!(metadata(&refused).suffix.starts_with("\n[Your command \"ls\" is NOT executed. The previous command is still running"));
+        assert!(
+            metadata(&refused)
+                .suffix
+                .starts_with("\n[Your command \"ls\" is NOT executed. The previous command is still running")
+        );
         let answered = local.execute(input("Ann"), quick).await;
         assert_eq!(told(&answered), (0, "hello Ann"));
         assert_eq!(local.ok("echo free").await, "free");
@@ -209,7 +213,10 @@ async fn a_command_that_ends_the_shell_is_told_so_and_the_next_one_runs() {
             let ended = local.sh(command).await;
             assert_eq!(told(&ended).0, code, "{command} {isolation:?} {ended:?}");
             let suffix = &metadata(&ended).suffix;
-            assert!(suffix.contains(&format!("exit code {code}.]\n[The command ended the shell. It was restarted in /workspace/d;")), "{suffix}");
+            assert!(
+                suffix.contains(&format!("exit code {code}.]\n[The command ended the shell. It was restarted in /workspace/d;")),
+                "{suffix}"
+            );
             assert_eq!(local.ok("echo \"$PWD:$X\"").await, "/workspace/d:");
         }
     }

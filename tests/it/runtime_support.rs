@@ -123,7 +123,11 @@ pub fn marked(name: &str) -> Vec<String> {
         let Ok(environment) = std::fs::read(entry.path().join("environ")) else { continue };
         if environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes()) {
             let command = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
-            found.push(format!("{} {}", entry.file_name().to_string_lossy(), String::from_utf8_lossy(&command).replace('\0', " ")));
+            found.push(format!(
+                "{} {}",
+                entry.file_name().to_string_lossy(),
+                String::from_utf8_lossy(&command).replace('\0', " ")
+            ));
         }
     }
     found
