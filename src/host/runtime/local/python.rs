@@ -58,11 +58,10 @@ enum End {
     OutOfTime,
 }
 
+/// What the worker says: first which interpreter it is, then that a cell has run.
 #[derive(Deserialize)]
-#[serde(untagged)]
-enum Answer {
-    Ready { interpreter: String },
-    Ran { ok: bool },
+struct Answer {
+    interpreter: Option<String>,
 }
 
 impl Session {
@@ -178,18 +177,14 @@ impl Python {
         };
         let deadline = Instant::now() + START_WAIT;
         loop {
-            match python.pump(TICK)? {
-                Some(Answer::Ready { interpreter }) => {
-                    python.interpreter = interpreter;
-                    return Ok(python);
-                }
-                Some(Answer::Ran { .. }) => {}
-                None if python.child.try_wait()?.is_some() || Instant::now() >= deadline => {
-                    let why = python.output.take();
-                    let why = why.trim();
-                    return Err(io::Error::other(if why.is_empty() { "python3 does not start".into() } else { why.to_owned() }));
-                }
-                None => {}
+            if let Some(interpreter) = python.pump(TICK)?.and_then(|answer| answer.interpreter) {
+                python.interpreter = interpreter;
+                return Ok(python);
+            }
+            if python.child.try_wait()?.is_some() || Instant::now() >= deadline {
+                let why = python.output.take();
+                let why = why.trim();
+                return Err(io::Error::other(if why.is_empty() { "python3 does not start".into() } else { why.to_owned() }));
             }
         }
     }
@@ -210,7 +205,7 @@ impl Python {
             }
             let left = timeout.hard.saturating_sub(begun.elapsed());
             let limit = if rest.is_empty() { left.min(TICK) } else { Duration::from_millis(1) };
-            if let Some(Answer::Ran { ok: _ }) = self.pump(limit)? {
+            if self.pump(limit)?.is_some() {
                 return Ok(End::Answered);
             }
             if self.child.try_wait()?.is_some() {
@@ -235,7 +230,7 @@ impl Python {
         }
         let deadline = Instant::now() + INTERRUPT_GRACE;
         while Instant::now() < deadline {
-            if matches!(self.pump(TICK)?, Some(Answer::Ran { .. })) {
+            if self.pump(TICK)?.is_some() {
                 return Ok(true);
             }
             if self.child.try_wait()?.is_some() {
