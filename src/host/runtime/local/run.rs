@@ -193,7 +193,7 @@ impl Session {
     fn ended(&mut self, action: &Run, code: i64, also: &str) -> Result<Observation, RuntimeError> {
         self.busy = None;
         let mut observation = self.observe_output(action)?;
-        self.ensure_shell()?;
+        self.restart_shell()?;
         let directory = self.directory();
         set(&mut observation, |metadata| {
             metadata.exit_code = code;

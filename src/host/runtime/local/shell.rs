@@ -19,7 +19,8 @@ use super::output::Output;
 /// What bash reads before anything else.
 const RC: &str = include_str!("shell.rc");
 /// Makes bash take the next command. Descriptors of the engine's are closed for the command itself.
-const TRIGGER: &[u8] = b"__rekindle_read 2>/dev/null; eval \"$__rekindle_command\" 198<&- 199>&-; __rekindle_done 2>/dev/null\n";
+const TRIGGER: &[u8] =
+    b"{ __rekindle_read; } 2>/dev/null; eval \"$__rekindle_command\" 198<&- 199>&-; { __rekindle_done; } 2>/dev/null\n";
 /// Room in the output pipe, so that a program seldom waits for its reader.
 const PIPE_BYTES: i32 = 1 << 20;
 /// Most that is read after a command has ended: what it wrote is in the pipe by then, the rest is from others.
@@ -193,12 +194,20 @@ impl Shell {
         self.ended.map(|status| status.code().map_or_else(|| 128 + i64::from(status.signal().unwrap_or(0)), i64::from))
     }
 
+    /// Whether it can take a command, or will when the one that runs has ended.
+    pub(super) const fn is_usable(&self) -> bool {
+        self.records.is_some() && self.ended.is_none()
+    }
+
     /// Sends `signal` to the program in the foreground.
     pub(super) fn signal(&self, signal: Signal) {
         if let (Some(group), None) = (self.terminal.foreground(), self.ended) {
             let _ = signal::killpg(group, signal);
-            // A stopped program cannot act on it.
+            // What is stopped cannot act on it; a launcher stops together with the shell that it has started.
             let _ = signal::killpg(group, Signal::SIGCONT);
+            if let Ok(launcher) = i32::try_from(self.child.id()) {
+                let _ = signal::kill(Pid::from_raw(launcher), Signal::SIGCONT);
+            }
         }
     }
 
