@@ -350,3 +350,14 @@ async fn tracing_shows_the_command_and_little_else() {
     assert!(traced.contains("+ echo hi\nhi"), "{traced}");
     assert!(!traced.contains("printf"), "{traced}");
 }
+
+#[tokio::test]
+async fn a_directory_may_be_called_anything() {
+    for isolation in isolations() {
+        let local = local(isolation).await;
+        for name in ["$'a\\x01b\\x02'", "$'line\\nbreak\\n'", "'*?[x]'", "'-n'", "'ü $HOME'", "$'\\xff'"] {
+            local.ok(&format!("cd /workspace && mkdir -- {name} && cd -- {name}")).await;
+            assert_eq!(local.ok("cd .. && pwd").await, "/workspace", "{name}");
+        }
+    }
+}

@@ -81,7 +81,13 @@ impl Session {
                 }
             }
         }
-        let end = self.wait(action.blocking, timeout, cancel)?;
+        let mut end = self.wait(action.blocking, timeout, cancel)?;
+        if matches!(end, End::ShellEnded(_)) && !self.shell()?.has_taken() {
+            // The shell went before it took the command, which therefore has not run.
+            self.ensure_shell()?;
+            self.send(command)?;
+            end = self.wait(action.blocking, timeout, cancel)?;
+        }
         let key = key.filter(|_| action.is_input);
         match end {
             End::Finished(record) => self.completed(action, record, key),
