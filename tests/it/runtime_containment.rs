@@ -11,7 +11,7 @@ use rekindle::session::Action;
 use rekindle::session::action::RunIpython;
 use serde_json::json;
 
-use super::runtime_support::{BOTH, PATIENT, eventually, local, marked, options, request, run, within};
+use super::runtime_support::{PATIENT, eventually, isolations, local, marked, options, request, run, within};
 
 /// Starts everything that is known to outlive a shell.
 const SURVIVORS: &str = "sleep 301 & nohup sleep 302 >/dev/null 2>&1 & setsid sleep 303 >/dev/null 2>&1 & \
@@ -21,7 +21,7 @@ const VICTIM: &str = "REKINDLE_TEST_VICTIM";
 
 #[tokio::test]
 async fn release_ends_everything_and_can_be_repeated() {
-    for isolation in BOTH {
+    for isolation in isolations() {
         let local = local(isolation).await;
         local.ok(SURVIVORS).await;
         let cell: RunIpython =
@@ -38,7 +38,7 @@ async fn release_ends_everything_and_can_be_repeated() {
 
 #[tokio::test]
 async fn release_does_not_wait_for_the_command_that_runs() {
-    for isolation in BOTH {
+    for isolation in isolations() {
         let local = local(isolation).await;
         let begun = Instant::now();
         let (running, ()) = tokio::join!(local.try_execute(Action::Run(run("touch begun; sleep 300")), PATIENT), async {
@@ -55,7 +55,7 @@ async fn release_does_not_wait_for_the_command_that_runs() {
 
 #[tokio::test]
 async fn a_runtime_that_is_dropped_ends_everything() {
-    for isolation in BOTH {
+    for isolation in isolations() {
         let local = local(isolation).await;
         local.ok(SURVIVORS).await;
         let name = local.name.clone();
@@ -66,7 +66,8 @@ async fn a_runtime_that_is_dropped_ends_everything() {
 
 #[test]
 fn a_setsid_child_dies_with_an_engine_that_was_killed() {
-    for isolation in ["namespaces", "plain"] {
+    for isolation in isolations() {
+        let isolation = if isolation == Isolation::Plain { "plain" } else { "namespaces" };
         let directory = tempfile::tempdir().unwrap();
         let name = format!("victim-{}", uuid::Uuid::now_v7());
         let mut engine = Command::new(std::env::current_exe().unwrap())
@@ -106,10 +107,27 @@ fn an_engine_that_waits_to_be_killed() {
 
 #[tokio::test]
 async fn other_sessions_go_on_when_one_ends() {
-    for isolation in BOTH {
+    for isolation in isolations() {
         let (one, two) = (local(isolation).await, local(isolation).await);
         two.ok("sleep 309 & echo").await;
         one.runtime.release().await.unwrap();
         assert_eq!(two.ok("jobs | grep -c Running").await, "1");
     }
+}
+
+#[test]
+fn an_engine_in_the_background_can_still_interrupt() {
+    // What a script starts with `&` ignores the interrupt from the keyboard.
+    let engine = Command::new("sh")
+        .args(["-c", "trap '' INT QUIT; exec \"$0\" \"$@\""])
+        .arg(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "runtime_shell::keys_interrupt_suspend_and_end_input",
+            "runtime_shell::a_command_past_its_time_is_interrupted",
+        ])
+        .output()
+        .unwrap();
+    assert!(engine.status.success(), "{}", String::from_utf8_lossy(&engine.stdout));
+    assert!(String::from_utf8_lossy(&engine.stdout).contains("2 passed"));
 }

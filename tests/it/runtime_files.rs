@@ -7,7 +7,7 @@ use rekindle::session::observation::FileEdited;
 use rekindle::session::{Extras, Observation};
 use serde_json::json;
 
-use super::runtime_support::{BOTH, Local, local};
+use super::runtime_support::{Local, isolations, local};
 
 fn edited(observation: &Observation) -> &FileEdited {
     match &observation.extras {
@@ -93,7 +93,7 @@ async fn an_ambiguous_or_absent_text_is_not_replaced() {
 
 #[tokio::test]
 async fn a_view_numbers_lines_and_lists_directories() {
-    for isolation in BOTH {
+    for isolation in isolations() {
         let local = local(isolation).await;
         local.ok("mkdir -p a/b/c .git/x && touch a/f a/.h .hidden z && printf 'one\\ntwo\\nthree\\n' > a/b/t && ln -s a link && ln -s /etc out").await;
         let listed = local.read(json!({ "path": "/workspace", "impl_source": "oh_aci" })).await;
@@ -179,7 +179,7 @@ async fn nothing_outside_of_the_workspace_is_read_or_written() {
     let outside = tempfile::tempdir().unwrap();
     let secret = outside.path().join("secret");
     std::fs::write(&secret, "secret").unwrap();
-    for isolation in BOTH {
+    for isolation in isolations() {
         let local = local(isolation).await;
         symlink(&secret, local.workspace.join("link")).unwrap();
         symlink(outside.path(), local.workspace.join("dir")).unwrap();

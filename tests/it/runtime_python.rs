@@ -6,7 +6,7 @@ use rekindle::session::action::RunIpython;
 use rekindle::session::{Action, Extras};
 use serde_json::json;
 
-use super::runtime_support::{BOTH, Local, PATIENT, local, local_with, within};
+use super::runtime_support::{Local, PATIENT, isolations, local, local_with, within};
 
 fn cell(code: &str) -> RunIpython {
     serde_json::from_value(json!({ "code": code, "include_extra": false })).unwrap()
@@ -24,7 +24,7 @@ async fn py(local: &Local, code: &str) -> String {
 
 #[tokio::test]
 async fn variables_live_on_and_the_last_value_is_told() {
-    for isolation in BOTH {
+    for isolation in isolations() {
         let local = local(isolation).await;
         assert_eq!(py(&local, "x = 40\ndef f(): return x + 2").await, "[Code executed successfully with no output]");
         assert_eq!(py(&local, "print('sum'); f()").await, "sum\n42");
@@ -77,7 +77,7 @@ async fn errors_read_as_they_do_in_a_notebook() {
 
 #[tokio::test]
 async fn a_cell_past_its_time_is_interrupted_and_its_variables_stay() {
-    for isolation in BOTH {
+    for isolation in isolations() {
         let local = local(isolation).await;
         py(&local, "x = 1").await;
         let text = py_within(&local, "import time\nprint('begun')\ntime.sleep(300)", within(300, 60_000)).await;
@@ -91,7 +91,7 @@ async fn a_cell_past_its_time_is_interrupted_and_its_variables_stay() {
 
 #[tokio::test]
 async fn an_interpreter_that_does_not_stop_or_dies_is_replaced() {
-    for isolation in BOTH {
+    for isolation in isolations() {
         let local = local(isolation).await;
         let deaf = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True: pass";
         let text = py_within(&local, deaf, within(300, 60_000)).await;

@@ -72,9 +72,9 @@ impl Session {
         timeout: Timeout,
         cancel: &Cancel<'_>,
     ) -> Result<Observation, RuntimeError> {
+        self.ensure_ground()?;
         let mut python = match self.python.take() {
             Some(python) => python,
-            None if !self.ground.is_alive() => return Err(lost(io::Error::other("the session's processes have been ended"))),
             None => match Python::start(&self.ground) {
                 Ok(python) => python,
                 Err(error) => return Ok(Observation::error(format!("Python cells cannot be run: {error}"), "")),
