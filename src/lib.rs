@@ -1,8 +1,8 @@
 //! Rekindle: an event-sourced session engine for AI agents.
 //!
 //! Layers, each using only those above it in this list: [`session`] is pure; [`store`] keeps the log; [`projection`] folds it
-//! into views; [`engine`] makes things happen; [`host`] is the real world behind the engine's ports; [`trajectory`] reads and
-//! writes other systems' recordings.
+//! into views; [`engine`] makes things happen; [`trajectory`] reads and writes other systems' recordings; `host` is the real world
+//! behind the engine's ports.
 
 pub mod session;
 
@@ -11,6 +11,11 @@ pub mod store;
 pub mod projection;
 
 pub mod engine;
+
+pub mod trajectory;
+
+#[cfg(feature = "host")]
+pub mod host;
 
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

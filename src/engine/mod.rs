@@ -84,6 +84,11 @@ impl Engine {
         &self.shared.store
     }
 
+    /// The id of this process, as it stands in the log.
+    pub fn node(&self) -> NodeId {
+        self.shared.node
+    }
+
     /// Makes an id for a session that nobody else has named.
     pub fn new_session_id(&self) -> SessionId {
         self.shared.ids.session(self.shared.clock.now())

@@ -7,12 +7,12 @@ use serde::Deserialize;
 use serde::de::value::MapDeserializer;
 use serde_json::value::RawValue;
 
-use super::action::{Action, Condensation};
+use super::action::{Action, Condensation, RecallType};
 use super::envelope::Source;
 use super::item::{Content, Item, ItemError};
 use super::json::{DEPTH_MAX, Dict, depth};
 use super::metrics::Metrics;
-use super::observation::{Extras, Observation};
+use super::observation::{CommandMetadata, Extras, Observation};
 use super::upcast::{self, Fields, is_null, text};
 
 impl Item {
@@ -143,13 +143,13 @@ fn decode_observation(tag: &RawValue, top: &Dict<&RawValue>) -> Result<Item, Ite
 /// The two places in `extras` whose values V0 checks, not only their names.
 fn check_values(tag: &str, extras: &mut Fields<'_>) -> Result<(), ItemError> {
     let (key, why) = match tag {
-        "recall" => ("recall_type", extras.get("recall_type").map(check::<super::action::RecallType>)),
+        "recall" => ("recall_type", extras.get("recall_type").map(|raw| check::<RecallType>(raw))),
         "run" => {
             // V0 takes what is no object for metadata that is not there.
             if extras.get("metadata").is_some_and(|metadata| !metadata.get().starts_with('{')) {
                 extras.remove("metadata");
             }
-            ("metadata", extras.get("metadata").map(check::<super::observation::CommandMetadata>))
+            ("metadata", extras.get("metadata").map(|raw| check::<CommandMetadata>(raw)))
         }
         _ => return Ok(()),
     };
@@ -159,7 +159,7 @@ fn check_values(tag: &str, extras: &mut Fields<'_>) -> Result<(), ItemError> {
     }
 }
 
-fn check<'a, T: Deserialize<'a>>(raw: &'a Cow<'_, RawValue>) -> Option<String> {
+fn check<'a, T: Deserialize<'a>>(raw: &'a RawValue) -> Option<String> {
     serde_json::from_str::<T>(raw.get()).err().map(|error| fragment(&error))
 }
 

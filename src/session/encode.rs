@@ -78,15 +78,15 @@ impl Serialize for Encoded<'_> {
         entry(&mut map, "llm_metrics", llm_metrics)?;
         match content {
             Content::Action(action) => {
-                map.serialize_entry("args", action)?;
+                map.serialize_entry("args", &Args(action))?;
                 entry(&mut map, "timeout", timeout)?;
             }
             Content::Observation(observation) => {
                 map.serialize_entry("content", &observation.content)?;
                 if self.left_out.is_empty() {
-                    map.serialize_entry("extras", &observation.extras)?;
+                    map.serialize_entry("extras", &Fields(&observation.extras))?;
                 } else {
-                    let kept = without_keys(&to_text(&observation.extras), self.left_out);
+                    let kept = without_keys(&to_text(&Fields(&observation.extras)), self.left_out);
                     map.serialize_entry("extras", &serde_json::from_str::<Json>(&kept).map_err(serde::ser::Error::custom)?)?;
                 }
                 if self.form == Form::Whole {
@@ -129,54 +129,58 @@ impl Extras {
     }
 }
 
-impl Serialize for Action {
-    /// Writes the `args`.
+/// The `args` of an action; without its tag, so no form of an action that could be read back.
+struct Args<'a>(&'a Action);
+
+impl Serialize for Args<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Null | Self::CondensationRequest => serializer.serialize_map(Some(0))?.end(),
-            Self::Run(args) => args.serialize(serializer),
-            Self::RunIpython(args) => args.serialize(serializer),
-            Self::Browse(args) => args.serialize(serializer),
-            Self::BrowseInteractive(args) => args.serialize(serializer),
-            Self::Read(args) => args.serialize(serializer),
-            Self::Write(args) => args.serialize(serializer),
-            Self::Edit(args) => args.serialize(serializer),
-            Self::Think(args) => args.serialize(serializer),
-            Self::Finish(args) => args.serialize(serializer),
-            Self::Reject(args) => args.serialize(serializer),
-            Self::Delegate(args) => args.serialize(serializer),
-            Self::Recall(args) => args.serialize(serializer),
-            Self::ChangeAgentState(args) => args.serialize(serializer),
-            Self::Message(args) => args.serialize(serializer),
-            Self::System(args) => args.serialize(serializer),
-            Self::Condensation(args) => args.serialize(serializer),
-            Self::CallToolMcp(args) => args.serialize(serializer),
-            Self::TaskTracking(args) => args.serialize(serializer),
-            Self::LoopRecovery(args) => args.serialize(serializer),
+        match self.0 {
+            Action::Null | Action::CondensationRequest => serializer.serialize_map(Some(0))?.end(),
+            Action::Run(args) => args.serialize(serializer),
+            Action::RunIpython(args) => args.serialize(serializer),
+            Action::Browse(args) => args.serialize(serializer),
+            Action::BrowseInteractive(args) => args.serialize(serializer),
+            Action::Read(args) => args.serialize(serializer),
+            Action::Write(args) => args.serialize(serializer),
+            Action::Edit(args) => args.serialize(serializer),
+            Action::Think(args) => args.serialize(serializer),
+            Action::Finish(args) => args.serialize(serializer),
+            Action::Reject(args) => args.serialize(serializer),
+            Action::Delegate(args) => args.serialize(serializer),
+            Action::Recall(args) => args.serialize(serializer),
+            Action::ChangeAgentState(args) => args.serialize(serializer),
+            Action::Message(args) => args.serialize(serializer),
+            Action::System(args) => args.serialize(serializer),
+            Action::Condensation(args) => args.serialize(serializer),
+            Action::CallToolMcp(args) => args.serialize(serializer),
+            Action::TaskTracking(args) => args.serialize(serializer),
+            Action::LoopRecovery(args) => args.serialize(serializer),
         }
     }
 }
 
-impl Serialize for Extras {
-    /// Writes the `extras`.
+/// The `extras` of an observation, likewise.
+struct Fields<'a>(&'a Extras);
+
+impl Serialize for Fields<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Null | Self::Success | Self::UserRejected | Self::Condense | Self::Think | Self::LoopDetection => {
+        match self.0 {
+            Extras::Null | Extras::Success | Extras::UserRejected | Extras::Condense | Extras::Think | Extras::LoopDetection => {
                 serializer.serialize_map(Some(0))?.end()
             }
-            Self::Run(extras) => extras.serialize(serializer),
-            Self::RunIpython(extras) => extras.serialize(serializer),
-            Self::Browse(extras) => extras.serialize(serializer),
-            Self::Read(extras) => extras.serialize(serializer),
-            Self::Write(extras) => extras.serialize(serializer),
-            Self::Edit(extras) => extras.serialize(serializer),
-            Self::Delegate(extras) => extras.serialize(serializer),
-            Self::Error(extras) => extras.serialize(serializer),
-            Self::AgentStateChanged(extras) => extras.serialize(serializer),
-            Self::Recall(extras) => extras.serialize(serializer),
-            Self::Mcp(extras) => extras.serialize(serializer),
-            Self::Download(extras) => extras.serialize(serializer),
-            Self::TaskTracking(extras) => extras.serialize(serializer),
+            Extras::Run(extras) => extras.serialize(serializer),
+            Extras::RunIpython(extras) => extras.serialize(serializer),
+            Extras::Browse(extras) => extras.serialize(serializer),
+            Extras::Read(extras) => extras.serialize(serializer),
+            Extras::Write(extras) => extras.serialize(serializer),
+            Extras::Edit(extras) => extras.serialize(serializer),
+            Extras::Delegate(extras) => extras.serialize(serializer),
+            Extras::Error(extras) => extras.serialize(serializer),
+            Extras::AgentStateChanged(extras) => extras.serialize(serializer),
+            Extras::Recall(extras) => extras.serialize(serializer),
+            Extras::Mcp(extras) => extras.serialize(serializer),
+            Extras::Download(extras) => extras.serialize(serializer),
+            Extras::TaskTracking(extras) => extras.serialize(serializer),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::action::{Action, Condensation, RecallType, TaskTracking};
 use super::item::Content;
 use super::observation::{Extras, Observation};
-use super::python;
+use super::python_repr;
 
 /// A range of forgotten ids longer than this is named by its ends; V0 writes out every id.
 const FORGOTTEN_NAMED_MAX: i64 = 10_000;
@@ -39,7 +39,7 @@ fn of_action(action: &Action) -> Cow<'_, str> {
         Action::Finish(finish) if finish.thought.is_empty() => "All done! What's next on the agenda?".into(),
         Action::Finish(finish) => finish.thought.as_str().into(),
         Action::Reject(reject) => match reject.outputs.get("reason") {
-            Some(reason) => format!("Task is rejected by the agent. Reason: {}", python::str_of(reason.get())).into(),
+            Some(reason) => format!("Task is rejected by the agent. Reason: {}", python_repr::str_of(reason.get())).into(),
             None => "Task is rejected by the agent.".into(),
         },
         Action::Delegate(delegate) => format!("I'm asking {} for help with this task.", delegate.agent).into(),
@@ -53,7 +53,7 @@ fn of_action(action: &Action) -> Cow<'_, str> {
         Action::Condensation(condensation) => of_condensation(condensation).into(),
         Action::CondensationRequest => "Requesting a condensation of the conversation history.".into(),
         Action::CallToolMcp(call) => {
-            let entries: Vec<_> = call.arguments.iter().map(|(key, value)| python::repr_entry(key, value.get())).collect();
+            let entries: Vec<_> = call.arguments.iter().map(|(key, value)| python_repr::repr_entry(key, value.get())).collect();
             let (name, arguments) = (&call.name, entries.join(", "));
             let name_part = format!("I am interacting with the MCP server with name:\n```\n{name}\n```");
             format!("{name_part}\nand arguments:\n```\n{{{arguments}}}\n```").into()

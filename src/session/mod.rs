@@ -16,7 +16,8 @@ mod lax;
 mod message_text;
 pub mod metrics;
 pub mod observation;
-mod python;
+mod python_literal;
+mod python_repr;
 mod upcast;
 
 pub mod replay;

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 
 use super::json::Dict;
-use super::python;
+use super::python_literal;
 
 /// The fields of one event: its own text where it was good, new text where it was upgraded.
 pub(super) type Fields<'a> = Dict<Cow<'a, RawValue>>;
@@ -40,14 +40,14 @@ pub(super) fn observation(extras: &mut Fields<'_>) -> Result<(), serde_json::Err
     Ok(())
 }
 
-/// Before 0.10 the confirmation was called `is_confirmed`.
+/// The confirmation was once called `is_confirmed`.
 fn rename_is_confirmed(args: &mut Fields<'_>) {
     if let Some(confirmed) = args.remove("is_confirmed").filter(|value| !is_null(value)) {
         args.insert("confirmation_state", confirmed);
     }
 }
 
-/// Before 0.14 the pictures of a message were called `images_urls`.
+/// The pictures of a message were once called `images_urls`.
 fn rename_images_urls(args: &mut Fields<'_>) {
     if let Some(urls) = args.remove("images_urls") {
         args.insert("image_urls", urls);
@@ -59,7 +59,7 @@ fn merge_translated_code(args: &mut Fields<'_>) {
     let Some(code) = args.remove("translated_ipython_code") else { return };
     let call = text(&code).and_then(|code| {
         let literal = code.strip_prefix(FILE_EDITOR_CALL.0)?.strip_suffix(FILE_EDITOR_CALL.1)?;
-        python::literal_to_json(literal)
+        python_literal::to_json(literal)
     });
     if let Some(call) = call
         && let Ok(arguments) = serde_json::from_str::<Dict<Box<RawValue>>>(&call)
@@ -74,7 +74,7 @@ fn merge_translated_code(args: &mut Fields<'_>) {
     }
 }
 
-/// A risk outside -1, 0, 1, 2 says nothing; versions from 0.50 on drop it too.
+/// A risk outside -1, 0, 1, 2 says nothing; 0.62 drops it too.
 fn forget_invalid_risk(args: &mut Fields<'_>) {
     if args.get("security_risk").is_some_and(|risk| !matches!(risk.get(), "-1" | "0" | "1" | "2")) {
         args.remove("security_risk");

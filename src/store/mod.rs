@@ -2,8 +2,19 @@
 
 mod append;
 pub mod chain;
+#[cfg(any(test, feature = "testing"))]
+pub mod conformance;
+#[cfg(feature = "sqlite")]
+mod dialect;
 mod error;
+mod memory;
 mod read;
+#[cfg(feature = "sqlite")]
+mod sql;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+#[cfg(feature = "sqlite")]
+pub mod statements;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,10 +22,23 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 pub use append::{Append, Appended, Directory, Expected, SessionRow, Writer};
+pub use chain::{Flaw, Verified, Verifier, verify_session};
 pub use error::{BoxError, OpenError, StoreError};
-pub use read::{FeedCursor, FeedPage, NodeRow, Order, Page, Read, Row, SessionFilter, Snapshot, StoreInfo, WakeUps};
+pub use memory::MemoryStore;
+pub use read::{
+    DamagedEvent, FeedCursor, FeedPage, NodeRow, Order, Page, Read, Row, SessionFilter, Snapshot, StoreInfo, WakeUps,
+};
 
 use crate::session::{Digest, NodeId, Seq, SessionId, SessionName};
+
+/// The format of the tables that this version writes and reads.
+pub const FORMAT: i64 = 1;
+
+/// How many snapshots of one session and reducer are kept.
+pub const SNAPSHOTS_KEPT: usize = 2;
+
+/// The longest lease: one that is asked for longer is cut, so that no node is believed to live for ever.
+pub const LEASE_MAX: Duration = Duration::from_hours(24);
 
 /// The log of all sessions.
 ///
@@ -86,3 +110,74 @@ pub trait Store: Send + Sync + 'static {
 
 /// The one shared handle that everything above the log holds.
 pub type SharedStore = Arc<dyn Store>;
+
+/// How to open a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenOptions {
+    /// Make the store when there is none.
+    pub create: bool,
+    /// Open it for reading only, even where it could be written.
+    pub read_only: bool,
+    /// How long to wait for another process that is writing.
+    pub busy_wait: Duration,
+    /// The most bytes that the store may take on disk; none by default.
+    pub bytes_max: Option<u64>,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        Self { create: true, read_only: false, busy_wait: BUSY_WAIT, bytes_max: None }
+    }
+}
+
+/// How long a writer waits for another process by default.
+const BUSY_WAIT: Duration = Duration::from_secs(10);
+
+/// Opens the store at `url`: `sqlite://PATH`, `sqlite:PATH`, or `memory:` for one that is gone with the process.
+///
+/// # Errors
+/// [`StoreError::Open`] says why it cannot be opened and what to do about it.
+pub async fn connect(url: &str, options: OpenOptions) -> Result<SharedStore, StoreError> {
+    if url == "memory:" {
+        return Ok(Arc::new(MemoryStore::new()));
+    }
+    #[cfg(feature = "sqlite")]
+    if let Some(path) = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:"))
+        && !path.is_empty()
+    {
+        return Ok(Arc::new(sql::SqlStore::new(sqlite::Sqlite::open(path, options).await?)));
+    }
+    #[cfg(not(feature = "sqlite"))]
+    let _ = options;
+    Err(OpenError::Address(url.to_owned()).into())
+}
+
+/// The first and the last id that begin with the hexadecimal digits of `prefix`.
+fn id_range(prefix: &str) -> Result<([u8; 16], [u8; 16]), StoreError> {
+    let digits: String = prefix.chars().filter(|c| *c != '-').collect();
+    if digits.len() > 32 || !digits.chars().all(|c| c.is_ascii_hexdigit()) {
+        return Err(StoreError::Invalid(format!("{prefix:.80?} is not the beginning of a session id")));
+    }
+    let bound = |fill: &str| {
+        let filled = u128::from_str_radix(&format!("{digits}{}", fill.repeat(32 - digits.len())), 16);
+        filled.map(u128::to_be_bytes).map_err(|error| StoreError::Invalid(error.to_string()))
+    };
+    Ok((bound("0")?, bound("f")?))
+}
+
+/// What a closed store answers.
+fn closed() -> StoreError {
+    StoreError::Unavailable("it was closed".into())
+}
+
+fn no_session(id: SessionId) -> StoreError {
+    StoreError::Invalid(format!("there is no session {id}"))
+}
+
+fn no_event(id: SessionId, seq: Seq) -> StoreError {
+    StoreError::Invalid(format!("session {id} has no event {seq}"))
+}
+
+fn name_taken(name: &SessionName) -> StoreError {
+    StoreError::Invalid(format!("the name {name} belongs to another session"))
+}

@@ -22,6 +22,12 @@ pub struct Read {
     pub limit: u32,
 }
 
+/// A page ends once its bodies are this long together, in bytes, so that a reader's memory is bounded whatever the events are.
+pub(super) const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// No page is longer than this, whatever a reader asks for.
+pub(super) const PAGE_ROWS_MAX: u32 = 16 * 1024;
+
 impl Read {
     /// Events after `after`, oldest first, a page of convenient size.
     pub const fn forward(session: SessionId, after: Seq) -> Self {
@@ -103,6 +109,18 @@ pub enum SessionFilter {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FeedCursor(pub(crate) Vec<u64>);
 
+impl FeedCursor {
+    /// The position in the only shard of a store that has one.
+    pub(super) fn first_shard(&self) -> u64 {
+        self.0.first().copied().unwrap_or(0)
+    }
+
+    /// A place in a store that has one shard.
+    pub(super) fn of_one_shard(position: u64) -> Self {
+        Self(vec![position])
+    }
+}
+
 /// Some events of all sessions, in commit order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FeedPage {
@@ -110,6 +128,19 @@ pub struct FeedPage {
     pub events: Vec<Recorded>,
     /// Where to go on; equal to the one asked with when there was nothing.
     pub next: FeedCursor,
+    /// Events on the way that cannot be read. They are passed over, so that one bad event does not hide all that follow.
+    pub damaged: Vec<DamagedEvent>,
+}
+
+/// An event that is there but cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DamagedEvent {
+    /// Its session; `None` when not even that can be read.
+    pub session: Option<SessionId>,
+    /// Its place there, as far as it can be read.
+    pub seq: Seq,
+    /// What is wrong with it.
+    pub what: String,
 }
 
 /// A state kept to save folding.

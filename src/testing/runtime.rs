@@ -11,7 +11,7 @@ use crate::session::{Action, Epoch, Observation};
 #[derive(Debug, Clone)]
 pub enum Answer {
     /// This observation.
-    Observe(Observation),
+    Observe(Box<Observation>),
     /// Nothing, ever.
     Hang,
     /// That it is gone.
@@ -24,7 +24,7 @@ pub enum Journaled {
     /// To make a runtime of this name for this owner.
     Provisioned(String, Epoch),
     /// To execute an action.
-    Executed(Action),
+    Executed(Box<Action>),
     /// To end.
     Released,
 }
@@ -59,7 +59,7 @@ impl FakeRuntimes {
     /// The actions that were executed so far, in order.
     pub fn executed(&self) -> Vec<Action> {
         let executed = |asked| match asked {
-            Journaled::Executed(action) => Some(action),
+            Journaled::Executed(action) => Some(*action),
             Journaled::Provisioned(..) | Journaled::Released => None,
         };
         self.journal().into_iter().filter_map(executed).collect()
@@ -95,9 +95,9 @@ impl Runtimes for FakeRuntimes {
 #[async_trait]
 impl Runtime for FakeRuntimes {
     async fn execute(&self, action: &Action, _timeout: Timeout) -> Result<Observation, RuntimeError> {
-        self.note(Journaled::Executed(action.clone()));
+        self.note(Journaled::Executed(Box::new(action.clone())));
         match (self.answers)(action) {
-            Answer::Observe(observation) => Ok(observation),
+            Answer::Observe(observation) => Ok(*observation),
             Answer::Hang => std::future::pending().await,
             Answer::Lose => Err(RuntimeError::Lost("the fake was told to be lost".to_owned())),
         }

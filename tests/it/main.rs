@@ -1,5 +1,30 @@
-//! The integration tests. Each file is named after what it guarantees.
+//! The integration tests, in one binary. Each file is named after what it guarantees.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "clippy spares only the tests themselves, not what they share"
+)]
+
+mod engine_sessions;
 mod golden_vectors;
+mod layers;
+#[cfg(feature = "host")]
+mod runtime_containment;
+#[cfg(feature = "host")]
+mod runtime_files;
+#[cfg(feature = "host")]
+mod runtime_python;
+#[cfg(feature = "host")]
+mod runtime_shell;
+#[cfg(feature = "host")]
+mod runtime_support;
+#[cfg(feature = "host")]
+mod runtime_workspace_mount;
 mod session_properties;
 mod session_scenarios;
+#[cfg(feature = "sqlite")]
+mod store_contract;
+mod trajectory_bad_input;
+mod trajectory_round_trip;

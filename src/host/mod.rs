@@ -1,0 +1,3 @@
+//! The real world behind the engine's ports.
+
+pub mod runtime;

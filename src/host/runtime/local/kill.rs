@@ -1,0 +1,53 @@
+//! Finding and ending processes by the mark that they carry in their environment.
+
+use std::fs;
+use std::io;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{self, Signal};
+use nix::unistd::Pid;
+
+/// Ends every process that carries `mark` (`NAME=value`) in its environment, until none is left or `limit` has passed.
+pub(super) fn all_marked(mark: &str, limit: Duration) -> io::Result<()> {
+    let deadline = Instant::now() + limit;
+    loop {
+        let found = marked(mark)?;
+        if found.is_empty() {
+            return Ok(());
+        }
+        for pid in &found {
+            let _ = signal::kill(*pid, Signal::SIGKILL);
+        }
+        if Instant::now() >= deadline {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, format!("{} processes cannot be ended", found.len())));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The processes that carry `mark`; ended ones that nobody has waited for have no environment any more.
+fn marked(mark: &str) -> io::Result<Vec<Pid>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let Ok(entry) = entry else { continue };
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        // Others' processes cannot be read, and any may end meanwhile: neither carries our mark.
+        let Ok(environment) = fs::read(entry.path().join("environ")) else { continue };
+        if environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes()) {
+            found.push(Pid::from_raw(pid));
+        }
+    }
+    Ok(found)
+}
+
+/// The child of `parent`, where `parent` is a launcher with one child.
+pub(super) fn only_child(parent: u32) -> Option<Pid> {
+    let wanted = parent.to_string();
+    fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+        // The name in parentheses may hold anything; behind it come the state and the parent.
+        let (_, rest) = stat.rsplit_once(") ")?;
+        (rest.split(' ').nth(1)? == wanted).then(|| Pid::from_raw(pid))
+    })
+}

@@ -1,0 +1,323 @@
+//! The ground that a session's processes stand on: either namespaces of their own, or the machine itself with a watchdog.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use crate::engine::ports::{Containment, Mount};
+
+use super::Isolation;
+use super::kill;
+
+/// Builds the namespaces.
+const INIT: &str = include_str!("init.sh");
+/// Ends what is left when there are no namespaces.
+const WATCHDOG: &str = include_str!("watchdog.sh");
+/// How long building the namespaces may take.
+const BUILD_WAIT: Duration = Duration::from_secs(20);
+/// How long the end of all processes may take.
+pub(super) const KILL_WAIT: Duration = Duration::from_secs(10);
+
+/// Where processes are started, and how they are all ended.
+#[derive(Debug)]
+pub(super) struct Ground {
+    kind: Kind,
+    environment: Vec<(OsString, OsString)>,
+    mark: String,
+    /// Blocks in a read of a pipe that this struct holds open, so that it acts when the engine is gone.
+    guard: Mutex<Option<Guard>>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Namespaces { init: String, user: bool },
+    Plain,
+}
+
+#[derive(Debug)]
+struct Guard {
+    process: Child,
+}
+
+impl Ground {
+    /// Makes the ground; with [`Isolation::Auto`] the reason why there are no namespaces comes back as the second value.
+    pub(super) fn open(
+        isolation: Isolation,
+        workspace: &Path,
+        environment: Vec<(OsString, OsString)>,
+        mark: String,
+    ) -> io::Result<(Self, Option<String>)> {
+        match isolation {
+            Isolation::Namespaces => Ok((Self::namespaces(workspace, environment, mark)?, None)),
+            Isolation::Plain => Ok((Self::plain(environment, mark)?, None)),
+            Isolation::Auto => match Self::namespaces(workspace, environment.clone(), mark.clone()) {
+                Ok(ground) => Ok((ground, None)),
+                Err(error) => Ok((Self::plain(environment, mark)?, Some(error.to_string()))),
+            },
+        }
+    }
+
+    fn namespaces(workspace: &Path, environment: Vec<(OsString, OsString)>, mark: String) -> io::Result<Self> {
+        let user = !nix::unistd::geteuid().is_root();
+        let mut command = Command::new("unshare");
+        if user {
+            command.args(["--user", "--map-current-user", "--keep-caps"]);
+        }
+        command.args(["--mount", "--pid", "--fork", "--kill-child", "--", "bash", "--noprofile", "--norc", "-c", INIT]);
+        command.arg("rekindle-init").arg(workspace);
+        // A group of its own, so that a Ctrl-C at the engine's terminal does not end the session.
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        let mut process = command
+            .env_clear()
+            .envs(environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        match await_init(&mut process) {
+            Ok(init) => {
+                Ok(Self { kind: Kind::Namespaces { init, user }, environment, mark, guard: Mutex::new(Some(Guard { process })) })
+            }
+            Err(error) => {
+                let _ = process.kill();
+                let _ = process.wait();
+                Err(error)
+            }
+        }
+    }
+
+    fn plain(environment: Vec<(OsString, OsString)>, mark: String) -> io::Result<Self> {
+        // The watchdog must not carry the mark, and must not die with the engine's terminal.
+        let process = Command::new("setsid")
+            .args(["--", "sh", "-c", WATCHDOG, "rekindle-watchdog", &mark])
+            .env_clear()
+            .envs(environment.iter().filter(|(name, _)| name == "PATH").map(|(name, value)| (name, value)))
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        Ok(Self { kind: Kind::Plain, environment, mark, guard: Mutex::new(Some(Guard { process })) })
+    }
+
+    /// A command that runs on this ground in a session (in the sense of `setsid`) of its own, which takes standard input as its
+    /// terminal if `terminal`.
+    pub(super) fn command(&self, terminal: bool) -> Command {
+        let mut command = match &self.kind {
+            Kind::Namespaces { init, user } => {
+                let mut command = Command::new("nsenter");
+                command.args(["--target", init, "--mount", "--pid"]);
+                if *user {
+                    command.args(["--user", "--preserve-credentials"]);
+                }
+                command.args(["--", "setsid"]);
+                // nsenter forks, so what it starts leads no group and setsid need not fork again.
+                std::os::unix::process::CommandExt::process_group(&mut command, 0);
+                command
+            }
+            Kind::Plain => Command::new("setsid"),
+        };
+        if terminal {
+            command.arg("--ctty");
+        }
+        command.arg("--");
+        command.env_clear().envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command.current_dir("/");
+        command
+    }
+
+    /// Whether `child`, which [`Ground::command`] started, is the program itself rather than its launcher.
+    pub(super) const fn starts_directly(&self) -> bool {
+        matches!(self.kind, Kind::Plain)
+    }
+
+    pub(super) const fn mount(&self) -> Mount {
+        match self.kind {
+            Kind::Namespaces { .. } => Mount::Namespace,
+            Kind::Plain => Mount::PathMapping,
+        }
+    }
+
+    pub(super) const fn containment(&self) -> Containment {
+        match self.kind {
+            Kind::Namespaces { .. } => Containment::PidNamespace,
+            Kind::Plain => Containment::Watchdog,
+        }
+    }
+
+    /// Whether processes can still be started here.
+    pub(super) fn is_alive(&self) -> bool {
+        let mut guard = lock(&self.guard);
+        guard.as_mut().is_some_and(|guard| matches!(guard.process.try_wait(), Ok(None)))
+    }
+
+    /// Ends every process that stands on this ground and waits, at most [`KILL_WAIT`], until they are gone. Idempotent.
+    pub(super) fn kill(&self) -> io::Result<()> {
+        // Taken and put back on failure, so that a second call tries again instead of reporting success.
+        let Some(mut guard) = lock(&self.guard).take() else { return Ok(()) };
+        let ended = match self.kind {
+            Kind::Namespaces { .. } => {
+                // End of file makes the first process exit; its launcher ends when the kernel has ended all the others.
+                drop(guard.process.stdin.take());
+                let gone = wait(&mut guard.process, KILL_WAIT / 2)? || {
+                    guard.process.kill()?;
+                    wait(&mut guard.process, KILL_WAIT / 2)?
+                };
+                if gone { Ok(()) } else { Err(still_running("the namespace")) }
+            }
+            Kind::Plain => kill::all_marked(&self.mark, KILL_WAIT).and_then(|()| {
+                guard.process.kill()?;
+                guard.process.wait().map(drop)
+            }),
+        };
+        if ended.is_err() {
+            *lock(&self.guard) = Some(guard);
+        }
+        ended
+    }
+}
+
+impl Drop for Ground {
+    fn drop(&mut self) {
+        if let Err(error) = self.kill() {
+            tracing::warn!(%error, "processes of a session may have outlived it");
+        }
+    }
+}
+
+/// Reads the first process's id, or the reason why it could not be had.
+fn await_init(process: &mut Child) -> io::Result<String> {
+    let (Some(output), Some(errors)) = (process.stdout.take(), process.stderr.take()) else {
+        return Err(io::Error::other("the launcher has no output"));
+    };
+    let (send, receive) = std::sync::mpsc::channel();
+    // A mount can hang for ever, a pipe cannot be read with a deadline: so a thread reads.
+    std::thread::Builder::new().name("rekindle-launch".into()).spawn(move || {
+        let mut line = String::new();
+        let read = BufReader::new(output).read_line(&mut line);
+        let answer = match read {
+            Ok(_) if line.trim().parse::<u32>().is_ok() => Ok(line.trim().to_owned()),
+            Ok(_) => {
+                let mut why = String::new();
+                let _ = errors.take(4096).read_to_string(&mut why);
+                Err(io::Error::other(format!("namespaces cannot be made: {}", why.trim().replace('\n', "; "))))
+            }
+            Err(error) => Err(error),
+        };
+        let _ = send.send(answer);
+    })?;
+    receive
+        .recv_timeout(BUILD_WAIT)
+        .unwrap_or_else(|_| Err(io::Error::other("namespaces cannot be made: the launcher did not answer in time")))
+}
+
+/// Waits until `process` has ended, at most `limit`; tells whether it has.
+pub(super) fn wait(process: &mut Child, limit: Duration) -> io::Result<bool> {
+    let deadline = Instant::now() + limit;
+    let mut pause = Duration::from_millis(1);
+    loop {
+        if process.try_wait()?.is_some() {
+            return Ok(true);
+        }
+        if Instant::now() >= deadline {
+            return Ok(false);
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(20));
+    }
+}
+
+fn still_running(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, format!("{what} still has running processes after {} s", KILL_WAIT.as_secs()))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// The environment that commands find: what makes programs behave the same everywhere, what they need of the engine's own, and
+/// nothing else, so that the engine's keys do not reach the agent.
+pub(super) fn environment(name: &str, mark: &(String, String), extra: &[(String, String)]) -> Vec<(OsString, OsString)> {
+    const KEPT: [&str; 40] = [
+        "PATH",
+        "HOME",
+        "USER",
+        "LOGNAME",
+        "SHELL",
+        "LANG",
+        "LANGUAGE",
+        "TZ",
+        "TMPDIR",
+        "http_proxy",
+        "https_proxy",
+        "no_proxy",
+        "all_proxy",
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "NO_PROXY",
+        "ALL_PROXY",
+        "SSL_CERT_FILE",
+        "SSL_CERT_DIR",
+        "REQUESTS_CA_BUNDLE",
+        "CURL_CA_BUNDLE",
+        "NODE_EXTRA_CA_CERTS",
+        "PIP_CONFIG_FILE",
+        "PIP_INDEX_URL",
+        "CARGO_HOME",
+        "RUSTUP_HOME",
+        "GOPATH",
+        "GOROOT",
+        "GOPROXY",
+        "JAVA_HOME",
+        "NVM_DIR",
+        "PYENV_ROOT",
+        "PYTHONPATH",
+        "VIRTUAL_ENV",
+        "CONDA_PREFIX",
+        "LD_LIBRARY_PATH",
+        "PKG_CONFIG_PATH",
+        "DOCKER_HOST",
+        "XDG_RUNTIME_DIR",
+        "NIX_PATH",
+    ];
+    const FIXED: [(&str, &str); 8] = [
+        ("TERM", "dumb"),
+        ("PAGER", "cat"),
+        ("GIT_PAGER", "cat"),
+        ("MANPAGER", "cat"),
+        ("SYSTEMD_PAGER", "cat"),
+        ("GIT_TERMINAL_PROMPT", "0"),
+        ("PYTHONUNBUFFERED", "1"),
+        ("PYTHONIOENCODING", "utf-8:surrogateescape"),
+    ];
+    let mut environment = std::collections::BTreeMap::new();
+    environment.insert(OsString::from("PATH"), OsString::from("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"));
+    for (name, value) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if KEPT.contains(&text.as_ref()) || text.starts_with("LC_") {
+            environment.insert(name, value);
+        } else if let Some(rest) = text.strip_prefix("SANDBOX_ENV_").filter(|rest| !rest.is_empty()) {
+            // The peer's way to hand a variable to commands.
+            environment.insert(OsString::from(rest), value);
+        }
+    }
+    let fixed = FIXED.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    for (name, value) in fixed.chain(extra.iter().cloned()) {
+        environment.insert(name.into(), value.into());
+    }
+    environment.insert("REKINDLE_SESSION".into(), name.into());
+    environment.insert(mark.0.clone().into(), mark.1.clone().into());
+    environment.into_iter().collect()
+}
+
+/// Whether the launchers that this module is made of are there; the first missing one otherwise.
+pub(super) fn missing_program() -> Option<&'static str> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    ["bash", "setsid"].into_iter().find(|program| {
+        !std::env::split_paths(&path).any(|directory| fs::metadata(directory.join(program)).is_ok_and(|meta| meta.is_file()))
+    })
+}

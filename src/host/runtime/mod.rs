@@ -1,0 +1,3 @@
+//! Places where a session's actions run.
+
+pub mod local;

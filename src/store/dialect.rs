@@ -1,0 +1,73 @@
+//! What databases differ in: how they are opened, and the paths that are hot enough to be spoken in each one's own way.
+
+use async_trait::async_trait;
+use sqlx::{Database, Pool};
+use tokio::sync::OwnedMutexGuard;
+
+use super::{Append, Appended, FeedCursor, FeedPage, Page, Read, SessionFilter, SessionRow, StoreError, WakeUps};
+use crate::session::SessionId;
+
+/// The right to write, for as long as it is held; nothing where the database queues writers by itself.
+#[derive(Debug)]
+pub struct Turn(#[expect(dead_code, reason = "held for what its drop does")] pub(super) Option<OwnedMutexGuard<()>>);
+
+/// One kind of database under a [`SqlStore`](super::sql::SqlStore).
+#[async_trait]
+pub trait Dialect: Send + Sync + 'static {
+    /// The database of sqlx.
+    type Db: Database<Arguments: sqlx::IntoArguments<Self::Db>>;
+
+    /// Begins a transaction that writes.
+    const BEGIN_WRITE: &'static str;
+    /// Reads the database's clock in microseconds.
+    const NOW: &'static str;
+    /// Reads how many bytes the store takes.
+    const BYTES: &'static str;
+    /// Reads the database and its version.
+    const VERSION: &'static str;
+
+    /// The address, without secrets.
+    fn address(&self) -> &str;
+
+    /// The shard of a session.
+    fn shard_of(&self, session: SessionId) -> i64;
+
+    /// Connections that read.
+    fn reads(&self) -> &Pool<Self::Db>;
+
+    /// Connections that write.
+    fn writes(&self) -> &Pool<Self::Db>;
+
+    /// Says whether reads are served.
+    fn readable(&self) -> Result<(), StoreError>;
+
+    /// Waits for the right to write.
+    async fn turn(&self) -> Result<Turn, StoreError>;
+
+    /// What an error of a read means.
+    fn failed_read(&self, error: sqlx::Error) -> StoreError;
+
+    /// What an error of a write means.
+    fn failed_write(&self, error: sqlx::Error) -> StoreError;
+
+    /// Commits an append, together with whatever else waits.
+    async fn append(&self, append: Append) -> Result<Appended, StoreError>;
+
+    /// Scans a session.
+    async fn read(&self, read: Read) -> Result<Page, StoreError>;
+
+    /// Scans all sessions in commit order.
+    async fn feed(&self, after: FeedCursor, limit: u32) -> Result<FeedPage, StoreError>;
+
+    /// Reads one session's row.
+    async fn session(&self, id: SessionId) -> Result<Option<SessionRow>, StoreError>;
+
+    /// Lists sessions.
+    async fn sessions(&self, filter: SessionFilter, limit: u32) -> Result<Vec<SessionRow>, StoreError>;
+
+    /// Rings after commits.
+    fn wake_ups(&self) -> WakeUps;
+
+    /// Finishes what was accepted.
+    async fn close(&self);
+}

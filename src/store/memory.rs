@@ -1,0 +1,322 @@
+//! The log in memory: the readable reference of what a [`Store`] promises, and the store of tests and throw-away runs.
+//!
+//! Everything is under one lock and every call is one critical section, so that the contract can be read off line by line.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::broadcast;
+use tokio::time::Instant;
+
+use super::append::{self, Ownership};
+use super::chain::Envelope;
+use super::read::{PAGE_BYTES_MAX, PAGE_ROWS_MAX};
+use super::{
+    Append, Appended, Directory, FeedCursor, FeedPage, NodeRow, Order, Page, Read, Row, SessionFilter, SessionRow, Snapshot,
+    Store, StoreError, StoreInfo, WakeUps, id_range,
+};
+use crate::session::{Body, Digest, Epoch, EventId, NodeId, Recorded, Seq, SessionId, SessionName, Timestamp};
+
+/// Commits that a slow listener may be behind before its rings merge into one.
+const RINGS_MAX: usize = 1024;
+/// How often a listener looks by itself. Nobody else writes here, so this only bounds how long a waiter sleeps.
+const POLL: Duration = Duration::from_millis(200);
+
+/// A log that is gone with its process.
+#[derive(Debug)]
+pub struct MemoryStore {
+    state: Mutex<State>,
+    commits: broadcast::Sender<SessionId>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    closed: bool,
+    sessions: BTreeMap<SessionId, Entry>,
+    feed: Vec<(SessionId, Seq)>,
+    ids: HashMap<EventId, (SessionId, Seq)>,
+    blobs: BTreeMap<Digest, Vec<u8>>,
+    snapshots: BTreeMap<(SessionId, String, Seq), Snapshot>,
+    nodes: BTreeMap<NodeId, (String, Instant)>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    row: SessionRow,
+    /// The event of seq n is at n - 1.
+    events: Vec<Row>,
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self { state: Mutex::default(), commits: broadcast::channel(RINGS_MAX).0 }
+    }
+}
+
+impl MemoryStore {
+    /// An empty log.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn state(&self) -> Result<MutexGuard<'_, State>, StoreError> {
+        // A panic cannot leave the state half-changed: it only changes after everything that can fail.
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.closed { Err(super::closed()) } else { Ok(state) }
+    }
+}
+
+impl State {
+    fn event(&self, session: SessionId, seq: Seq) -> Option<&Row> {
+        let index = usize::try_from(seq.0.checked_sub(1)?).ok()?;
+        self.sessions.get(&session)?.events.get(index)
+    }
+
+    fn by_id(&self, id: EventId) -> Option<(Recorded, Digest)> {
+        let (session, seq) = self.ids.get(&id)?;
+        match self.event(*session, *seq)? {
+            Row::Event { event, hash, .. } => Some((event.clone(), *hash)),
+            Row::Damaged { .. } => None,
+        }
+    }
+
+    fn append(&mut self, append: Append) -> Result<Appended, StoreError> {
+        if let Some(answer) = append::repeated(&append, |id| Ok::<_, StoreError>(self.by_id(id)))? {
+            return Ok(answer);
+        }
+        let row = self.sessions.get(&append.session).map(|entry| &entry.row);
+        let (head, epoch) = row.map_or((Seq::ZERO, Epoch(0)), |row| (row.head, row.epoch));
+        let ownership = append.admit(head, epoch)?;
+        let seals = append::seal(&append.events)?;
+
+        // From here on nothing can fail.
+        let session = append.session;
+        let entry = self.sessions.entry(session).or_insert_with(|| Entry { row: unborn(session), events: Vec::new() });
+        let first = entry.row.head.next();
+        for (new, seal) in append.events.into_iter().zip(seals) {
+            let seq = entry.row.head.next();
+            let hash = Envelope::of_new(session, seq, &new).hash(&entry.row.hash, &seal.digest);
+            if seq == Seq(1) {
+                entry.row.created_at = new.at;
+            }
+            entry.row.updated_at = new.at;
+            entry.row.head = seq;
+            entry.row.hash = hash;
+            self.ids.insert(new.id, (session, seq));
+            self.feed.push((session, seq));
+            let event = new.recorded(session, seq);
+            entry.events.push(Row::Event { event, salt: Some(seal.salt), digest: None, hash });
+        }
+        if let Ownership::Passes { epoch, node } = ownership {
+            entry.row.epoch = epoch;
+            entry.row.owner = Some(node);
+        }
+        if let Some(directory) = append.directory {
+            entry.row.directory = directory;
+        }
+        Ok(Appended { first, last: entry.row.head, hash: entry.row.hash, repeated: false })
+    }
+
+    fn matching(&self, filter: &SessionFilter) -> Result<Vec<SessionRow>, StoreError> {
+        let range = match filter {
+            SessionFilter::IdPrefix(prefix) => Some(id_range(prefix)?),
+            _ => None,
+        };
+        let matches = |row: &SessionRow| match filter {
+            SessionFilter::All => true,
+            SessionFilter::Due => row.directory.due,
+            SessionFilter::Named(name) => row.name.as_ref() == Some(name),
+            SessionFilter::IdPrefix(_) => range.is_some_and(|(low, high)| (low..=high).contains(row.id.as_bytes())),
+        };
+        let mut rows: Vec<_> = self.sessions.values().map(|entry| &entry.row).filter(|row| matches(row)).cloned().collect();
+        rows.sort_by_key(|row| std::cmp::Reverse((row.updated_at, row.id)));
+        Ok(rows)
+    }
+}
+
+/// What a session is before its first event.
+fn unborn(id: SessionId) -> SessionRow {
+    SessionRow {
+        id,
+        name: None,
+        head: Seq::ZERO,
+        hash: Digest::ZERO,
+        epoch: Epoch(0),
+        owner: None,
+        created_at: Timestamp(0),
+        updated_at: Timestamp(0),
+        directory: Directory::default(),
+    }
+}
+
+/// How much of a page a row takes.
+fn bytes_of(row: &Row) -> usize {
+    match row {
+        Row::Event { event, .. } => event.body.as_json().len(),
+        Row::Damaged { .. } => 0,
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn append(&self, append: Append) -> Result<Appended, StoreError> {
+        append.validate()?;
+        let session = append.session;
+        let appended = self.state()?.append(append)?;
+        // Nobody may be listening.
+        let _ = self.commits.send(session);
+        Ok(appended)
+    }
+
+    async fn read(&self, read: Read) -> Result<Page, StoreError> {
+        let state = self.state()?;
+        let Some(entry) = state.sessions.get(&read.session) else { return Ok(Page::default()) };
+        let wanted = |row: &&Row| row.seq() > read.after && row.seq() <= read.upto;
+        let limit = usize::try_from(read.limit.min(PAGE_ROWS_MAX)).unwrap_or(usize::MAX);
+        let in_order: Box<dyn Iterator<Item = &Row> + Send> = match read.order {
+            Order::OldestFirst => Box::new(entry.events.iter().filter(wanted)),
+            Order::NewestFirst => Box::new(entry.events.iter().rev().filter(wanted)),
+        };
+        let mut page = Page::default();
+        let mut bytes = 0;
+        for row in in_order {
+            if page.rows.len() == limit || bytes >= PAGE_BYTES_MAX {
+                page.more = true;
+                break;
+            }
+            bytes += bytes_of(row);
+            page.rows.push(row.clone());
+        }
+        Ok(page)
+    }
+
+    async fn session(&self, id: SessionId) -> Result<Option<SessionRow>, StoreError> {
+        Ok(self.state()?.sessions.get(&id).map(|entry| entry.row.clone()))
+    }
+
+    async fn sessions(&self, filter: SessionFilter, limit: u32) -> Result<Vec<SessionRow>, StoreError> {
+        let mut rows = self.state()?.matching(&filter)?;
+        rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        Ok(rows)
+    }
+
+    async fn name(&self, id: SessionId, name: &SessionName) -> Result<(), StoreError> {
+        let mut state = self.state()?;
+        if state.sessions.values().any(|entry| entry.row.id != id && entry.row.name.as_ref() == Some(name)) {
+            return Err(super::name_taken(name));
+        }
+        let entry = state.sessions.get_mut(&id).ok_or_else(|| super::no_session(id))?;
+        entry.row.name = Some(name.clone());
+        Ok(())
+    }
+
+    async fn put_blob(&self, _session: SessionId, bytes: Vec<u8>) -> Result<Digest, StoreError> {
+        let digest = Digest::of(&bytes);
+        self.state()?.blobs.entry(digest).or_insert(bytes);
+        Ok(digest)
+    }
+
+    async fn blob(&self, _session: SessionId, digest: Digest) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.state()?.blobs.get(&digest).cloned())
+    }
+
+    async fn put_snapshot(&self, snapshot: Snapshot) -> Result<(), StoreError> {
+        let mut state = self.state()?;
+        let (session, reducer) = (snapshot.session, snapshot.reducer.clone());
+        state.snapshots.insert((session, reducer.clone(), snapshot.seq), snapshot);
+        let kept = state.snapshots.range((session, reducer.clone(), Seq::ZERO)..=(session, reducer, Seq(u64::MAX)));
+        let old: Vec<_> = kept.rev().skip(super::SNAPSHOTS_KEPT).map(|(key, _)| key.clone()).collect();
+        for key in old {
+            state.snapshots.remove(&key);
+        }
+        Ok(())
+    }
+
+    async fn snapshot(&self, session: SessionId, reducer: &str, upto: Seq) -> Result<Option<Snapshot>, StoreError> {
+        let state = self.state()?;
+        let range = (session, reducer.to_owned(), Seq::ZERO)..=(session, reducer.to_owned(), upto);
+        Ok(state.snapshots.range(range).next_back().map(|(_, snapshot)| snapshot.clone()))
+    }
+
+    async fn feed(&self, after: FeedCursor, limit: u32) -> Result<FeedPage, StoreError> {
+        let state = self.state()?;
+        let mut position = after.first_shard();
+        let mut page = FeedPage { next: after, ..FeedPage::default() };
+        let mut bytes = 0;
+        let begin = usize::try_from(position).unwrap_or(usize::MAX);
+        let limit = usize::try_from(limit.min(PAGE_ROWS_MAX)).unwrap_or(usize::MAX);
+        for (session, seq) in state.feed.iter().skip(begin).take(limit) {
+            if let Some(row @ Row::Event { event, .. }) = state.event(*session, *seq) {
+                bytes += bytes_of(row);
+                page.events.push(event.clone());
+            }
+            position += 1;
+            page.next = FeedCursor::of_one_shard(position);
+            if bytes >= PAGE_BYTES_MAX {
+                break;
+            }
+        }
+        Ok(page)
+    }
+
+    async fn renew_lease(&self, node: NodeId, address: &str, ttl: Duration) -> Result<(), StoreError> {
+        let now = Instant::now();
+        let until = now.checked_add(ttl).unwrap_or_else(|| now + super::LEASE_MAX);
+        self.state()?.nodes.insert(node, (address.to_owned(), until));
+        Ok(())
+    }
+
+    async fn node(&self, node: NodeId) -> Result<Option<NodeRow>, StoreError> {
+        let now = Instant::now();
+        let row = |(address, until): &(String, Instant)| NodeRow { id: node, address: address.clone(), expired: *until <= now };
+        Ok(self.state()?.nodes.get(&node).map(row))
+    }
+
+    async fn end_lease(&self, node: NodeId) -> Result<(), StoreError> {
+        if let Some((_, until)) = self.state()?.nodes.get_mut(&node) {
+            *until = Instant::now();
+        }
+        Ok(())
+    }
+
+    fn wake_ups(&self) -> WakeUps {
+        WakeUps::new(self.commits.subscribe(), POLL)
+    }
+
+    async fn info(&self) -> Result<StoreInfo, StoreError> {
+        let state = self.state()?;
+        let rows = state.sessions.values().flat_map(|entry| &entry.events);
+        let bytes = rows.map(bytes_of).chain(state.blobs.values().map(Vec::len)).sum::<usize>();
+        Ok(StoreInfo {
+            address: "memory:".to_owned(),
+            format: super::FORMAT,
+            engine: "memory".to_owned(),
+            sessions: state.sessions.len() as u64,
+            events: state.feed.len() as u64,
+            bytes: bytes as u64,
+            created_at: Timestamp(0),
+            newest: state.matching(&SessionFilter::All)?.into_iter().next().map(Box::new),
+        })
+    }
+
+    async fn redact(&self, session: SessionId, seq: Seq) -> Result<(), StoreError> {
+        let mut state = self.state()?;
+        let index = usize::try_from(seq.0.wrapping_sub(1)).unwrap_or(usize::MAX);
+        let row = state.sessions.get_mut(&session).and_then(|entry| entry.events.get_mut(index));
+        let Some(Row::Event { event, salt, digest, .. }) = row else { return Err(super::no_event(session, seq)) };
+        if let (Body::Json(body), Some(grain)) = (&event.body, *salt) {
+            *digest = Some(super::chain::digest(&grain, body));
+            *salt = None;
+            event.body = Body::Redacted;
+        }
+        // A snapshot may hold what the body said.
+        state.snapshots.retain(|(of, _, upto), _| *of != session || *upto < seq);
+        Ok(())
+    }
+
+    async fn close(&self) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
+    }
+}

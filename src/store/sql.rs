@@ -1,0 +1,310 @@
+//! The one implementation of [`Store`] over SQL: what is not hot is written once here, the rest is the dialect's.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::future::BoxFuture;
+use sqlx::{ColumnIndex, Decode, Encode, Executor, Row as _, Transaction, Type};
+
+use super::dialect::Dialect;
+use super::statements::common as sql;
+use super::{
+    Append, Appended, FeedCursor, FeedPage, LEASE_MAX, NodeRow, Page, Read, SNAPSHOTS_KEPT, SessionFilter, SessionRow, Snapshot,
+    Store, StoreError, StoreInfo, WakeUps, chain, name_taken, no_event, no_session,
+};
+use crate::session::{Digest, NodeId, Seq, SessionId, SessionName, Timestamp};
+
+/// The longest content that is kept as one blob, in bytes.
+const BLOB_BYTES_MAX: usize = 512 * 1024 * 1024;
+
+/// A log in a database that sqlx speaks to.
+#[derive(Debug)]
+pub(super) struct SqlStore<D> {
+    dialect: Arc<D>,
+}
+
+/// Why a transaction was taken back.
+enum Failure {
+    Refused(StoreError),
+    Database(sqlx::Error),
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl From<sqlx::Error> for Failure {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl<D: Dialect> SqlStore<D> {
+    /// A store that speaks `dialect`.
+    pub(super) fn new(dialect: D) -> Self {
+        Self { dialect: Arc::new(dialect) }
+    }
+
+    /// Does `work` in one transaction of its own task, so that it is finished or taken back whatever becomes of the caller.
+    async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'t> FnOnce(&'t mut Transaction<'static, D::Db>) -> BoxFuture<'t, Result<T, Failure>> + Send + 'static,
+    {
+        let dialect = Arc::clone(&self.dialect);
+        let task = tokio::spawn(async move {
+            let _turn = dialect.turn().await?;
+            let failed = |error| dialect.failed_write(error);
+            let mut transaction = dialect.writes().begin_with(D::BEGIN_WRITE).await.map_err(failed)?;
+            match work(&mut transaction).await {
+                Ok(value) => transaction.commit().await.map_err(failed).map(|()| value),
+                Err(failure) => {
+                    // The pool takes back what this cannot.
+                    let _ = transaction.rollback().await;
+                    Err(match failure {
+                        Failure::Refused(error) => error,
+                        Failure::Database(error) => failed(error),
+                    })
+                }
+            }
+        });
+        task.await.map_err(|error| StoreError::Unavailable(error.into()))?
+    }
+}
+
+/// A number as the database holds it.
+fn stored(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+#[async_trait]
+impl<D> Store for SqlStore<D>
+where
+    D: Dialect,
+    for<'c> &'c mut <D::Db as sqlx::Database>::Connection: Executor<'c, Database = D::Db>,
+    for<'q> i64: Encode<'q, D::Db> + Decode<'q, D::Db> + Type<D::Db>,
+    for<'q> String: Encode<'q, D::Db> + Decode<'q, D::Db> + Type<D::Db>,
+    for<'q> Vec<u8>: Encode<'q, D::Db> + Decode<'q, D::Db> + Type<D::Db>,
+    usize: ColumnIndex<<D::Db as sqlx::Database>::Row>,
+{
+    async fn append(&self, append: Append) -> Result<Appended, StoreError> {
+        self.dialect.append(append).await
+    }
+
+    async fn read(&self, read: Read) -> Result<Page, StoreError> {
+        self.dialect.read(read).await
+    }
+
+    async fn session(&self, id: SessionId) -> Result<Option<SessionRow>, StoreError> {
+        self.dialect.session(id).await
+    }
+
+    async fn sessions(&self, filter: SessionFilter, limit: u32) -> Result<Vec<SessionRow>, StoreError> {
+        self.dialect.sessions(filter, limit).await
+    }
+
+    async fn name(&self, id: SessionId, name: &SessionName) -> Result<(), StoreError> {
+        // Sessions are never deleted, so this need not be part of the transaction.
+        if self.session(id).await?.is_none() {
+            return Err(no_session(id));
+        }
+        let (shard, name) = (self.dialect.shard_of(id), name.clone());
+        self.write(move |transaction| {
+            Box::pin(async move {
+                let text = name.as_str().to_owned();
+                let holder = sqlx::query(sql::NAMED).bind(shard).bind(text.clone()).fetch_optional(&mut **transaction).await?;
+                if let Some(holder) = holder
+                    && holder.try_get::<Vec<u8>, _>(0)? != id.as_bytes()
+                {
+                    return Err(name_taken(&name).into());
+                }
+                let update = sqlx::query(sql::NAME_SESSION).bind(shard).bind(id.as_bytes().to_vec()).bind(text);
+                update.execute(&mut **transaction).await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    async fn put_blob(&self, session: SessionId, bytes: Vec<u8>) -> Result<Digest, StoreError> {
+        if bytes.len() > BLOB_BYTES_MAX {
+            return Err(StoreError::Invalid(format!("content of {} bytes is longer than {BLOB_BYTES_MAX}", bytes.len())));
+        }
+        let digest = Digest::of(&bytes);
+        let shard = self.dialect.shard_of(session);
+        self.write(move |transaction| {
+            Box::pin(async move {
+                let insert = sqlx::query(sql::PUT_BLOB).bind(shard).bind(digest.0.to_vec()).bind(bytes);
+                insert.execute(&mut **transaction).await?;
+                Ok(digest)
+            })
+        })
+        .await
+    }
+
+    async fn blob(&self, session: SessionId, digest: Digest) -> Result<Option<Vec<u8>>, StoreError> {
+        self.dialect.readable()?;
+        let failed = |error| self.dialect.failed_read(error);
+        let query = sqlx::query(sql::BLOB).bind(self.dialect.shard_of(session)).bind(digest.0.to_vec());
+        let Some(row) = query.fetch_optional(self.dialect.reads()).await.map_err(failed)? else { return Ok(None) };
+        let bytes: Vec<u8> = row.try_get(0).map_err(failed)?;
+        if Digest::of(&bytes) == digest {
+            Ok(Some(bytes))
+        } else {
+            let what = format!("the content of blob {} is not what its name says", digest.short());
+            Err(StoreError::Damaged { session, seq: Seq::ZERO, what })
+        }
+    }
+
+    async fn put_snapshot(&self, snapshot: Snapshot) -> Result<(), StoreError> {
+        let shard = self.dialect.shard_of(snapshot.session);
+        self.write(move |transaction| {
+            Box::pin(async move {
+                let session = snapshot.session.as_bytes().to_vec();
+                let insert = sqlx::query(sql::PUT_SNAPSHOT)
+                    .bind(shard)
+                    .bind(session.clone())
+                    .bind(stored(snapshot.seq.0))
+                    .bind(snapshot.reducer.clone())
+                    .bind(snapshot.digest.0.to_vec())
+                    .bind(snapshot.bytes);
+                insert.execute(&mut **transaction).await?;
+                let kept = i64::try_from(SNAPSHOTS_KEPT).unwrap_or(i64::MAX);
+                let prune = sqlx::query(sql::PRUNE_SNAPSHOTS).bind(shard).bind(session).bind(snapshot.reducer).bind(kept);
+                prune.execute(&mut **transaction).await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    async fn snapshot(&self, session: SessionId, reducer: &str, upto: Seq) -> Result<Option<Snapshot>, StoreError> {
+        self.dialect.readable()?;
+        let failed = |error| self.dialect.failed_read(error);
+        let query = sqlx::query(sql::SNAPSHOT)
+            .bind(self.dialect.shard_of(session))
+            .bind(session.as_bytes().to_vec())
+            .bind(reducer.to_owned())
+            .bind(stored(upto.0));
+        let Some(row) = query.fetch_optional(self.dialect.reads()).await.map_err(failed)? else { return Ok(None) };
+        let seq: i64 = row.try_get(0).map_err(failed)?;
+        let digest: Vec<u8> = row.try_get(1).map_err(failed)?;
+        let bytes: Vec<u8> = row.try_get(2).map_err(failed)?;
+        // A damaged snapshot is as good as none: the log has it all.
+        let Some(digest) = Digest::from_slice(&digest).filter(|digest| *digest == Digest::of(&bytes)) else {
+            tracing::warn!(%session, seq, "a snapshot is damaged and is not used");
+            return Ok(None);
+        };
+        let seq = Seq(u64::try_from(seq).unwrap_or_default());
+        Ok(Some(Snapshot { session, seq, reducer: reducer.to_owned(), digest, bytes }))
+    }
+
+    async fn feed(&self, after: FeedCursor, limit: u32) -> Result<FeedPage, StoreError> {
+        self.dialect.feed(after, limit).await
+    }
+
+    async fn renew_lease(&self, node: NodeId, address: &str, ttl: Duration) -> Result<(), StoreError> {
+        let address = address.to_owned();
+        self.write(move |transaction| {
+            Box::pin(async move {
+                let now: i64 = sqlx::query(D::NOW).fetch_one(&mut **transaction).await?.try_get(0)?;
+                let until = Timestamp(now).plus(ttl.min(LEASE_MAX));
+                let upsert = sqlx::query(sql::RENEW_LEASE).bind(node.as_bytes().to_vec()).bind(until.0).bind(address);
+                upsert.execute(&mut **transaction).await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    async fn node(&self, node: NodeId) -> Result<Option<NodeRow>, StoreError> {
+        self.dialect.readable()?;
+        let failed = |error| self.dialect.failed_read(error);
+        let query = sqlx::query(sql::NODE).bind(node.as_bytes().to_vec());
+        let Some(row) = query.fetch_optional(self.dialect.reads()).await.map_err(failed)? else { return Ok(None) };
+        let now = sqlx::query(D::NOW).fetch_one(self.dialect.reads()).await.map_err(failed)?;
+        let now: i64 = now.try_get(0).map_err(failed)?;
+        let until: i64 = row.try_get(1).map_err(failed)?;
+        Ok(Some(NodeRow { id: node, address: row.try_get(0).map_err(failed)?, expired: until <= now }))
+    }
+
+    async fn end_lease(&self, node: NodeId) -> Result<(), StoreError> {
+        self.write(move |transaction| {
+            Box::pin(async move {
+                let update = sqlx::query(sql::END_LEASE).bind(node.as_bytes().to_vec()).bind(0);
+                update.execute(&mut **transaction).await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    fn wake_ups(&self) -> WakeUps {
+        self.dialect.wake_ups()
+    }
+
+    async fn info(&self) -> Result<StoreInfo, StoreError> {
+        self.dialect.readable()?;
+        let failed = |error| self.dialect.failed_read(error);
+        let reads = self.dialect.reads();
+        let store = sqlx::query(sql::STORE).fetch_one(reads).await.map_err(failed)?;
+        let counts = sqlx::query(sql::COUNTS).fetch_one(reads).await.map_err(failed)?;
+        let bytes = sqlx::query(D::BYTES).fetch_one(reads).await.map_err(failed)?;
+        let engine = sqlx::query(D::VERSION).fetch_one(reads).await.map_err(failed)?;
+        let count = |row: &<D::Db as sqlx::Database>::Row, column: usize| {
+            row.try_get::<i64, _>(column).map(|count| u64::try_from(count).unwrap_or_default()).map_err(failed)
+        };
+        Ok(StoreInfo {
+            address: self.dialect.address().to_owned(),
+            format: store.try_get(0).map_err(failed)?,
+            engine: engine.try_get(0).map_err(failed)?,
+            sessions: count(&counts, 0)?,
+            events: count(&counts, 1)?,
+            bytes: count(&bytes, 0)?,
+            created_at: Timestamp(store.try_get(1).map_err(failed)?),
+            newest: self.sessions(SessionFilter::All, 1).await?.into_iter().next().map(Box::new),
+        })
+    }
+
+    async fn redact(&self, session: SessionId, seq: Seq) -> Result<(), StoreError> {
+        let shard = self.dialect.shard_of(session);
+        self.write(move |transaction| {
+            Box::pin(async move {
+                let (id, place) = (session.as_bytes().to_vec(), stored(seq.0));
+                let find = sqlx::query(sql::BODY).bind(shard).bind(id.clone()).bind(place);
+                let Some(row) = find.fetch_optional(&mut **transaction).await? else { return Err(no_event(session, seq).into()) };
+                let Some(salt) = row.try_get::<Option<Vec<u8>>, _>(2)? else { return Ok(()) };
+                let long: Option<Vec<u8>> = row.try_get(1)?;
+                let body: Option<String> = match &long {
+                    None => row.try_get(0)?,
+                    Some(digest) => {
+                        let find = sqlx::query(sql::BLOB).bind(shard).bind(digest.clone());
+                        let blob = find.fetch_optional(&mut **transaction).await?;
+                        blob.map(|blob| blob.try_get::<Vec<u8>, _>(0))
+                            .transpose()?
+                            .and_then(|bytes| String::from_utf8(bytes).ok())
+                    }
+                };
+                let damaged = || StoreError::Damaged { session, seq, what: "its body or its salt is not there".to_owned() };
+                let salt: chain::Salt = salt.try_into().map_err(|_| damaged())?;
+                let digest = chain::digest(&salt, &body.ok_or_else(damaged)?);
+                let blank = sqlx::query(sql::REDACT).bind(shard).bind(id.clone()).bind(place).bind(digest.0.to_vec());
+                blank.execute(&mut **transaction).await?;
+                if let Some(long) = long {
+                    sqlx::query(sql::DROP_BLOB).bind(shard).bind(long).execute(&mut **transaction).await?;
+                }
+                let drop = sqlx::query(sql::DROP_SNAPSHOTS).bind(shard).bind(id).bind(place);
+                drop.execute(&mut **transaction).await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    async fn close(&self) {
+        self.dialect.close().await;
+    }
+}

@@ -1,0 +1,181 @@
+//! The log in one SQLite file: a writer thread, a few readers, and sqlx for what is neither hot nor peculiar.
+
+mod commit;
+mod decode;
+mod fault;
+pub mod filesystem;
+mod open;
+mod reader;
+mod writer;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
+use tokio::sync::{Mutex, broadcast};
+
+use super::dialect::{Dialect, Turn};
+use super::statements::sqlite as sql;
+use super::{
+    Append, Appended, FeedCursor, FeedPage, OpenError, OpenOptions, Page, Read, SessionFilter, SessionRow, StoreError, WakeUps,
+};
+use crate::session::SessionId;
+use fault::{Fault, Health};
+use open::Access;
+use reader::Readers;
+use writer::Writer;
+
+/// The only shard.
+const SHARD: i64 = 0;
+/// How often a listener looks by itself for what other processes appended.
+const POLL: Duration = Duration::from_millis(200);
+/// Commits that a slow listener may be behind before its rings merge into one.
+const RINGS_MAX: usize = 1024;
+/// Connections of sqlx for the reads that are not hot.
+const READS_MAX: u32 = 2;
+
+/// One SQLite file.
+#[derive(Debug)]
+pub(super) struct Sqlite {
+    address: String,
+    readers: Readers,
+    /// `None` where the file can only be read.
+    writer: Option<Writer>,
+    reads: SqlitePool,
+    writes: SqlitePool,
+    gate: Arc<Mutex<()>>,
+    health: Arc<Health>,
+    commits: broadcast::Sender<SessionId>,
+}
+
+impl Sqlite {
+    /// Opens the store at `path`, or makes it.
+    pub(super) async fn open(path: &str, options: OpenOptions) -> Result<Self, StoreError> {
+        let address = format!("sqlite://{path}");
+        let path = Path::new(path);
+        let access = open::open(path, options).await?;
+        let connect = open::sqlx_options(path, options, &access);
+        let (immutable, read_only, connection) = match access {
+            Access::Write(connection) => (false, None, Some(connection)),
+            Access::Read { why, immutable } => (immutable, Some(why), None),
+        };
+        let health = Arc::new(Health::new(read_only));
+        let gate = Arc::new(Mutex::new(()));
+        let commits = broadcast::channel(RINGS_MAX).0;
+        let start = |connection| Writer::start(connection, Arc::clone(&gate), Arc::clone(&health), commits.clone());
+        let writer = connection
+            .map(start)
+            .transpose()
+            .map_err(|error| StoreError::from(OpenError::Io { path: path.to_owned(), source: error.into() }))?;
+        Ok(Self {
+            address,
+            readers: Readers::new(path.to_owned(), immutable, options.busy_wait, Arc::clone(&health)),
+            writer,
+            reads: pool(READS_MAX).connect_lazy_with(connect.clone()),
+            writes: pool(1).connect_lazy_with(connect),
+            gate,
+            health,
+            commits,
+        })
+    }
+}
+
+/// A pool whose connections never go back into it inside a transaction that somebody abandoned.
+fn pool(connections: u32) -> SqlitePoolOptions {
+    SqlitePoolOptions::new().max_connections(connections).after_release(|connection, _| {
+        Box::pin(async move {
+            // It fails when there is nothing to take back, which is how it should be; otherwise the connection is let go.
+            Ok(sqlx::raw_sql(sql::ROLLBACK).execute(connection).await.is_err())
+        })
+    })
+}
+
+#[async_trait]
+impl Dialect for Sqlite {
+    type Db = sqlx::Sqlite;
+
+    const BEGIN_WRITE: &'static str = sql::BEGIN;
+    const NOW: &'static str = sql::NOW;
+    const BYTES: &'static str = sql::BYTES;
+    const VERSION: &'static str = sql::VERSION;
+
+    fn address(&self) -> &str {
+        &self.address
+    }
+
+    fn shard_of(&self, _session: SessionId) -> i64 {
+        SHARD
+    }
+
+    fn reads(&self) -> &SqlitePool {
+        &self.reads
+    }
+
+    fn writes(&self) -> &SqlitePool {
+        &self.writes
+    }
+
+    fn readable(&self) -> Result<(), StoreError> {
+        self.health.readable()
+    }
+
+    async fn turn(&self) -> Result<Turn, StoreError> {
+        self.health.writable()?;
+        Ok(Turn(Some(Arc::clone(&self.gate).lock_owned().await)))
+    }
+
+    fn failed_read(&self, error: sqlx::Error) -> StoreError {
+        Fault::of_sqlx(&error).failed_read(error.into())
+    }
+
+    fn failed_write(&self, error: sqlx::Error) -> StoreError {
+        let fault = Fault::of_sqlx(&error);
+        if fault == Fault::Disk {
+            self.health.poison();
+        }
+        fault.failed_write(error.into())
+    }
+
+    async fn append(&self, append: Append) -> Result<Appended, StoreError> {
+        match &self.writer {
+            Some(writer) => writer.append(append).await,
+            None => {
+                self.health.writable()?;
+                Err(StoreError::ReadOnly(self.health.read_only().cloned().unwrap_or_default()))
+            }
+        }
+    }
+
+    async fn read(&self, read: Read) -> Result<Page, StoreError> {
+        self.readers.page(read).await
+    }
+
+    async fn feed(&self, after: FeedCursor, limit: u32) -> Result<FeedPage, StoreError> {
+        self.readers.feed(after, limit).await
+    }
+
+    async fn session(&self, id: SessionId) -> Result<Option<SessionRow>, StoreError> {
+        self.readers.session(id).await
+    }
+
+    async fn sessions(&self, filter: SessionFilter, limit: u32) -> Result<Vec<SessionRow>, StoreError> {
+        self.readers.sessions(filter, limit).await
+    }
+
+    fn wake_ups(&self) -> WakeUps {
+        WakeUps::new(self.commits.subscribe(), POLL)
+    }
+
+    async fn close(&self) {
+        self.health.close();
+        self.readers.close().await;
+        self.reads.close().await;
+        self.writes.close().await;
+        // Last, so that no reader keeps the write-ahead log from being emptied.
+        if let Some(writer) = &self.writer {
+            writer.close().await;
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Every SQL text of the store, once. A test prepares each of them, since nothing checks them when they are compiled.
+
+/// Statements that every database understands, with `$n` parameters; run through sqlx.
+pub mod common {
+    /// The format and the birth of the store.
+    pub const STORE: &str = "select format, created_at from store";
+    /// How many sessions and events there are.
+    pub const COUNTS: &str = "select (select count(*) from session), (select coalesce(sum(head_pos), 0) from shard)";
+    /// Names a session.
+    pub const NAME_SESSION: &str = "update session set name = $3 where shard = $1 and session_id = $2";
+    /// Finds who has a name.
+    pub const NAMED: &str = "select session_id from session where shard = $1 and name = $2";
+    /// Keeps content once.
+    pub const PUT_BLOB: &str =
+        "insert into blob (shard, digest, bytes) values ($1, $2, $3) on conflict (shard, digest) do nothing";
+    /// Reads content.
+    pub const BLOB: &str = "select bytes from blob where shard = $1 and digest = $2";
+    /// Keeps a snapshot.
+    pub const PUT_SNAPSHOT: &str = "insert into snapshot (shard, session_id, seq, reducer, digest, bytes) \
+         values ($1, $2, $3, $4, $5, $6) \
+         on conflict (shard, session_id, reducer, seq) do update set digest = excluded.digest, bytes = excluded.bytes";
+    /// Lets older snapshots of a reducer go.
+    pub const PRUNE_SNAPSHOTS: &str = "delete from snapshot where shard = $1 and session_id = $2 and reducer = $3 and seq not in \
+         (select seq from snapshot where shard = $1 and session_id = $2 and reducer = $3 order by seq desc limit $4)";
+    /// The newest snapshot of a reducer at or before a seq.
+    pub const SNAPSHOT: &str = "select seq, digest, bytes from snapshot \
+         where shard = $1 and session_id = $2 and reducer = $3 and seq <= $4 order by seq desc limit 1";
+    /// Lets go the snapshots that may hold what a redacted event said.
+    pub const DROP_SNAPSHOTS: &str = "delete from snapshot where shard = $1 and session_id = $2 and seq >= $3";
+    /// Renews a lease, or begins it.
+    pub const RENEW_LEASE: &str = "insert into node (node_id, epoch, lease_until, address) values ($1, 1, $2, $3) \
+         on conflict (node_id) do update set epoch = node.epoch + 1, lease_until = excluded.lease_until, address = excluded.address";
+    /// Gives a lease up.
+    pub const END_LEASE: &str = "update node set lease_until = $2 where node_id = $1";
+    /// What is known of a node.
+    pub const NODE: &str = "select address, lease_until from node where node_id = $1";
+    /// What a redaction takes out.
+    pub const BODY: &str = "select body, blob, salt from event where shard = $1 and session_id = $2 and seq = $3";
+    /// Blanks a body and leaves its digest.
+    pub const REDACT: &str = "update event set body = null, blob = null, salt = null, digest = $4 \
+         where shard = $1 and session_id = $2 and seq = $3";
+    /// Lets content go that no event refers to any more.
+    pub const DROP_BLOB: &str = "delete from blob where shard = $1 and digest = $2 \
+         and not exists (select 1 from event where event.shard = $1 and event.blob = $2)";
+
+    /// Each of them, with its name.
+    pub const ALL: &[(&str, &str)] = &[
+        ("STORE", STORE),
+        ("COUNTS", COUNTS),
+        ("NAME_SESSION", NAME_SESSION),
+        ("NAMED", NAMED),
+        ("PUT_BLOB", PUT_BLOB),
+        ("BLOB", BLOB),
+        ("PUT_SNAPSHOT", PUT_SNAPSHOT),
+        ("PRUNE_SNAPSHOTS", PRUNE_SNAPSHOTS),
+        ("SNAPSHOT", SNAPSHOT),
+        ("DROP_SNAPSHOTS", DROP_SNAPSHOTS),
+        ("RENEW_LEASE", RENEW_LEASE),
+        ("END_LEASE", END_LEASE),
+        ("NODE", NODE),
+        ("BODY", BODY),
+        ("REDACT", REDACT),
+        ("DROP_BLOB", DROP_BLOB),
+    ];
+}
+
+/// Statements of SQLite alone, with `?n` parameters: its hot paths, and what only it has.
+pub mod sqlite {
+    /// Begins a transaction that writes; one that begins by reading can fail at its first write, and no wait helps then.
+    pub const BEGIN: &str = "begin immediate";
+    /// Makes a transaction durable.
+    pub const COMMIT: &str = "commit";
+    /// Takes a transaction back.
+    pub const ROLLBACK: &str = "rollback";
+    /// Begins the part of a batch that belongs to one append.
+    pub const SAVEPOINT: &str = "savepoint one_append";
+    /// Ends it.
+    pub const RELEASE: &str = "release one_append";
+    /// Takes it back, alone.
+    pub const ROLLBACK_TO: &str = "rollback to one_append";
+    /// The database's clock, in microseconds.
+    pub const NOW: &str = "select cast(unixepoch('subsec') * 1000 as integer) * 1000";
+    /// What the file takes.
+    pub const BYTES: &str = "select page_count * page_size from pragma_page_count, pragma_page_size";
+    /// The version of the library.
+    pub const VERSION: &str = "select 'SQLite ' || sqlite_version()";
+    /// What the file says that it is, and how many tables it has.
+    pub const IDENTITY: &str = "select (select application_id from pragma_application_id), \
+         (select user_version from pragma_user_version), (select count(*) from sqlite_schema)";
+    /// Copies what it can from the write-ahead log into the database; never waits for readers.
+    pub const CHECKPOINT: &str = "pragma wal_checkpoint(passive)";
+    /// Empties the write-ahead log.
+    pub const CHECKPOINT_ALL: &str = "pragma wal_checkpoint(truncate)";
+
+    /// Where a session stands.
+    pub const HEAD: &str = "select head_seq, head_hash, epoch from session where shard = ?1 and session_id = ?2";
+    /// Begins a session.
+    pub const INSERT_SESSION: &str = "insert into session (shard, session_id, head_seq, head_hash, epoch, owner, created_at, \
+         updated_at, phase, due, origin, title, actions, messages, errors, tokens, cost_micro_usd) \
+         values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
+    /// Moves the head of a session.
+    pub const MOVE_HEAD: &str = "update session set head_seq = ?3, head_hash = ?4, updated_at = ?5 \
+         where shard = ?1 and session_id = ?2";
+    /// Moves the head of a session and rewrites what lists show.
+    pub const MOVE_DIRECTORY: &str = "update session set head_seq = ?3, head_hash = ?4, updated_at = ?5, phase = ?6, due = ?7, \
+         origin = ?8, title = ?9, actions = ?10, messages = ?11, errors = ?12, tokens = ?13, cost_micro_usd = ?14 \
+         where shard = ?1 and session_id = ?2";
+    /// Gives a session a new owner.
+    pub const MOVE_OWNER: &str = "update session set epoch = ?3, owner = ?4 where shard = ?1 and session_id = ?2";
+    /// How far the feed goes.
+    pub const HEAD_POS: &str = "select head_pos from shard where shard = ?1";
+    /// Moves the end of the feed.
+    pub const MOVE_POS: &str = "update shard set head_pos = ?2 where shard = ?1";
+    /// Writes an event.
+    pub const INSERT_EVENT: &str = "insert into event (pos, shard, session_id, seq, event_id, kind, v, at, source, cause, \
+         must_understand, body, blob, salt, hash) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
+    /// Keeps a long body once.
+    pub const INSERT_BLOB: &str = "insert into blob (shard, digest, bytes) values (?1, ?2, ?3) on conflict do nothing";
+
+    macro_rules! event_columns {
+        () => {
+            "select event.session_id, event.seq, event.event_id, event.kind, event.v, event.at, event.source, event.cause, \
+             event.must_understand, event.body, event.blob, event.salt, event.digest, event.hash, event.pos from event "
+        };
+    }
+    macro_rules! session_columns {
+        () => {
+            "select session_id, name, head_seq, head_hash, epoch, owner, created_at, updated_at, phase, due, origin, title, \
+             actions, messages, errors, tokens, cost_micro_usd from session "
+        };
+    }
+
+    /// Finds an event by its id.
+    pub const EVENT_BY_ID: &str = concat!(event_columns!(), "where shard = ?1 and event_id = ?2");
+    /// Reads a session forward.
+    pub const EVENTS_FORWARD: &str =
+        concat!(event_columns!(), "where shard = ?1 and session_id = ?2 and seq > ?3 and seq <= ?4 order by seq limit ?5");
+    /// Reads a session backward.
+    pub const EVENTS_BACKWARD: &str =
+        concat!(event_columns!(), "where shard = ?1 and session_id = ?2 and seq > ?3 and seq <= ?4 order by seq desc limit ?5");
+    /// Reads the feed. By the rowid alone: naming the one shard as well would invite a worse plan.
+    pub const FEED: &str = concat!(event_columns!(), "where pos > ?1 order by pos limit ?2");
+    /// Reads a long body.
+    pub const LONG_BODY: &str = "select bytes from blob where shard = ?1 and digest = ?2";
+
+    /// Reads one session's row.
+    pub const SESSION: &str = concat!(session_columns!(), "where shard = ?1 and session_id = ?2");
+    /// Lists all sessions.
+    pub const SESSIONS: &str = concat!(session_columns!(), "where shard = ?1 order by updated_at desc, session_id desc limit ?2");
+    /// Lists sessions that need a worker.
+    pub const SESSIONS_DUE: &str =
+        concat!(session_columns!(), "where shard = ?1 and due = 1 order by updated_at desc, session_id desc limit ?2");
+    /// Lists the session of a name.
+    pub const SESSIONS_NAMED: &str = concat!(session_columns!(), "where shard = ?1 and name = ?3 limit ?2");
+    /// Lists sessions by the beginning of their id.
+    pub const SESSIONS_BETWEEN: &str = concat!(
+        session_columns!(),
+        "where shard = ?1 and session_id between ?3 and ?4 order by updated_at desc, session_id desc limit ?2"
+    );
+
+    /// Each of them, with its name.
+    pub const ALL: &[(&str, &str)] = &[
+        ("BEGIN", BEGIN),
+        ("COMMIT", COMMIT),
+        ("ROLLBACK", ROLLBACK),
+        ("SAVEPOINT", SAVEPOINT),
+        ("RELEASE", RELEASE),
+        ("ROLLBACK_TO", ROLLBACK_TO),
+        ("NOW", NOW),
+        ("BYTES", BYTES),
+        ("VERSION", VERSION),
+        ("IDENTITY", IDENTITY),
+        ("CHECKPOINT", CHECKPOINT),
+        ("CHECKPOINT_ALL", CHECKPOINT_ALL),
+        ("HEAD", HEAD),
+        ("INSERT_SESSION", INSERT_SESSION),
+        ("MOVE_HEAD", MOVE_HEAD),
+        ("MOVE_DIRECTORY", MOVE_DIRECTORY),
+        ("MOVE_OWNER", MOVE_OWNER),
+        ("HEAD_POS", HEAD_POS),
+        ("MOVE_POS", MOVE_POS),
+        ("INSERT_EVENT", INSERT_EVENT),
+        ("INSERT_BLOB", INSERT_BLOB),
+        ("EVENT_BY_ID", EVENT_BY_ID),
+        ("EVENTS_FORWARD", EVENTS_FORWARD),
+        ("EVENTS_BACKWARD", EVENTS_BACKWARD),
+        ("FEED", FEED),
+        ("LONG_BODY", LONG_BODY),
+        ("SESSION", SESSION),
+        ("SESSIONS", SESSIONS),
+        ("SESSIONS_DUE", SESSIONS_DUE),
+        ("SESSIONS_NAMED", SESSIONS_NAMED),
+        ("SESSIONS_BETWEEN", SESSIONS_BETWEEN),
+    ];
+}
