@@ -1,7 +1,7 @@
 //! How a command ends: one table of exit codes, and the one place where an error becomes one.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::engine::EngineError;
 use crate::session::{Rejection, Seq, SessionId};
@@ -68,6 +68,14 @@ pub enum CliError {
     /// It could not be done.
     #[error("{0}")]
     Failed(String),
+    /// A run ended before it was done; the session stays as it is.
+    #[error("{why}; go on with `{resume}`")]
+    Stopped {
+        /// Why.
+        why: String,
+        /// The command that goes on.
+        resume: String,
+    },
     /// The session has no such event.
     #[error("session {session} has no event {seq}; its last one is {head}")]
     PastTheEnd {
@@ -85,11 +93,12 @@ pub enum CliError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A recording that cannot be read.
-    #[error("{}: {source}", path.display())]
+    #[error("{}", recording(path, source))]
     Recording {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
+        #[source]
         source: TrajectoryError,
     },
     /// A file that cannot be read or written.
@@ -115,7 +124,7 @@ impl CliError {
             Self::Usage(_) => Exit::Usage,
             Self::NotFound(_) | Self::PastTheEnd { .. } => Exit::NotFound,
             Self::Conflict(_) => Exit::Conflict,
-            Self::Failed(_) => Exit::Failure,
+            Self::Failed(_) | Self::Stopped { .. } => Exit::Failure,
             Self::Engine(error) => of_engine(error),
             Self::Store(error) => of_store(error),
             Self::Recording { source: TrajectoryError::Missing { .. }, .. } => Exit::NotFound,
@@ -131,6 +140,17 @@ impl CliError {
     /// Whether nobody is left to be told.
     pub fn is_silent(&self) -> bool {
         matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+}
+
+/// The reason, with the file where the reason does not name it.
+fn recording(path: &Path, source: &TrajectoryError) -> String {
+    match source {
+        TrajectoryError::Missing { .. }
+        | TrajectoryError::Unreadable { .. }
+        | TrajectoryError::NoEvents { .. }
+        | TrajectoryError::AllDamaged { .. } => source.to_string(),
+        _ => format!("{}: {source}", path.display()),
     }
 }
 
@@ -161,10 +181,15 @@ fn of_store(error: &StoreError) -> Exit {
 }
 
 /// An error and its causes in one line; a cause that its parent repeats is said once.
-pub fn chain(error: &dyn std::error::Error) -> String {
+fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |text, cause| {
         let cause = cause.to_string();
         if text.ends_with(&cause) { text } else { format!("{text}: {cause}") }
     })
+}
+
+/// The whole of an error for people: what it quotes from files and programs cannot drive their terminal.
+pub fn told(error: &CliError) -> String {
+    super::text::visible(&chain(error)).into_owned()
 }

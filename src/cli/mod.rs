@@ -171,9 +171,14 @@ impl Context {
 
     /// Something that a person who watches wants to know.
     fn progress(&self, line: impl fmt::Display) {
-        if self.voice >= Voice::Watched {
+        if self.is_watched() {
             eprintln!("{line}");
         }
+    }
+
+    /// Whether somebody watches what happens.
+    fn is_watched(&self) -> bool {
+        self.voice >= Voice::Watched
     }
 
     /// The store, to read sessions that must be there.

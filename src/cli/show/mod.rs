@@ -5,7 +5,7 @@ mod steps;
 mod transcript;
 
 pub use event::event_line;
-pub use transcript::print as print_transcript;
+pub use transcript::{print as print_transcript, verdict_tone};
 
 use clap_complete::ArgValueCompleter;
 
