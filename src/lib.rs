@@ -2,7 +2,7 @@
 //!
 //! Layers, each using only those above it in this list: [`session`] is pure; [`store`] keeps the log; [`projection`] folds it
 //! into views; [`engine`] makes things happen; [`trajectory`] reads and writes other systems' recordings; `host` is the real world
-//! behind the engine's ports.
+//! behind the engine's ports; `cli` is the program.
 
 pub mod session;
 
@@ -16,6 +16,9 @@ pub mod trajectory;
 
 #[cfg(feature = "host")]
 pub mod host;
+
+#[cfg(feature = "cli")]
+pub mod cli;
 
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -5,6 +5,8 @@
 
 mod directory;
 mod error;
+mod export;
+mod import;
 pub mod openhands_v0;
 
 use std::path::Path;
@@ -12,6 +14,8 @@ use std::path::Path;
 use serde_json::value::RawValue;
 
 pub use error::TrajectoryError;
+pub use export::Exporter;
+pub use import::{Import, ImportError, OPENHANDS_V0, import, session_of};
 pub use openhands_v0::{parse, write};
 
 use crate::session::replay::RecordedEntry;

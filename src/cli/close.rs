@@ -1,0 +1,68 @@
+//! `rekindle close`: end a session, whoever ran it, and release what it holds.
+
+use clap_complete::ArgValueCompleter;
+use serde::Serialize;
+
+use super::Context;
+use super::address::{Address, find};
+use super::complete::sessions;
+use super::exit::{CliError, Exit};
+use super::host::{Ended, drive, engine};
+use super::summary::field;
+use super::text::one_line;
+use crate::session::{Command, Phase, SessionId};
+
+/// Close a session, and release what it holds
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The session
+    #[arg(value_name = "S", add = ArgValueCompleter::new(sessions))]
+    address: Address,
+    /// Why, as it will stand in the log
+    #[arg(long, value_name = "TEXT", default_value = "closed from the command line")]
+    reason: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Closed {
+    session: SessionId,
+    closed: bool,
+    already: bool,
+    reason: String,
+}
+
+/// Closes a session.
+///
+/// # Errors
+/// When there is no such session, or a living process runs it.
+pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
+    let store = context.store_for_writing().await?;
+    let row = find(store.as_ref(), args.address.whole()?).await?;
+    let engine = engine(store);
+    let before = engine.restore(row.id).await?;
+    let already = matches!(before.session.phase, Phase::Closed { .. });
+    if !already {
+        engine.submit(row.id, Command::Close { reason: args.reason }).await?;
+    }
+    let ended = drive(context, &engine, row.id, before.session.version).await;
+    engine.shutdown().await;
+    match ended? {
+        Ended::Interrupted => return Ok(Exit::Interrupted),
+        Ended::Failed(why) => {
+            return Err(CliError::Stopped { why, resume: context.command(format_args!("close {}", row.id)) });
+        }
+        Ended::Rested => {}
+    }
+    let after = engine.restore(row.id).await?;
+    let Phase::Closed { reason } = after.session.phase else {
+        return Err(CliError::Failed(format!("session {} is still being closed; close it again to go on", row.id)));
+    };
+    if !context.out.is_table() {
+        context.out.json(&Closed { session: row.id, closed: true, already, reason })?;
+        return Ok(Exit::Done);
+    }
+    let word = if already { "closed before" } else { "closed" };
+    field(&mut context.out, "session", &row.id.to_string())?;
+    field(&mut context.out, "state", &format!("{word}: {}", one_line(&reason)))?;
+    Ok(Exit::Done)
+}

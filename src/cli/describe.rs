@@ -1,0 +1,121 @@
+//! One line for one event.
+
+use super::text::{one_line, shorten};
+use crate::session::event::ReplayFinished;
+use crate::session::replay::{ReplayOutcome, Verdict};
+use crate::session::start::StepOutcome;
+use crate::session::{Action, Content, Event, Extras, Observation, Origin, Recorded};
+
+/// How long a description gets, in characters.
+const SHOWN_MAX: usize = 96;
+
+/// What happened, in one line that a terminal can show.
+pub fn describe(event: &Recorded) -> String {
+    let said = match Event::read(event) {
+        Event::Created(body) => match body.spec.origin {
+            Origin::Fresh { .. } => format!("in {}", body.spec.workspace.display()),
+            Origin::Replay { trajectory, .. } => {
+                format!("to replay {} in {}", trajectory.short(), body.spec.workspace.display())
+            }
+            Origin::Import { format, source } => format!("from {format} {}", source.short()),
+        },
+        Event::OwnerAcquired(body) => format!("epoch {}: {}", body.epoch, body.reason),
+        Event::Restored(body) => format!("from {} events, state {}", body.events, body.digest.short()),
+        Event::Imported(body) => format!("{} entries", body.entries),
+        Event::CloseRequested(body) => body.reason,
+        Event::Closed(body) => body.reason,
+        Event::StartPlanned(body) => {
+            body.steps.iter().map(|step| step.as_str()).collect::<Vec<_>>().join(" → ")
+        }
+        Event::StepStarted(body) => format!("{}, attempt {}", body.step, body.attempt),
+        Event::StepFinished(body) => match body.outcome {
+            StepOutcome::Done { .. } => format!("{} done", body.step),
+            StepOutcome::Skipped { reason } => format!("{} skipped: {reason}", body.step),
+        },
+        Event::StepFailed(body) => format!("{} failed: {}", body.step, body.error),
+        Event::Started(_) => String::new(),
+        Event::Dispatched(body) => format!("attempt {}", body.attempt),
+        Event::StateChanged(body) if body.reason.is_empty() => body.state.to_string(),
+        Event::StateChanged(body) => format!("{}: {}", body.state, body.reason),
+        Event::TurnEnded(body) => format!("state {}", body.digest.short()),
+        Event::ReplayStarted(body) => {
+            format!("{} messages and {} actions of {} entries", body.plan.messages, body.plan.actions, body.plan.entries)
+        }
+        Event::ReplayCompared(body) => verdict(&body.verdict),
+        Event::ReplayFinished(ReplayFinished { outcome }) => match outcome {
+            ReplayOutcome::Completed => "completed".to_owned(),
+            ReplayOutcome::Stopped { index, reason } => format!("stopped at entry {index}: {reason}"),
+        },
+        Event::ReleaseStarted(body) => format!("{}, attempt {}", body.step, body.attempt),
+        Event::ReleaseFinished(body) => body.step.to_string(),
+        Event::ReleaseFailed(body) => format!("{}: {}", body.step, body.error),
+        Event::Item(entry) => match entry.item.content {
+            Content::Action(action) => self::action(&action),
+            Content::Observation(observation) => self::observation(&observation),
+        },
+        Event::Unknown(_) => shorten(event.body.as_json(), SHOWN_MAX).into_owned(),
+    };
+    let line = one_line(said.trim());
+    shorten(&line, SHOWN_MAX).into_owned()
+}
+
+/// What an action does, unescaped.
+pub fn action(action: &Action) -> String {
+    match action {
+        Action::Message(message) => message.content.clone(),
+        Action::Run(run) => run.command.clone(),
+        Action::RunIpython(cell) => cell.code.clone(),
+        Action::Browse(browse) => browse.url.clone(),
+        Action::BrowseInteractive(browse) => browse.browser_actions.clone(),
+        Action::Read(read) => read.path.clone(),
+        Action::Write(write) => write.path.clone(),
+        Action::Edit(edit) => format!("{} {}", edit.command, edit.path),
+        Action::Think(think) => think.thought.clone(),
+        Action::Finish(finish) => finish.final_thought.clone(),
+        Action::Reject(reject) => reject.thought.clone(),
+        Action::Delegate(delegate) => delegate.agent.clone(),
+        Action::CallToolMcp(call) => call.name.clone(),
+        Action::TaskTracking(tasks) => tasks.command.clone(),
+        Action::System(system) => system.content.clone(),
+        Action::Null
+        | Action::Recall(_)
+        | Action::ChangeAgentState(_)
+        | Action::Condensation(_)
+        | Action::CondensationRequest
+        | Action::LoopRecovery(_) => String::new(),
+    }
+}
+
+fn observation(observation: &Observation) -> String {
+    match &observation.extras {
+        Extras::Run(run) => format!("exit {}  {}", run.metadata.exit_code, observation.content),
+        Extras::AgentStateChanged(changed) => changed.agent_state.clone(),
+        _ => observation.content.clone(),
+    }
+}
+
+/// How an outcome compares, in words.
+pub fn verdict(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Same => "same".to_owned(),
+        Verdict::Normalised { by } => {
+            let names: Vec<String> = by.iter().map(name).collect();
+            format!("same but for {}", names.join(", "))
+        }
+        Verdict::Diverged { differences } => {
+            let fields: Vec<&str> = differences.iter().map(|difference| difference.field.as_str()).collect();
+            format!("diverged in {}", fields.join(", "))
+        }
+        Verdict::Unrecorded => "no recorded outcome".to_owned(),
+        Verdict::OutcomeUnknown => "outcome unknown".to_owned(),
+    }
+}
+
+/// The stored word of a value that is one.
+fn name(value: &impl serde::Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(name)) => name.replace('_', " "),
+        Ok(other) => other.to_string(),
+        Err(_) => String::new(),
+    }
+}

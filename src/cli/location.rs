@@ -1,0 +1,111 @@
+//! Where things lie: the store that is meant, and the directories of this user.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::exit::CliError;
+use crate::session::SessionId;
+use crate::store::{OpenOptions, SharedStore, connect};
+
+/// The store that is meant.
+#[derive(Debug, Clone)]
+pub enum Location {
+    /// Named on the command line or in the environment.
+    Named(String),
+    /// The user's own.
+    Default(PathBuf),
+}
+
+/// What a command wants of the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Read it; there is nothing to read when it is missing.
+    Read,
+    /// Write to a session that is in it.
+    Write,
+    /// Write to it, and make it when it is missing.
+    Create,
+}
+
+impl Location {
+    /// From what the command line or the environment says.
+    ///
+    /// # Errors
+    /// [`CliError::Usage`] when nothing names a store and the user has no home.
+    pub fn find(named: Option<&str>) -> Result<Self, CliError> {
+        match named.filter(|named| !named.is_empty()) {
+            Some(url) => Ok(Self::Named(url.to_owned())),
+            None => Ok(Self::Default(data_dir()?.join("rekindle.db"))),
+        }
+    }
+
+    /// The address to connect to.
+    pub fn url(&self) -> String {
+        match self {
+            Self::Named(url) => url.clone(),
+            Self::Default(path) => format!("sqlite://{}", path.display()),
+        }
+    }
+
+    /// What to add to a command line so that it means this store.
+    pub fn flag(&self) -> String {
+        match self {
+            Self::Named(url) if env::var("REKINDLE_STORE").is_ok_and(|set| set == *url) => String::new(),
+            Self::Named(url) => format!(" --store {}", quoted(url)),
+            Self::Default(_) => String::new(),
+        }
+    }
+
+    /// Opens the store; `None` when a command only reads and the user's own store is not there yet.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub async fn open(&self, access: Access) -> Result<Option<SharedStore>, CliError> {
+        if let Self::Default(path) = self {
+            if access == Access::Create {
+                let dir = path.parent().unwrap_or(path);
+                fs::create_dir_all(dir).map_err(|source| CliError::File { verb: "make", path: dir.to_owned(), source })?;
+            } else if !path.exists() {
+                return Ok(None);
+            }
+        }
+        let options = OpenOptions { create: access == Access::Create, read_only: access == Access::Read, ..OpenOptions::default() };
+        Ok(Some(connect(&self.url(), options).await?))
+    }
+}
+
+/// The directory of this program's data.
+///
+/// # Errors
+/// [`CliError::Usage`] when the user has no home.
+pub fn data_dir() -> Result<PathBuf, CliError> {
+    let absolute = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let base = absolute("XDG_DATA_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/share")));
+    let base = base.ok_or_else(|| {
+        CliError::Usage("there is no HOME to keep sessions in; name a store with --store sqlite://PATH".to_owned())
+    })?;
+    Ok(base.join("rekindle"))
+}
+
+/// Where a session works when no directory is named.
+///
+/// # Errors
+/// [`CliError::Usage`] when the user has no home.
+pub fn workspace(session: SessionId) -> Result<PathBuf, CliError> {
+    Ok(data_dir()?.join("workspaces").join(session.to_string()))
+}
+
+/// The path as seen from everywhere.
+///
+/// # Errors
+/// When the current directory is gone.
+pub fn absolute(path: &Path) -> Result<PathBuf, CliError> {
+    std::path::absolute(path).map_err(|source| CliError::File { verb: "find", path: path.to_owned(), source })
+}
+
+/// A word as a shell reads it.
+pub fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-:=@%+,".contains(c);
+    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
+}

@@ -1,0 +1,222 @@
+//! Layer 7 · the `rekindle` program: one file per subcommand. Standard output carries data, standard error everything else.
+
+mod close;
+mod completions;
+mod demo;
+mod doctor;
+mod export;
+mod import;
+mod ls;
+mod man;
+mod replay;
+mod resume;
+mod show;
+mod state;
+mod tail;
+mod verify;
+
+mod address;
+mod complete;
+mod describe;
+pub mod exit;
+mod host;
+mod location;
+mod output;
+mod paint;
+mod progress;
+mod rows;
+mod summary;
+mod text;
+mod view;
+
+use std::fmt;
+use std::io::{self, IsTerminal};
+
+use clap::Parser;
+
+use crate::store::{SessionRow, SharedStore};
+use address::Named;
+use exit::{CliError, Exit};
+use location::{Access, Location};
+use output::{Format, Out};
+use paint::{ColorWhen, Paint};
+
+/// An event-sourced session engine for AI agents: replay what an agent did, kill it anywhere, restore it, read it
+#[derive(Debug, Parser)]
+#[command(name = "rekindle", version, after_long_help = long_help(), disable_help_subcommand = true)]
+pub struct Cli {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, clap::Args)]
+struct Globals {
+    /// The store; the user's own by default
+    #[arg(long, global = true, env = "REKINDLE_STORE", value_name = "URL", hide_env_values = true, help_heading = "Global options")]
+    store: Option<String>,
+    /// How data is written
+    #[arg(short = 'o', long, global = true, value_enum, default_value_t, value_name = "FORMAT", help_heading = "Global options")]
+    format: Format,
+    /// When to use colour
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN", help_heading = "Global options")]
+    color: ColorWhen,
+    /// Say more on standard error; twice for even more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet", help_heading = "Global options")]
+    verbose: u8,
+    /// Say nothing on standard error but errors
+    #[arg(short, long, global = true, help_heading = "Global options")]
+    quiet: bool,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    Demo(demo::Args),
+    Replay(replay::Args),
+    Resume(resume::Args),
+    Ls(ls::Args),
+    Show(show::Args),
+    State(state::Args),
+    Tail(tail::Args),
+    Verify(verify::Args),
+    Close(close::Args),
+    Import(import::Args),
+    Export(export::Args),
+    Doctor(doctor::Args),
+    Completions(completions::Args),
+    Man(man::Args),
+}
+
+/// What the commands share.
+pub struct Context {
+    location: Location,
+    out: Out,
+    /// The colours of standard error.
+    paint: Paint,
+    /// How much is said on standard error.
+    voice: Voice,
+}
+
+/// How much is said on standard error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Voice {
+    /// Errors.
+    Quiet,
+    /// What a person must know.
+    Piped,
+    /// Progress too: somebody looks, or asked for it.
+    Watched,
+}
+
+impl Cli {
+    /// The filter for traces: errors of what runs below, more when asked.
+    pub const fn trace_filter(&self) -> &'static str {
+        match (self.globals.quiet, self.globals.verbose) {
+            (true, _) => "off",
+            // What ends a command is told by the command itself.
+            (false, 0) => "error,rekindle::engine::worker=off",
+            (false, 1) => "warn,rekindle=info",
+            (false, 2) => "info,rekindle=debug",
+            (false, _) => "debug,rekindle=trace",
+        }
+    }
+}
+
+/// Does what the command line asks for.
+///
+/// # Errors
+/// [`CliError`], whose [`exit`](CliError::exit) is the exit code.
+pub async fn run(cli: Cli) -> Result<Exit, CliError> {
+    let Globals { store, format, color, verbose, quiet } = cli.globals;
+    let stderr = io::stderr();
+    let voice = match (quiet, verbose > 0 || stderr.is_terminal()) {
+        (true, _) => Voice::Quiet,
+        (false, true) => Voice::Watched,
+        (false, false) => Voice::Piped,
+    };
+    let location = Location::find(store.as_deref())?;
+    let mut context = Context { location, out: Out::new(format, color), paint: Paint::on(color, &stderr), voice };
+    let context = &mut context;
+    let done = match cli.command {
+        Command::Demo(args) => Box::pin(demo::run(context, args)).await,
+        Command::Replay(args) => Box::pin(replay::run(context, args)).await,
+        Command::Resume(args) => Box::pin(resume::run(context, args)).await,
+        Command::Ls(args) => ls::run(context, args).await,
+        Command::Show(args) => Box::pin(show::run(context, args)).await,
+        Command::State(args) => Box::pin(state::run(context, args)).await,
+        Command::Tail(args) => Box::pin(tail::run(context, args)).await,
+        Command::Verify(args) => Box::pin(verify::run(context, args)).await,
+        Command::Close(args) => Box::pin(close::run(context, args)).await,
+        Command::Import(args) => Box::pin(import::run(context, args)).await,
+        Command::Export(args) => Box::pin(export::run(context, args)).await,
+        Command::Doctor(args) => Box::pin(doctor::run(context, args)).await,
+        Command::Completions(args) => completions::run(context, &args),
+        Command::Man(args) => man::run(context, args),
+    };
+    let flushed = context.out.flush();
+    let exit = done?;
+    flushed?;
+    Ok(exit)
+}
+
+impl Context {
+    /// Something that a person must know, beside the data.
+    fn note(&self, line: impl fmt::Display) {
+        if self.voice > Voice::Quiet {
+            eprintln!("{line}");
+        }
+    }
+
+    /// Something that a person who watches wants to know.
+    fn progress(&self, line: impl fmt::Display) {
+        if self.is_watched() {
+            eprintln!("{line}");
+        }
+    }
+
+    /// Whether somebody watches what happens.
+    fn is_watched(&self) -> bool {
+        self.voice >= Voice::Watched
+    }
+
+    /// The store, to read sessions that must be there.
+    async fn store(&self) -> Result<SharedStore, CliError> {
+        self.location.open(Access::Read).await?.ok_or_else(address::none_yet)
+    }
+
+    /// The store, to write to a session that must be there.
+    async fn store_for_writing(&self) -> Result<SharedStore, CliError> {
+        self.location.open(Access::Write).await?.ok_or_else(address::none_yet)
+    }
+
+    /// The store, made when it is missing.
+    async fn store_or_new(&self) -> Result<SharedStore, CliError> {
+        self.location.open(Access::Create).await?.ok_or_else(address::none_yet)
+    }
+
+    /// The store and the session that is meant.
+    async fn session(&self, named: &Named) -> Result<(SharedStore, SessionRow), CliError> {
+        let store = self.store().await?;
+        let row = address::find(store.as_ref(), named).await?;
+        Ok((store, row))
+    }
+
+    /// The command that does `rest` on this store, to be pasted.
+    fn command(&self, rest: impl fmt::Display) -> String {
+        format!("rekindle {rest}{}", self.location.flag())
+    }
+}
+
+/// What the long help and the man page say beside the options.
+fn long_help() -> String {
+    format!(
+        "Addresses:\n{}\n\nExit codes:\n{}\n\nOutput:\n  \
+         Data goes to standard output, everything else to standard error. -o json is one document, -o ndjson one a line;\n  \
+         their fields are added to, never changed. Moments are RFC 3339 in UTC. An event is {{session, seq, id, kind, v, at,\n  \
+         source, cause, must_understand, redacted, hash, body}}, a damaged one {{session, seq, damaged}}.",
+        address::GRAMMAR,
+        exit::TABLE
+    )
+}

@@ -1,0 +1,195 @@
+//! `rekindle replay`: perform a recording again, in a workspace, as a session of its own.
+
+use std::path::PathBuf;
+
+use super::exit::{CliError, Exit};
+use super::host::{Ended, drive, engine};
+use super::paint::Tone;
+use super::summary::{print, summarise};
+use super::text::{count, one_line};
+use super::{Context, location};
+use crate::engine::Engine;
+use crate::session::replay::{ReplayPlan, Script};
+use crate::session::{Deadlines, OnDivergence, OnUnknown, Origin, Seq, SessionId, SessionName, SessionSpec};
+use crate::store::{SessionFilter, Store};
+use crate::trajectory::{Trajectory, TrajectoryError, read_file, recording};
+
+/// How many entries that cannot be read are named.
+const NAMED_MAX: usize = 5;
+
+/// Perform a recording again and compare each outcome with the recorded one
+///
+/// The recording is kept in the store, so that `rekindle resume` goes on from any point without the file. Ends with 6 when
+/// an outcome is not the recorded one.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A V0 trajectory, or the directory of a stored V0 session
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Where to work; a directory of the session's own by default
+    #[arg(short, long, value_name = "DIR")]
+    workspace: Option<PathBuf>,
+    /// A name for the session
+    #[arg(long, value_name = "NAME")]
+    name: Option<SessionName>,
+    /// What to do when an outcome is not the recorded one
+    #[arg(long, value_enum, default_value = "continue", value_name = "WHAT")]
+    on_divergence: Divergence,
+    /// What to do at an entry that this version cannot read
+    #[arg(long, value_enum, default_value = "step-over", value_name = "WHAT")]
+    on_unknown: Unknown,
+    /// Seconds that an action may take when it names no time of its own
+    #[arg(long, value_name = "SECS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    action_timeout: Option<u64>,
+    /// Seconds that a command may be quiet before it is left running
+    #[arg(long, value_name = "SECS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    quiet_timeout: Option<u64>,
+}
+
+/// What to do when an outcome is not the recorded one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Divergence {
+    /// End there
+    Stop,
+    /// Note it and go on
+    Continue,
+}
+
+/// What to do at an entry that this version cannot read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Unknown {
+    /// Name it and go on behind it
+    StepOver,
+    /// End there
+    Stop,
+}
+
+impl Args {
+    fn deadlines(&self) -> Deadlines {
+        let mut deadlines = Deadlines::default();
+        if let Some(seconds) = self.action_timeout {
+            deadlines.action_ms = seconds * 1000;
+            deadlines.action_max_ms = deadlines.action_max_ms.max(deadlines.action_ms);
+        }
+        if let Some(seconds) = self.quiet_timeout {
+            deadlines.quiet_ms = seconds * 1000;
+        }
+        deadlines
+    }
+}
+
+/// Performs a recording.
+///
+/// # Errors
+/// When the recording cannot be read, the name is taken, or the store cannot be written.
+pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
+    let (trajectory, bytes, plan) = read(args.file.clone()).await?;
+    told(context, &trajectory, &plan);
+    let store = context.store_or_new().await?;
+    if let Some(name) = &args.name {
+        free(store.as_ref(), name).await?;
+    }
+    let engine = engine(store);
+    let id = engine.new_session_id();
+    let workspace = match &args.workspace {
+        Some(directory) => location::absolute(directory)?,
+        None => location::workspace(id)?,
+    };
+    let digest = engine.store().put_blob(id, bytes).await?;
+    let spec = SessionSpec {
+        origin: Origin::Replay {
+            trajectory: digest,
+            on_divergence: match args.on_divergence {
+                Divergence::Stop => OnDivergence::Stop,
+                Divergence::Continue => OnDivergence::Continue,
+            },
+            on_unknown: match args.on_unknown {
+                Unknown::StepOver => OnUnknown::StepOver,
+                Unknown::Stop => OnUnknown::Stop,
+            },
+        },
+        workspace: workspace.clone(),
+        title: trajectory.title.clone(),
+        deadlines: args.deadlines(),
+    };
+    let name = args.name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
+    context.note(format_args!("session {id}{name} replays {} in {}", args.file.display(), workspace.display()));
+    engine.create(id, args.name.as_ref(), spec).await?;
+    to_rest(context, &engine, id, Seq::ZERO).await
+}
+
+/// Runs a session until it rests, and tells what came of it.
+///
+/// # Errors
+/// When the log cannot be written or read.
+pub async fn to_rest(context: &mut Context, engine: &Engine, id: SessionId, after: Seq) -> Result<Exit, CliError> {
+    let ended = drive(context, engine, id, after).await;
+    engine.shutdown().await;
+    match ended? {
+        Ended::Interrupted => {
+            let resume = context.command(format_args!("resume {id}"));
+            context.note(format_args!("interrupted; go on with `{resume}`"));
+            Ok(Exit::Interrupted)
+        }
+        Ended::Failed(why) => {
+            let resume = context.command(format_args!("resume {id}"));
+            Err(CliError::Stopped { why, resume })
+        }
+        Ended::Rested => {
+            let row = engine.store().session(id).await?.ok_or(crate::engine::EngineError::NotFound(id))?;
+            let (summary, exit) = summarise(engine.store(), &row).await?;
+            if context.out.is_table() {
+                print(context, &summary)?;
+            } else {
+                context.out.json(&summary)?;
+            }
+            Ok(exit)
+        }
+    }
+}
+
+/// Reads and checks a recording before anything is made of it.
+async fn read(file: PathBuf) -> Result<(Trajectory, Vec<u8>, ReplayPlan), CliError> {
+    let read = tokio::task::spawn_blocking(move || {
+        let trajectory = read_file(&file).map_err(|error| unreadable(file.clone(), error))?;
+        let bytes = trajectory.to_json().into_bytes();
+        let entries = recording(&bytes).map_err(|why| CliError::Failed(format!("{}: {why}", file.display())))?;
+        let script = Script::read(entries);
+        if script.is_empty() {
+            let why = format!("{} holds no message and no action, so there is nothing to replay; `rekindle import` keeps it", file.display());
+            return Err(CliError::Failed(why));
+        }
+        Ok((trajectory, bytes, script.plan().clone()))
+    });
+    read.await.map_err(|error| CliError::Failed(format!("the recording could not be read: {error}")))?
+}
+
+/// A recording that cannot be read, by the file's name unless the reason names it.
+pub fn unreadable(path: PathBuf, source: TrajectoryError) -> CliError {
+    CliError::Recording { path, source }
+}
+
+/// Names what of the recording will not be performed.
+fn told(context: &Context, trajectory: &Trajectory, plan: &ReplayPlan) {
+    let paint = context.paint;
+    for file in &trajectory.damaged {
+        let line = format!("warning: {} is damaged and left out: {}", one_line(&file.file), one_line(&file.why));
+        context.note(paint.tone(Tone::Warn, line));
+    }
+    for entry in plan.unknown.iter().take(NAMED_MAX) {
+        let line = format!("warning: entry {} ({}) cannot be read: {}", entry.index, one_line(entry.kind.as_str()), one_line(&entry.why));
+        context.note(paint.tone(Tone::Warn, line));
+    }
+    if plan.unknown.len() > NAMED_MAX {
+        let more = (plan.unknown.len() - NAMED_MAX) as u64;
+        context.note(paint.tone(Tone::Warn, format!("warning: {} more cannot be read", count(more, "entry").replace("entrys", "entries"))));
+    }
+}
+
+/// Says whether nobody has the name yet.
+async fn free(store: &dyn Store, name: &SessionName) -> Result<(), CliError> {
+    match store.sessions(SessionFilter::Named(name.clone()), 1).await?.first() {
+        Some(row) => Err(CliError::Conflict(format!("session {} has the name {name}; choose another", row.id))),
+        None => Ok(()),
+    }
+}

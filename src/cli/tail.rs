@@ -1,0 +1,92 @@
+//! `rekindle tail`: the last events of a session, one a line, and those that follow.
+
+use clap_complete::ArgValueCompleter;
+
+use super::Context;
+use super::address::{Address, within};
+use super::complete::sessions;
+use super::exit::{CliError, Exit};
+use super::output::{Format, JsonList};
+use super::rows::Rows;
+use super::show::event_line;
+use super::view::RowView;
+use crate::engine::Subscription;
+use crate::session::{Seq, SessionId};
+use crate::store::{Row, SharedStore};
+
+/// Show a session's last events, and follow those that come
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The session
+    #[arg(value_name = "S", default_value = "@last", add = ArgValueCompleter::new(sessions))]
+    address: Address,
+    /// Go on with the events that come, until interrupted
+    #[arg(short, long)]
+    follow: bool,
+    /// Begin with the last N events
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 10, conflicts_with = "from")]
+    lines: u64,
+    /// Begin with event SEQ
+    #[arg(long, value_name = "SEQ")]
+    from: Option<u64>,
+}
+
+/// Shows the end of a session's log.
+///
+/// # Errors
+/// When there is no such session or event, or the store cannot be read.
+pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
+    if args.follow && context.out.format == Format::Json {
+        return Err(CliError::Usage("what goes on has no end to be one document; use -o ndjson with -f".to_owned()));
+    }
+    let (store, row) = context.session(args.address.whole()?).await?;
+    let first = match args.from {
+        Some(0) => return Err(CliError::Usage("events are numbered from 1".to_owned())),
+        // The next one may be waited for.
+        Some(from) if args.follow && Seq(from) == row.head.next() => Seq(from),
+        Some(from) => within(&row, Seq(from))?,
+        None => Seq(row.head.0.saturating_sub(args.lines).saturating_add(1)),
+    };
+    if args.follow {
+        let mut events = Subscription::new(SharedStore::clone(&store), row.id, Seq(first.0.saturating_sub(1)));
+        return tokio::select! {
+            failed = follow(context, row.id, &mut events) => failed,
+            () = super::host::interrupted() => Ok(Exit::Interrupted),
+        };
+    }
+    let mut rows = Rows::new(&store, row.id, first, row.head);
+    let mut list = if context.out.is_table() { None } else { Some(JsonList::begin(&mut context.out)?) };
+    while let Some(place) = rows.next().await? {
+        match &mut list {
+            Some(list) => list.push(&mut context.out, &RowView::of(row.id, &place))?,
+            None => print(context, row.id, &place)?,
+        }
+    }
+    if let Some(list) = list {
+        list.end(&mut context.out)?;
+    }
+    Ok(Exit::Done)
+}
+
+async fn follow(context: &mut Context, session: SessionId, events: &mut Subscription) -> Result<Exit, CliError> {
+    loop {
+        // What is there comes in one go; then each event is shown as it comes.
+        let row = match events.next_recorded().await? {
+            Some(row) => row,
+            None => {
+                context.out.flush()?;
+                events.next().await?
+            }
+        };
+        print(context, session, &row)?;
+    }
+}
+
+fn print(context: &mut Context, session: SessionId, row: &Row) -> Result<(), CliError> {
+    if context.out.is_table() {
+        context.out.line(event_line(context.out.paint, row))?;
+    } else {
+        context.out.ndjson(&RowView::of(session, row))?;
+    }
+    Ok(())
+}
