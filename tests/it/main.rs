@@ -9,6 +9,8 @@
 
 mod engine_sessions;
 mod golden_vectors;
+#[cfg(feature = "cli")]
+mod kill_anywhere;
 mod layers;
 #[cfg(feature = "cli")]
 mod replay_recordings;
