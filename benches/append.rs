@@ -11,7 +11,7 @@ use rekindle::store::chain::{Envelope, digest};
 use rekindle::store::statements::sqlite as sql;
 use rekindle::store::{Append, Expected, SharedStore, Writer};
 use rusqlite::{Connection, params};
-use support::{Stream, Took, Watch, directory, events, next_event, new_session, open, shown, spread};
+use support::{Stream, Took, Watch, directory, events, new_session, next_event, open, shown, spread};
 use tokio::sync::{mpsc, oneshot};
 
 const ROUNDS: usize = 5;
