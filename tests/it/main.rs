@@ -11,6 +11,8 @@ mod engine_sessions;
 mod golden_vectors;
 #[cfg(feature = "cli")]
 mod kill_anywhere;
+#[cfg(feature = "cli")]
+mod kill_at_every_write;
 mod layers;
 #[cfg(feature = "cli")]
 mod replay_recordings;
