@@ -1,4 +1,5 @@
 //! The one integration test binary. File names are guarantees.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a panic is how a test fails")]
 
 mod sqlite_version;
 mod statements;
