@@ -1,6 +1,7 @@
 //! Durable appends through the store, against a bare thread that commits the same rows to the same tables in the same way.
 //!
 //! `cargo bench --bench append`; `REKINDLE_BENCH_FULL=1` lets the log grow to a million events.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a panic is how a bench fails")]
 
 mod support;
 

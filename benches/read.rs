@@ -1,6 +1,7 @@
 //! Reads through the store, against raw prepared statements that return the same columns.
 //!
 //! `cargo bench --bench read`
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a panic is how a bench fails")]
 
 mod support;
 

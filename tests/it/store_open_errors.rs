@@ -31,7 +31,17 @@ async fn refused(place: &Place, options: OpenOptions) -> StoreError {
 
 #[tokio::test]
 async fn other_addresses_are_refused() {
-    for address in ["", "postgres://host/db", "store.db", "sqlite:", "sqlite://", "memory", "mysql:x"] {
+    for address in [
+        "",
+        "postgres://host/db",
+        "store.db",
+        "sqlite:",
+        "sqlite://",
+        "memory",
+        "mysql:x",
+        "sqlite::memory:",
+        "sqlite://a.db?mode=ro",
+    ] {
         let error = connect(address, OPEN).await.err();
         assert!(matches!(error, Some(StoreError::Open(OpenError::Address(_)))), "{address}: {error:?}");
     }
