@@ -24,7 +24,7 @@ const CONTINUED: &str = "[Below is the output of the previous command.]\n";
 /// How long a program may take to end after it was interrupted.
 const INTERRUPT_GRACE: Duration = Duration::from_millis(1500);
 /// How long a script may take to end while its programs are killed one by one, before its shell is.
-const KILL_GRACE: Duration = Duration::from_secs(2);
+const KILL_GRACE: Duration = Duration::from_millis(1500);
 /// How long typed text may wait for a program that does not read.
 const TYPE_WAIT: Duration = Duration::from_secs(2);
 
@@ -175,8 +175,9 @@ impl Session {
             } else if passed > INTERRUPT_GRACE + KILL_GRACE {
                 shell.kill();
             } else if passed > INTERRUPT_GRACE && killed.is_none_or(|last| last.elapsed() > Duration::from_millis(50)) {
-                // The shell goes on to the script's next program, so this may take several.
-                shell.signal(Signal::SIGKILL);
+                // The shell goes on to the script's next program, so this may take several; it is spared itself for a while, as it
+                // comes to the foreground between two programs and when all is over.
+                shell.kill_program();
                 killed = Some(Instant::now());
             }
             shell.pump(Duration::from_millis(20)).map_err(lost)?;
