@@ -190,10 +190,8 @@ impl Performing {
         };
         let deadlines = self.session.spec.as_ref().map(|spec| spec.deadlines).unwrap_or_default();
         let asked = entry.item.timeout.filter(|seconds| seconds.is_finite() && *seconds > 0.0);
-        let hard = asked.map_or_else(
-            || Duration::from_millis(deadlines.action_ms),
-            |seconds| Duration::from_secs_f64(seconds.min(1e6)),
-        );
+        let hard =
+            asked.map_or_else(|| Duration::from_millis(deadlines.action_ms), |seconds| Duration::from_secs_f64(seconds.min(1e6)));
         let hard = hard.min(Duration::from_millis(deadlines.action_max_ms));
         let quiet = Duration::from_millis(deadlines.quiet_ms);
         match entry.item.content {

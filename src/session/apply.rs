@@ -218,8 +218,7 @@ impl Session {
             self.usage.completion_tokens = self.usage.completion_tokens.max(usage.completion_tokens);
         }
         // V0 writes zeros of a model called `default` when no model was asked.
-        let named =
-            metrics.accumulated_token_usage.as_ref().is_some_and(|usage| !matches!(usage.model.as_ref(), "" | "default"));
+        let named = metrics.accumulated_token_usage.as_ref().is_some_and(|usage| !matches!(usage.model.as_ref(), "" | "default"));
         if metrics.accumulated_cost > 0.0 || named {
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "as casts of floats saturate")]
             let micro = (metrics.accumulated_cost * 1e6).round() as u64;

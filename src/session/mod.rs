@@ -7,18 +7,7 @@ pub mod command;
 pub mod decide;
 pub mod event;
 
-pub mod action;
-mod decode;
-mod encode;
-pub mod item;
-pub mod json;
-mod lax;
-mod message_text;
-pub mod metrics;
-pub mod observation;
-mod python_literal;
-mod python_repr;
-mod upcast;
+pub mod vocabulary;
 
 pub mod replay;
 
@@ -34,6 +23,8 @@ pub mod state;
 pub mod envelope;
 pub mod id;
 pub mod time;
+
+pub use vocabulary::{action, item, json, metrics, observation};
 
 pub use action::{Action, EffectClass};
 pub use command::{Command, Proof, Rejection, StepDone};

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 
 use crate::session::{Digest, NodeId, Seq, SessionId, SessionName};
 use crate::store::{
-    Append, Appended, FeedCursor, FeedPage, NodeRow, Page, Read, SessionFilter, SessionRow, SharedStore, Snapshot, Store, StoreError,
-    StoreInfo, WakeUps,
+    Append, Appended, FeedCursor, FeedPage, NodeRow, Page, Read, SessionFilter, SessionRow, SharedStore, Snapshot, Store,
+    StoreError, StoreInfo, WakeUps,
 };
 
 /// One way for an append to fail.

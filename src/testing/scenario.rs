@@ -6,8 +6,8 @@ use uuid::Uuid;
 
 use crate::session::replay::{RecordedEntry, Script};
 use crate::session::{
-    Command, Decided, Deadlines, Digest, EventId, Kind, NodeId, OnDivergence, OnUnknown, Origin, Proof, Recorded, Rejection, Session,
-    SessionId, SessionSpec, Timestamp, decide,
+    Command, Deadlines, Decided, Digest, EventId, Kind, NodeId, OnDivergence, OnUnknown, Origin, Proof, Recorded, Rejection,
+    Session, SessionId, SessionSpec, Timestamp, decide,
 };
 
 /// A session that is told commands, one microsecond after the other.

@@ -101,8 +101,9 @@ impl Entry {
 /// The message of the [`TrajectoryError`], for the log.
 pub fn recording(bytes: &[u8]) -> Result<Vec<RecordedEntry>, String> {
     let text = std::str::from_utf8(bytes).map_err(|error| format!("not UTF-8: {error}"))?;
-    let trajectory = openhands_v0::parse(text).map_err(|error| error.to_string())?;
-    let entry = |entry: &Entry| RecordedEntry { kind: entry.kind().clone(), item: entry.item().map_err(|error| error.to_string()) };
+    let trajectory = parse(text).map_err(|error| error.to_string())?;
+    let entry =
+        |entry: &Entry| RecordedEntry { kind: entry.kind().clone(), item: entry.item().map_err(|error| error.to_string()) };
     Ok(trajectory.entries.iter().map(entry).collect())
 }
 

@@ -151,7 +151,8 @@ fn after_a_crash_a_replay_goes_on_and_repeats_nothing_that_may_have_run() {
         assert_eq!(resumed.restored.proof.events, resumed.restored.session.version.0);
         engine.rest(id).await;
         let ran: Vec<_> = before.executed().into_iter().chain(runtimes.executed()).collect();
-        let commands: Vec<_> = ran.iter().map(|action| if let Action::Run(run) = action { run.command.as_str() } else { "" }).collect();
+        let commands: Vec<_> =
+            ran.iter().map(|action| if let Action::Run(run) = action { run.command.as_str() } else { "" }).collect();
         assert_eq!(commands, ["echo 0", "echo 1", "echo 2", "echo 3", "echo 4", "echo 5"]);
         let session = engine.restore(id).await.unwrap().session;
         assert_eq!(session.replay.unwrap().verdicts.unknown, 1);
@@ -229,7 +230,10 @@ async fn closing_ends_an_action_that_hangs() {
 
 #[tokio::test(start_paused = true)]
 async fn a_runtime_that_never_answers_is_given_up_at_its_deadline() {
-    let (store, runtimes) = (memory(), FakeRuntimes::new(|action| if format!("{action:?}").contains("echo 0") { Answer::Hang } else { echo(action) }));
+    let (store, runtimes) = (
+        memory(),
+        FakeRuntimes::new(|action| if format!("{action:?}").contains("echo 0") { Answer::Hang } else { echo(action) }),
+    );
     let engine = engine(&store, &runtimes);
     let id = start_replay(&engine, 2).await;
     engine.rest(id).await;
@@ -240,8 +244,10 @@ async fn a_runtime_that_never_answers_is_given_up_at_its_deadline() {
 
 #[tokio::test]
 async fn a_lost_runtime_is_made_again_and_the_replay_goes_on() {
-    let (store, runtimes) =
-        (memory(), FakeRuntimes::new(|action| if format!("{action:?}").contains("echo 1") { Answer::Lose } else { echo(action) }));
+    let (store, runtimes) = (
+        memory(),
+        FakeRuntimes::new(|action| if format!("{action:?}").contains("echo 1") { Answer::Lose } else { echo(action) }),
+    );
     let engine = engine(&store, &runtimes);
     let id = start_replay(&engine, 3).await;
     engine.rest(id).await;

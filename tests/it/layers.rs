@@ -58,7 +58,20 @@ fn arrows_between_layers_go_one_way() {
 fn the_pure_core_knows_no_async_no_database_no_clock_and_no_chance() {
     assert_free_of(
         "session",
-        &["async ", ".await", "sqlx", "rusqlite", "tokio", "SystemTime", "Instant::now", "Utc::now", "now_v7", "new_v4", "getrandom", "std::fs"],
+        &[
+            "async ",
+            ".await",
+            "sqlx",
+            "rusqlite",
+            "tokio",
+            "SystemTime",
+            "Instant::now",
+            "Utc::now",
+            "now_v7",
+            "new_v4",
+            "getrandom",
+            "std::fs",
+        ],
     );
 }
 

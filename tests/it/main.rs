@@ -10,6 +10,8 @@
 mod engine_sessions;
 mod golden_vectors;
 mod layers;
+#[cfg(feature = "cli")]
+mod replay_recordings;
 #[cfg(feature = "host")]
 mod runtime_containment;
 #[cfg(feature = "host")]
@@ -25,6 +27,21 @@ mod runtime_workspace_mount;
 mod session_properties;
 mod session_scenarios;
 #[cfg(feature = "sqlite")]
+mod sqlite_version;
+#[cfg(feature = "sqlite")]
+mod statements;
+#[cfg(feature = "sqlite")]
+mod store_cancellation;
+#[cfg(feature = "sqlite")]
 mod store_contract;
+#[cfg(feature = "sqlite")]
+mod store_crash_points;
+#[cfg(feature = "sqlite")]
+mod store_damage;
+#[cfg(feature = "sqlite")]
+mod store_fixture;
+#[cfg(feature = "sqlite")]
+mod store_open_errors;
+mod stored_forms;
 mod trajectory_bad_input;
 mod trajectory_round_trip;

@@ -1,1 +1,133 @@
-//! To be written.
+//! Nothing that a session has started outlives it, however it or its engine ends.
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rekindle::engine::ports::{RuntimeError, Runtimes};
+use rekindle::host::runtime::local::{Isolation, LocalRuntimes};
+use rekindle::session::Action;
+use rekindle::session::action::RunIpython;
+use serde_json::json;
+
+use super::runtime_support::{PATIENT, eventually, isolations, local, marked, options, request, run, within};
+
+/// Starts everything that is known to outlive a shell.
+const SURVIVORS: &str = "sleep 301 & nohup sleep 302 >/dev/null 2>&1 & setsid sleep 303 >/dev/null 2>&1 & \
+    (setsid bash -c 'trap \"\" HUP TERM INT; sleep 304 & sleep 305' >/dev/null 2>&1 &) ; disown -a; echo started";
+
+const VICTIM: &str = "REKINDLE_TEST_VICTIM";
+
+#[tokio::test]
+async fn release_ends_everything_and_can_be_repeated() {
+    for isolation in isolations() {
+        let local = local(isolation).await;
+        local.ok(SURVIVORS).await;
+        let cell: RunIpython =
+            serde_json::from_value(json!({ "code": "import subprocess; p = subprocess.Popen(['sleep', '306'])" })).unwrap();
+        local.execute(Action::RunIpython(cell), PATIENT).await;
+        local.execute(Action::Run(run("sleep 307")), within(60_000, 100)).await;
+        assert!(marked(&local.name).len() >= 6, "{:?}", marked(&local.name));
+        local.runtime.release().await.unwrap();
+        assert_eq!(marked(&local.name), Vec::<String>::new(), "{isolation:?}");
+        local.runtime.release().await.unwrap();
+        assert!(matches!(local.try_execute(Action::Run(run("true")), PATIENT).await, Err(RuntimeError::Lost(_))));
+    }
+}
+
+#[tokio::test]
+async fn release_does_not_wait_for_the_command_that_runs() {
+    for isolation in isolations() {
+        let local = local(isolation).await;
+        let begun = Instant::now();
+        let (running, ()) = tokio::join!(local.try_execute(Action::Run(run("touch begun; sleep 300")), PATIENT), async {
+            while !local.workspace.join("begun").exists() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            local.runtime.release().await.unwrap();
+        });
+        assert!(matches!(running, Err(RuntimeError::Lost(_))), "{running:?}");
+        assert!(begun.elapsed() < Duration::from_secs(20));
+        assert_eq!(marked(&local.name), Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+async fn a_runtime_that_is_dropped_ends_everything() {
+    for isolation in isolations() {
+        let local = local(isolation).await;
+        local.ok(SURVIVORS).await;
+        let name = local.name.clone();
+        drop(local);
+        eventually("all have ended", || marked(&name).is_empty().then_some(()));
+    }
+}
+
+#[test]
+fn a_setsid_child_dies_with_an_engine_that_was_killed() {
+    for isolation in isolations() {
+        let isolation = if isolation == Isolation::Plain { "plain" } else { "namespaces" };
+        let directory = tempfile::tempdir().unwrap();
+        let name = format!("victim-{}", uuid::Uuid::now_v7());
+        let mut engine = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "runtime_containment::an_engine_that_waits_to_be_killed", "--nocapture", "--include-ignored"])
+            .env(VICTIM, format!("{isolation} {name} {}", directory.path().display()))
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let started = BufReader::new(engine.stdout.take().unwrap())
+            .lines()
+            .map_while(Result::ok)
+            .any(|line| line.contains("victim is ready"));
+        assert!(started);
+        assert!(marked(&name).len() >= 5, "{isolation}: {:?}", marked(&name));
+        engine.kill().unwrap();
+        engine.wait().unwrap();
+        eventually(&format!("all of {isolation} have ended"), || marked(&name).is_empty().then_some(()));
+    }
+}
+
+#[test]
+#[ignore = "is the engine that the test above kills"]
+fn an_engine_that_waits_to_be_killed() {
+    let Ok(victim) = std::env::var(VICTIM) else { return };
+    let [isolation, name, directory] = victim.split(' ').collect::<Vec<_>>()[..] else { panic!("{victim}") };
+    let isolation = if isolation == "plain" { Isolation::Plain } else { Isolation::Namespaces };
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let made =
+            LocalRuntimes::new(options(isolation)).provision(request(name, PathBuf::from(directory).join("ws"))).await.unwrap();
+        let told = made.runtime.execute(&Action::Run(run(SURVIVORS)), PATIENT).await.unwrap();
+        assert!(told.content.contains("started"));
+        println!("victim is ready");
+        // In the middle of a command, as an engine usually is when it is killed.
+        made.runtime.execute(&Action::Run(run("sleep 308")), PATIENT).await.unwrap();
+    });
+}
+
+#[tokio::test]
+async fn other_sessions_go_on_when_one_ends() {
+    for isolation in isolations() {
+        let (one, two) = (local(isolation).await, local(isolation).await);
+        two.ok("sleep 309 & echo").await;
+        one.runtime.release().await.unwrap();
+        assert_eq!(two.ok("jobs | grep -c Running").await, "1");
+    }
+}
+
+#[test]
+fn an_engine_in_the_background_can_still_interrupt() {
+    // What a script starts with `&` ignores the interrupt from the keyboard.
+    let engine = Command::new("sh")
+        .args(["-c", "trap '' INT QUIT; exec \"$0\" \"$@\""])
+        .arg(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "runtime_shell::keys_interrupt_suspend_and_end_input",
+            "runtime_shell::a_command_past_its_time_is_interrupted",
+        ])
+        .output()
+        .unwrap();
+    assert!(engine.status.success(), "{}", String::from_utf8_lossy(&engine.stdout));
+    assert!(String::from_utf8_lossy(&engine.stdout).contains("2 passed"));
+}

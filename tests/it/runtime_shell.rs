@@ -6,14 +6,14 @@ use rekindle::host::runtime::local::Isolation;
 use rekindle::session::action::Run;
 use rekindle::session::{Action, Extras};
 
-use super::runtime_support::{BOTH, PATIENT, input, local, metadata, run, told, within};
+use super::runtime_support::{PATIENT, eventually, input, isolations, local, metadata, run, told, within};
 
 const GOES_ON: &str = "You may wait longer to see additional output by sending empty command '', send other commands to interact with \
     the current process, send keys to interrupt/kill the command, or use the timeout parameter in execute_bash for future commands.";
 
 #[tokio::test]
 async fn directory_environment_and_functions_live_on() {
-    for isolation in BOTH {
+    for isolation in isolations() {
         let local = local(isolation).await;
         local.ok("mkdir -p 'a dir/b' && cd 'a dir/b' && export X=1 y=2 && f() { echo \"$X$y$1\"; }").await;
         let observation = local.sh("f 3; pwd").await;
@@ -63,7 +63,7 @@ async fn a_flood_is_cut_in_the_middle() {
 
 #[tokio::test]
 async fn a_background_job_returns_at_once_and_is_heard_later() {
-    for isolation in BOTH {
+    for isolation in isolations() {
         let local = local(isolation).await;
         local.ok("mkfifo gate; (cat gate; touch done) & echo started").await;
         let text = local.ok("echo late > gate; while [ ! -e done ]; do sleep 0.01; done; echo now").await;
@@ -77,7 +77,7 @@ async fn a_background_job_returns_at_once_and_is_heard_later() {
 
 #[tokio::test]
 async fn a_program_is_typed_at() {
-    for isolation in BOTH {
+    for isolation in isolations() {
         let local = local(isolation).await;
         let quick = within(20_000, 300);
         let asked = local.execute(Action::Run(run("read -p 'name? ' n; echo \"hello $n\"")), quick).await;
@@ -86,7 +86,11 @@ async fn a_program_is_typed_at() {
         let refused = local.execute(Action::Run(run("ls")), quick).await;
         assert_eq!(told(&refused), (-1, ""));
         assert_eq!(metadata(&refused).prefix, "[Below is the output of the previous command.]\n");
-        assert!(metadata(&refused).suffix.starts_with("\n[Your command \"ls\" is NOT executed. The previous command is still running"));
+        assert!(
+            metadata(&refused)
+                .suffix
+                .starts_with("\n[Your command \"ls\" is NOT executed. The previous command is still running")
+        );
         let answered = local.execute(input("Ann"), quick).await;
         assert_eq!(told(&answered), (0, "hello Ann"));
         assert_eq!(local.ok("echo free").await, "free");
@@ -140,7 +144,7 @@ async fn what_ended_while_nobody_asked_is_told_and_the_next_command_runs() {
     let quick = within(20_000, 200);
     local.execute(Action::Run(run("mkfifo gate; cat gate; echo over; touch over")), quick).await;
     std::fs::write(local.workspace.join("gate"), "").unwrap();
-    super::runtime_support::eventually("the command ends", || local.workspace.join("over").exists().then_some(()));
+    eventually("the command ends", || local.workspace.join("over").exists().then_some(()));
     // The record may be a moment behind the file; the empty command waits for it.
     assert_eq!(told(&local.sh("").await), (0, "over"));
     assert_eq!(local.ok("echo next").await, "next");
@@ -148,7 +152,7 @@ async fn what_ended_while_nobody_asked_is_told_and_the_next_command_runs() {
 
 #[tokio::test]
 async fn a_command_past_its_time_is_interrupted() {
-    for isolation in BOTH {
+    for isolation in isolations() {
         let local = local(isolation).await;
         local.ok("X=kept").await;
         let late = local.execute(Action::Run(run("echo begun; sleep 300; echo never")), within(400, 60_000)).await;
@@ -202,14 +206,17 @@ async fn a_blocking_command_may_be_quiet() {
 
 #[tokio::test]
 async fn a_command_that_ends_the_shell_is_told_so_and_the_next_one_runs() {
-    for isolation in BOTH {
+    for isolation in isolations() {
         let local = local(isolation).await;
         for (command, code) in [("exit 3", 3), ("set -e; false", 1), ("exec bash -c 'exit 5'", 5), ("kill -9 $$", 137)] {
             local.ok("mkdir -p /workspace/d && cd /workspace/d && X=1").await;
             let ended = local.sh(command).await;
             assert_eq!(told(&ended).0, code, "{command} {isolation:?} {ended:?}");
             let suffix = &metadata(&ended).suffix;
-            assert!(suffix.contains(&format!("exit code {code}.]\n[The command ended the shell. It was restarted in /workspace/d;")), "{suffix}");
+            assert!(
+                suffix.contains(&format!("exit code {code}.]\n[The command ended the shell. It was restarted in /workspace/d;")),
+                "{suffix}"
+            );
             assert_eq!(local.ok("echo \"$PWD:$X\"").await, "/workspace/d:");
         }
     }
@@ -225,7 +232,7 @@ async fn a_shell_restarted_in_a_directory_that_is_gone_begins_above_it() {
 
 #[tokio::test]
 async fn a_hostile_command_leaves_a_working_shell() {
-    for isolation in BOTH {
+    for isolation in isolations() {
         let local = local(isolation).await;
         for command in [
             "exec 198<&- 199>&-",
@@ -260,7 +267,7 @@ async fn typing_more_than_a_program_reads_does_not_hang() {
 
 #[tokio::test]
 async fn a_static_command_runs_beside_the_shell() {
-    for isolation in BOTH {
+    for isolation in isolations() {
         let local = local(isolation).await;
         local.ok("mkdir d; X=shell").await;
         let fixed = |command: &str| Action::Run(Run { is_static: true, cwd: Some("/workspace/d".into()), ..run(command) });
@@ -310,4 +317,47 @@ async fn what_no_runtime_does_is_said() {
     let observation = local.execute(Action::Browse(browse), PATIENT).await;
     assert_eq!(observation.content, "Action browse is not supported in the current runtime.");
     assert!(matches!(observation.extras, Extras::Error(_)));
+}
+
+#[tokio::test]
+async fn a_shell_that_stops_itself_is_woken_or_replaced() {
+    for isolation in isolations() {
+        let local = local(isolation).await;
+        let stopped = local.execute(Action::Run(run("kill -STOP $$")), within(500, 60_000)).await;
+        assert!(metadata(&stopped).suffix.contains("timed out"), "{stopped:?}");
+        assert_eq!(local.ok("echo alive").await, "alive");
+        assert_eq!(told(&local.sh("exit 3").await).0, 3);
+    }
+}
+
+#[tokio::test]
+async fn a_shell_that_is_killed_between_two_commands_is_replaced() {
+    for isolation in isolations() {
+        let local = local(isolation).await;
+        local.ok("(while [ ! -e go ]; do sleep 0.01; done; kill -9 $$; touch gone) & disown").await;
+        local.put("go", "");
+        eventually("the shell is killed", || local.workspace.join("gone").exists().then_some(()));
+        let told = local.ok("echo alive").await;
+        assert!(told.ends_with("alive") && told.contains("[The shell had ended and was restarted"), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn tracing_shows_the_command_and_little_else() {
+    let local = local(Isolation::Auto).await;
+    local.ok("set -x").await;
+    let traced = local.ok("echo hi").await;
+    assert!(traced.contains("+ echo hi\nhi"), "{traced}");
+    assert!(!traced.contains("printf"), "{traced}");
+}
+
+#[tokio::test]
+async fn a_directory_may_be_called_anything() {
+    for isolation in isolations() {
+        let local = local(isolation).await;
+        for name in ["$'a\\x01b\\x02'", "$'line\\nbreak\\n'", "'*?[x]'", "'-n'", "'ü $HOME'", "$'\\xff'"] {
+            local.ok(&format!("cd /workspace && mkdir -- {name} && cd -- {name}")).await;
+            assert_eq!(local.ok("cd .. && pwd").await, "/workspace", "{name}");
+        }
+    }
 }

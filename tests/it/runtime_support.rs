@@ -11,8 +11,13 @@ use rekindle::session::observation::CommandMetadata;
 use rekindle::session::{Action, Epoch, Extras, Observation, SessionId};
 use serde_json::{Value, json};
 
-/// Both ways to keep a session apart; a machine may refuse namespaces, which a test of its own tells.
-pub const BOTH: [Isolation; 2] = [Isolation::Namespaces, Isolation::Plain];
+/// The ways to keep sessions apart that this machine permits; some permit no namespaces.
+pub fn isolations() -> Vec<Isolation> {
+    let user = if nix::unistd::geteuid().is_root() { "" } else { "--user --map-current-user --keep-caps" };
+    let probe = format!("unshare {user} --mount --pid --fork -- mount -t proc proc /proc");
+    let permitted = std::process::Command::new("sh").args(["-c", &probe]).output().is_ok_and(|output| output.status.success());
+    if permitted { vec![Isolation::Namespaces, Isolation::Plain] } else { vec![Isolation::Plain] }
+}
 
 pub const PATIENT: Timeout = Timeout { hard: Duration::from_secs(60), quiet: Duration::from_secs(60) };
 
@@ -123,7 +128,11 @@ pub fn marked(name: &str) -> Vec<String> {
         let Ok(environment) = std::fs::read(entry.path().join("environ")) else { continue };
         if environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes()) {
             let command = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
-            found.push(format!("{} {}", entry.file_name().to_string_lossy(), String::from_utf8_lossy(&command).replace('\0', " ")));
+            found.push(format!(
+                "{} {}",
+                entry.file_name().to_string_lossy(),
+                String::from_utf8_lossy(&command).replace('\0', " ")
+            ));
         }
     }
     found

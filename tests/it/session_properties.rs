@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use rekindle::session::{
-    Body, Command, Effect, EventId, Extras, Item, Kind, Observation, OnDivergence, OnUnknown, Origin, Recorded, Report, Seq, Session,
-    SessionId, Source, StartStep, StepDone, Timestamp,
+    Body, Command, Effect, EventId, Extras, Item, Kind, Observation, OnDivergence, OnUnknown, Origin, Recorded, Report, Seq,
+    Session, SessionId, Source, StartStep, StepDone, Timestamp,
 };
 use rekindle::testing::Scenario;
 use uuid::Uuid;
@@ -68,9 +68,9 @@ fn answer(scenario: &Scenario, well: bool) -> Option<Command> {
             let observation = Observation { content: "x".to_owned(), extras: Extras::Success };
             Command::Observe { action, observation: Box::new(observation), recorded: None }
         }
-        Effect::ReadLine { from } => script
-            .line_from(from)
-            .map_or(Command::EndRecording, |line| Command::Perform { line: Box::new(line.clone()) }),
+        Effect::ReadLine { from } => {
+            script.line_from(from).map_or(Command::EndRecording, |line| Command::Perform { line: Box::new(line.clone()) })
+        }
         Effect::Release { step, attempt, .. } if !well => Command::ReleaseFailed { step, attempt, error: "no".to_owned() },
         Effect::Release { step, attempt, .. } => Command::Released { step, attempt },
     })
@@ -210,8 +210,17 @@ fn any_kind() -> impl Strategy<Value = String> {
     let known: Vec<String> = rekindle::session::Event::KINDS.iter().map(|kind| (*kind).to_owned()).collect();
     prop_oneof![
         prop::sample::select(known),
-        prop::sample::select(vec!["action.run", "action.message", "action.read", "observation.run", "observation.error", "", ".", "x"])
-            .prop_map(str::to_owned),
+        prop::sample::select(vec![
+            "action.run",
+            "action.message",
+            "action.read",
+            "observation.run",
+            "observation.error",
+            "",
+            ".",
+            "x"
+        ])
+        .prop_map(str::to_owned),
         "[a-z]{1,8}\\.[a-z_]{1,12}",
     ]
 }

@@ -22,9 +22,7 @@ fn done(step: StartStep, attempt: u32) -> Command {
 }
 
 fn fresh() -> Scenario {
-    Scenario::new()
-        .given(create(Origin::Fresh { message: Some("fix the test".to_owned()) }))
-        .given(done(StartStep::Runtime, 1))
+    Scenario::new().given(create(Origin::Fresh { message: Some("fix the test".to_owned()) })).given(done(StartStep::Runtime, 1))
 }
 
 fn replaying(items: &[&str], on_divergence: OnDivergence) -> Scenario {
@@ -66,13 +64,7 @@ fn a_start_takes_its_steps_in_order_and_says_which_were_not_needed() {
     let kinds = scenario.kinds(create(Origin::Fresh { message: None })).unwrap();
     assert_eq!(
         kinds,
-        [
-            "session.created",
-            "session.owner_acquired",
-            "start.planned",
-            "start.step_finished",
-            "start.step_started"
-        ]
+        ["session.created", "session.owner_acquired", "start.planned", "start.step_finished", "start.step_started"]
     );
     assert!(matches!(scenario.session.next_effect(), Some(Effect::TakeStep { step: StartStep::Runtime, attempt: 1, .. })));
     let scenario = scenario.given(done(StartStep::Runtime, 1));
@@ -99,9 +91,8 @@ fn a_failed_step_fails_the_start_and_resuming_takes_the_steps_again() {
 
 #[test]
 fn a_failed_start_releases_what_was_reached() {
-    let mut scenario = Scenario::new()
-        .given(create(Scenario::replay(OnDivergence::Stop, OnUnknown::Stop)))
-        .given(done(StartStep::Runtime, 1));
+    let mut scenario =
+        Scenario::new().given(create(Scenario::replay(OnDivergence::Stop, OnUnknown::Stop))).given(done(StartStep::Runtime, 1));
     scenario.when(Command::StepFailed { step: StartStep::Replay, attempt: 1, error: "unreadable".to_owned() }).unwrap();
     assert!(matches!(scenario.session.next_effect(), Some(Effect::Release { step: StartStep::Runtime, .. })));
     scenario.when(Command::Released { step: StartStep::Runtime, attempt: 1 }).unwrap();

@@ -99,7 +99,7 @@ impl Script {
                                 Action::Message(_) => script.plan.messages += 1,
                                 _ => script.plan.actions += 1,
                             }
-                            outcomes.awaited(&item, script.lines.len());
+                            outcomes.expect_after(&item, script.lines.len());
                             script.lines.push(Line { index, step: Step::Perform { item: Box::new(item), expected: None } });
                         }
                     },
@@ -187,7 +187,7 @@ struct Outcomes {
 }
 
 impl Outcomes {
-    fn awaited(&mut self, item: &Item, line: usize) {
+    fn expect_after(&mut self, item: &Item, line: usize) {
         if let Some(id) = item.id {
             self.by_id.insert(id, line);
         }

@@ -17,6 +17,8 @@ use super::filesystem;
 const APPLICATION_ID: i64 = 0x5245_4B4E;
 /// Smaller pages mean fewer bytes to write for each commit; measured best for events of about 1 KB.
 const PAGE_BYTES: i64 = 4096;
+/// No database is smaller: one page of the smallest size.
+const DATABASE_BYTES_MIN: u64 = 512;
 /// The write-ahead log's file is cut to this when it is reset after a burst.
 const WAL_BYTES_KEPT: i64 = 64 * 1024 * 1024;
 /// Statements that the writer keeps prepared.
@@ -41,11 +43,10 @@ pub(super) enum Access {
 pub(super) async fn open(path: &Path, options: OpenOptions) -> Result<Access, StoreError> {
     let owned = path.to_owned();
     let prepared = tokio::task::spawn_blocking(move || prepare(&owned, options)).await;
-    let access = prepared.map_err(|error| StoreError::Unavailable(error.into()))??;
-    if let Access::Write(connection) = &access {
-        migrate(path, connection, options.busy_wait).await?;
+    match prepared.map_err(|error| StoreError::Unavailable(error.into()))?? {
+        Access::Write(connection) => migrate(path, connection, options.busy_wait).await.map(Access::Write),
+        access => Ok(access),
     }
-    Ok(access)
 }
 
 /// Opens a connection. An immutable file is one that nobody can change: SQLite then needs neither locks nor files beside it.
@@ -91,7 +92,10 @@ fn pages_max(options: OpenOptions) -> Option<i64> {
 
 fn prepare(path: &Path, options: OpenOptions) -> Result<Access, StoreError> {
     let present = match std::fs::metadata(path) {
-        Ok(metadata) if !metadata.is_file() => return Err(OpenError::NotAStore(path.to_owned()).into()),
+        // SQLite takes a file of a few bytes for an empty database and would write over it.
+        Ok(metadata) if !metadata.is_file() || (1..DATABASE_BYTES_MIN).contains(&metadata.len()) => {
+            return Err(OpenError::NotAStore(path.to_owned()).into());
+        }
         Ok(metadata) => metadata.len() > 0,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
         Err(error) => return Err(unusable(path, error)),
@@ -226,12 +230,12 @@ fn read_only(path: &Path, why: String) -> Result<Access, StoreError> {
 }
 
 /// Brings the tables to the present format. Two processes may do so at once: the one that comes late finds it done.
-async fn migrate(path: &Path, writer: &Connection, busy_wait: Duration) -> Result<(), StoreError> {
+async fn migrate(path: &Path, writer: Connection, busy_wait: Duration) -> Result<Connection, StoreError> {
     let format = |writer: &Connection| identify(writer).map(|(_, format, _)| format).map_err(|error| unopened(path, error));
     let begin = Instant::now();
     loop {
-        match format(writer)? {
-            FORMAT => return Ok(()),
+        match format(&writer)? {
+            FORMAT => return Ok(writer),
             newer if newer > FORMAT => {
                 return Err(OpenError::Newer { path: path.to_owned(), found: newer, supported: FORMAT }.into());
             }
@@ -240,7 +244,8 @@ async fn migrate(path: &Path, writer: &Connection, busy_wait: Duration) -> Resul
         let connect = SqliteConnectOptions::new().filename(path).busy_timeout(busy_wait).synchronous(SqliteSynchronous::Full);
         let failed: BoxError = match sqlx::SqliteConnection::connect_with(&connect).await {
             Ok(mut connection) => {
-                let result = migrator().run(&mut connection).await;
+                // Not `run`, whose future the compiler cannot see to be `Send`.
+                let result = migrator().run_direct(None, &mut connection, false).await;
                 // Closing may fail where migrating did not; the tables are what counts.
                 let _ = connection.close().await;
                 match result {
@@ -250,7 +255,7 @@ async fn migrate(path: &Path, writer: &Connection, busy_wait: Duration) -> Resul
             }
             Err(error) => error.into(),
         };
-        if format(writer)? < FORMAT && begin.elapsed() >= busy_wait {
+        if format(&writer)? < FORMAT && begin.elapsed() >= busy_wait {
             return Err(OpenError::Io { path: path.to_owned(), source: failed }.into());
         }
         tokio::time::sleep(CREATE_PAUSE).await;

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
@@ -70,7 +71,7 @@ impl Ground {
         command.args(["--mount", "--pid", "--fork", "--kill-child", "--", "bash", "--noprofile", "--norc", "-c", INIT]);
         command.arg("rekindle-init").arg(workspace);
         // A group of its own, so that a Ctrl-C at the engine's terminal does not end the session.
-        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        command.process_group(0);
         let mut process = command
             .env_clear()
             .envs(environment.iter().map(|(name, value)| (name, value)))
@@ -116,7 +117,7 @@ impl Ground {
                 }
                 command.args(["--", "setsid"]);
                 // nsenter forks, so what it starts leads no group and setsid need not fork again.
-                std::os::unix::process::CommandExt::process_group(&mut command, 0);
+                command.process_group(0);
                 command
             }
             Kind::Plain => Command::new("setsid"),
@@ -125,6 +126,10 @@ impl Ground {
             command.arg("--ctty");
         }
         command.arg("--");
+        if ignores_signals() {
+            // An engine that was started in the background ignores the interrupt, and everything it starts would too.
+            command.args(["env", "--default-signal"]);
+        }
         command.env_clear().envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.current_dir("/");
         command
@@ -187,6 +192,15 @@ impl Drop for Ground {
             tracing::warn!(%error, "processes of a session may have outlived it");
         }
     }
+}
+
+/// Whether this process ignores signals that programs are stopped with.
+fn ignores_signals() -> bool {
+    use nix::sys::signal::Signal::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored =
+        status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok()).unwrap_or_default();
+    [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGCHLD, SIGTSTP].iter().any(|signal| ignored & (1 << (*signal as u32 - 1)) != 0)
 }
 
 /// Reads the first process's id, or the reason why it could not be had.

@@ -33,6 +33,7 @@ impl Session {
         timeout: Timeout,
         cancel: &Cancel,
     ) -> Result<Observation, RuntimeError> {
+        self.ensure_ground()?;
         let directory = action.cwd.clone().unwrap_or_else(|| self.directory());
         let (output, code) = self.static_output(command, &directory, timeout, cancel).map_err(lost)?;
         let content = self.mapping.outward(output).trim_end().to_owned();

@@ -46,7 +46,7 @@ impl Output {
 }
 
 /// Leaves out the middle of a text that is too long to be shown.
-pub(super) fn shorten(text: String) -> String {
+fn shorten(text: String) -> String {
     // Fewer bytes than characters there cannot be.
     if text.len() <= SHOWN_MAX || text.chars().count() <= SHOWN_MAX {
         return text;

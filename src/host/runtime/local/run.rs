@@ -81,7 +81,13 @@ impl Session {
                 }
             }
         }
-        let end = self.wait(action.blocking, timeout, cancel)?;
+        let mut end = self.wait(action.blocking, timeout, cancel)?;
+        if matches!(end, End::ShellEnded(_)) && !self.shell()?.has_taken() {
+            // The shell went before it took the command, which therefore has not run.
+            self.ensure_shell()?;
+            self.send(command)?;
+            end = self.wait(action.blocking, timeout, cancel)?;
+        }
         let key = key.filter(|_| action.is_input);
         match end {
             End::Finished(record) => self.completed(action, record, key),
@@ -193,7 +199,7 @@ impl Session {
     fn ended(&mut self, action: &Run, code: i64, also: &str) -> Result<Observation, RuntimeError> {
         self.busy = None;
         let mut observation = self.observe_output(action)?;
-        self.ensure_shell()?;
+        self.restart_shell()?;
         let directory = self.directory();
         set(&mut observation, |metadata| {
             metadata.exit_code = code;

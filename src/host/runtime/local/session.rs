@@ -119,13 +119,10 @@ impl Session {
         if rung {
             let _ = bell.read(&mut [0; 64]);
         }
-        let Some(shell) = &mut self.shell else { return };
-        if shell.pump(Duration::ZERO).is_err() || shell.ended().is_some() && self.busy.is_none() {
+        if let Some(shell) = &mut self.shell
+            && shell.pump(Duration::ZERO).is_err()
+        {
             self.shell = None;
-        } else if shell.sources().iter().flatten().count() < 3 {
-            // The terminal of a shell that is going reports so without end.
-            let _ = shell.pump(Duration::from_millis(10));
-            std::thread::sleep(Duration::from_millis(10));
         }
     }
 
@@ -157,27 +154,38 @@ impl Session {
         }
     }
 
-    /// Starts a shell where the last one has ended.
+    /// Sees to it that there is a shell, and has the agent told when it is another one.
     pub(super) fn ensure_shell(&mut self) -> Result<(), RuntimeError> {
-        if self.shell.as_ref().is_some_and(|shell| shell.ended().is_none() || self.busy.is_some()) {
+        // A busy one may be on its way out, which is for its command's observation to tell.
+        if self.shell.as_ref().is_some_and(|shell| shell.is_usable() || self.busy.is_some()) {
             return Ok(());
         }
-        if !self.ground.is_alive() {
-            return Err(gone());
-        }
+        self.busy = None;
+        self.restart_shell()?;
+        self.shell()?
+            .output
+            .push(b"[The shell had ended and was restarted; its environment variables, functions and aliases are gone.]\n");
+        Ok(())
+    }
+
+    /// Starts a shell where the last one has ended.
+    pub(super) fn restart_shell(&mut self) -> Result<(), RuntimeError> {
+        self.ensure_ground()?;
         let directory = self.mapping.inward(&self.directory);
         let record = if let Some(shell) = &mut self.shell {
             shell.restart(&self.ground, &directory).map_err(lost)?
         } else {
-            let (mut shell, record) = Shell::start(&self.ground, &directory).map_err(lost)?;
-            shell
-                .output
-                .push(b"[The shell had ended and was restarted; its environment variables, functions and aliases are gone.]\n");
+            let (shell, record) = Shell::start(&self.ground, &directory).map_err(lost)?;
             self.shell = Some(shell);
             record
         };
         self.remember(&record);
         Ok(())
+    }
+
+    /// Whether processes can still be started; what cannot be started would otherwise look like a command that failed.
+    pub(super) fn ensure_ground(&self) -> Result<(), RuntimeError> {
+        if self.ground.is_alive() { Ok(()) } else { Err(gone()) }
     }
 
     /// The shell, which [`Session::ensure_shell`] has seen to.

@@ -19,7 +19,10 @@ use super::output::Output;
 /// What bash reads before anything else.
 const RC: &str = include_str!("shell.rc");
 /// Makes bash take the next command. Descriptors of the engine's are closed for the command itself.
-const TRIGGER: &[u8] = b"__rekindle_read 2>/dev/null; eval \"$__rekindle_command\" 198<&- 199>&-; __rekindle_done 2>/dev/null\n";
+const TRIGGER: &[u8] =
+    b"{ __rekindle_read; } 2>/dev/null; eval \"$__rekindle_command\" 198<&- 199>&-; { __rekindle_done; } 2>/dev/null\n";
+/// Goes before all that bash says to the engine; no directory is called so.
+const MARK: &[u8] = b"\x01rekindle\x01";
 /// Room in the output pipe, so that a program seldom waits for its reader.
 const PIPE_BYTES: i32 = 1 << 20;
 /// Most that is read after a command has ended: what it wrote is in the pipe by then, the rest is from others.
@@ -55,6 +58,7 @@ pub(super) struct Shell {
     /// What was printed and not yet reported.
     pub(super) output: Output,
     serial: u64,
+    taken: bool,
     finished: Option<Record>,
     group: Option<Pid>,
 }
@@ -120,6 +124,7 @@ impl Shell {
             output_writer,
             output: Output::default(),
             serial: 0,
+            taken: false,
             finished: None,
             group: None,
         };
@@ -139,6 +144,7 @@ impl Shell {
     /// Has bash take `command`; it runs from then on.
     pub(super) fn send(&mut self, command: &str) -> io::Result<()> {
         self.serial += 1;
+        self.taken = false;
         self.finished = None;
         self.terminal.reset()?;
         self.type_all(TRIGGER, START_WAIT)?;
@@ -187,18 +193,31 @@ impl Shell {
         self.finished.take()
     }
 
+    /// Whether bash has taken the command that was sent, so that it may have run.
+    pub(super) const fn has_taken(&self) -> bool {
+        self.taken
+    }
+
     /// How the shell itself ended, if it has.
     pub(super) fn ended(&self) -> Option<i64> {
         use std::os::unix::process::ExitStatusExt;
         self.ended.map(|status| status.code().map_or_else(|| 128 + i64::from(status.signal().unwrap_or(0)), i64::from))
     }
 
+    /// Whether it can take a command, or will when the one that runs has ended.
+    pub(super) const fn is_usable(&self) -> bool {
+        self.records.is_some() && self.ended.is_none()
+    }
+
     /// Sends `signal` to the program in the foreground.
     pub(super) fn signal(&self, signal: Signal) {
         if let (Some(group), None) = (self.terminal.foreground(), self.ended) {
             let _ = signal::killpg(group, signal);
-            // A stopped program cannot act on it.
+            // What is stopped cannot act on it; a launcher stops together with the shell that it has started.
             let _ = signal::killpg(group, Signal::SIGCONT);
+            if let Ok(launcher) = i32::try_from(self.child.id()) {
+                let _ = signal::kill(Pid::from_raw(launcher), Signal::SIGCONT);
+            }
         }
     }
 
@@ -268,28 +287,29 @@ impl Shell {
         Ok(printed)
     }
 
-    /// The newest whole record of the command that was sent last.
+    /// Takes in what bash has said: that it has taken a command, and how that one ended.
     fn parse_record(&mut self) -> Option<Record> {
-        // An interrupted prompt leaves half a record, so each begins with a mark.
+        let serial = self.serial.to_string();
         let mut found = None;
-        while let Some(start) = self.partial.iter().position(|byte| *byte == 1) {
-            let body = self.partial.get(start + 1..)?;
-            let next = body.iter().position(|byte| *byte == 1);
+        while let Some(start) = find(&self.partial, MARK) {
+            let body = self.partial.get(start + MARK.len()..)?;
+            // An interrupted prompt leaves half a record, so each begins with a mark.
+            let next = find(body, MARK);
             let one = body.get(..next.unwrap_or(body.len()))?;
             let fields: Vec<String> =
                 one.split(|byte| *byte == 0).map(|field| String::from_utf8_lossy(field).into_owned()).collect();
-            let consumed = match (fields.as_slice(), next) {
-                ([serial, code, directory, path, _], _) => {
-                    if *serial == self.serial.to_string() {
-                        let directory = directory.strip_suffix('\n').unwrap_or(directory).to_owned();
-                        found = Some(Record { exit_code: code.parse().unwrap_or(-1), directory, path: path.clone() });
-                    }
-                    start + 1 + one.len()
+            match fields.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+                ["taken", of, _] => self.taken |= *of == serial,
+                ["ended", of, code, directory, path, _] if *of == serial => {
+                    let directory = directory.strip_suffix('\n').unwrap_or(directory).to_owned();
+                    found = Some(Record { exit_code: code.parse().unwrap_or(-1), directory, path: (*path).to_owned() });
                 }
-                (_, Some(next)) => start + 1 + next,
-                (_, None) => break,
-            };
-            self.partial.drain(..consumed);
+                ["ended", _, _, _, _, _] => {}
+                _ if next.is_none() => break,
+                _ => {}
+            }
+            let used = start + MARK.len() + one.len();
+            self.partial.drain(..used);
         }
         found
     }
@@ -327,6 +347,10 @@ impl Drop for Shell {
         // What cannot be ended now is ended with its ground.
         let _ = launch::wait(&mut self.child, Duration::from_secs(1));
     }
+}
+
+fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
+    bytes.windows(wanted.len()).position(|window| window == wanted)
 }
 
 /// Makes reading or writing return at once.

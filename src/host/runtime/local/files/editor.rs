@@ -6,12 +6,11 @@ use std::path::{Path, PathBuf};
 
 use crate::session::action::EditFile;
 
+use super::FILE_MAX;
 use super::place::{Found, Place};
 use super::text::{Text, unix};
 use super::view;
 
-/// Largest file that is edited.
-const FILE_MAX: u64 = 10 << 20;
 /// How many edits of one file can be undone.
 const UNDO_MAX: usize = 10;
 /// Lines shown around an edit.

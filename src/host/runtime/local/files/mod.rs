@@ -17,10 +17,10 @@ use editor::Editor;
 use place::{Found, Place};
 use text::Text;
 
-use super::output;
-
 /// The editor tool's name in actions and observations.
 const EDITOR: &str = "oh_aci";
+/// Largest file that is read or edited, in bytes.
+const FILE_MAX: u64 = 10 << 20;
 
 /// The files of one session.
 pub(super) struct Files {
@@ -41,7 +41,9 @@ impl Files {
             Err(refused) => return Observation::error(refused.to_string(), ""),
         };
         if action.impl_source == EDITOR {
-            if place.read().is_ok_and(|bytes| Text::decode(&bytes).is_none()) {
+            if matches!(place.look(), Ok(Found::File { bytes }) if bytes <= FILE_MAX)
+                && place.read().is_ok_and(|bytes| Text::decode(&bytes).is_none())
+            {
                 return Observation::error("ERROR_BINARY_FILE", "");
             }
             let content = editor::view(&self.root, &place, action.view_range.as_deref())
@@ -60,6 +62,7 @@ impl Files {
                 let text = format!("File not found: {path}. Your current working directory is {directory}.");
                 return Observation::error(text, "");
             }
+            Ok(Found::File { bytes }) if bytes > FILE_MAX => Err(io::Error::from(io::ErrorKind::FileTooLarge)),
             Ok(Found::File { .. } | Found::Other) => place.read(),
             Err(error) => Err(error),
         };
@@ -72,7 +75,7 @@ impl Files {
         let text = text.shown();
         let lines: Vec<&str> = text.split_inclusive('\n').collect();
         Observation {
-            content: output::shorten(range(&lines, action.start, action.end).concat()),
+            content: range(&lines, action.start, action.end).concat(),
             extras: Extras::Read(FileRead { path: path.clone(), impl_source: action.impl_source.clone() }),
         }
     }

@@ -151,7 +151,7 @@ impl Place {
     /// The directory above, opened in a way that no link put there meanwhile can lead astray, and the name in it.
     fn parent(&self) -> io::Result<(OwnedFd, OsString)> {
         let Some(name) = self.inside.file_name() else { return Err(io::Error::from(io::ErrorKind::IsADirectory)) };
-        let above = self.inside.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let above = self.inside.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let root = open(&self.root, flags, Mode::empty())?;
         let beneath = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_MAGICLINKS;

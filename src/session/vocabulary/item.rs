@@ -3,9 +3,9 @@
 //! This is also the body of every `action.*` and `observation.*` event.
 
 use super::action::{Action, Opaque};
-use super::envelope::{Kind, Source};
 use super::metrics::Metrics;
 use super::observation::Observation;
+use crate::session::envelope::{Kind, Source};
 
 /// An action or observation and what stands beside it.
 #[derive(Debug, Clone)]

@@ -8,12 +8,12 @@ use serde::de::value::MapDeserializer;
 use serde_json::value::RawValue;
 
 use super::action::{Action, Condensation, RecallType};
-use super::envelope::Source;
 use super::item::{Content, Item, ItemError};
 use super::json::{DEPTH_MAX, Dict, depth};
 use super::metrics::Metrics;
 use super::observation::{CommandMetadata, Extras, Observation};
 use super::upcast::{self, Fields, is_null, text};
+use crate::session::envelope::Source;
 
 impl Item {
     /// Reads the stored or the exported form, of this and of older versions.

@@ -5,9 +5,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::envelope::Kind;
 use super::json::{Json, Object};
 use super::lax::present;
+use crate::session::envelope::Kind;
 
 /// One action.
 #[derive(Debug, Clone, PartialEq)]
