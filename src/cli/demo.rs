@@ -252,14 +252,13 @@ impl Demo<'_> {
         self.context.out.inset(false);
         told?;
         self.step("Look further").await?;
-        let id = row.id;
         let at = row.head.0 / 2;
         for (command, what) in [
-            (format!("show {id} --events"), "every event, one a line"),
-            (format!("show {id}:{at}"), "one event, all of it"),
-            (format!("state {id}@{at} -o json"), "the state after any event"),
-            (format!("show {id} --steps"), "start, replay and owners, step by step"),
-            (format!("export {id}"), "the session as a recording that can be replayed"),
+            ("show @last --events".to_owned(), "every event, one a line"),
+            (format!("show @last:{at}"), "one event, all of it"),
+            (format!("state @last@{at} -o json"), "the state after any event"),
+            ("show @last --steps".to_owned(), "start, replay and owners, step by step"),
+            ("export @last".to_owned(), "the session as a recording that can be replayed"),
         ] {
             let command = self.context.command(command);
             self.say(format_args!("{}  {}", command, self.context.out.paint.dim(format_args!("# {what}"))))?;
