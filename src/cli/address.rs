@@ -8,8 +8,7 @@ use crate::session::{Seq, SessionId, SessionName};
 use crate::store::{SessionFilter, SessionRow, Store};
 
 /// The grammar, for people.
-pub const GRAMMAR: &str = "\
-  S        a session: its id, the beginning of its id (4 digits or more), its name,
+pub const GRAMMAR: &str = "  S        a session: its id, the beginning of its id (4 digits or more), its name,
            @last (the one that changed last), @-2 (the one before that)
   S@N      its state after event N; S@-3 is three events before its last
   S:N      event N

@@ -7,7 +7,7 @@ use super::Context;
 use super::address::{Address, find};
 use super::complete::sessions;
 use super::exit::{CliError, Exit};
-use super::host::{Ended, drive, engine};
+use super::host::{Ended, drive, engine, told};
 use super::summary::field;
 use super::text::one_line;
 use crate::session::{Command, Phase, SessionId};
@@ -44,7 +44,7 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
     if !already {
         engine.submit(row.id, Command::Close { reason: args.reason }).await?;
     }
-    let ended = drive(context, &engine, row.id, before.session.version).await;
+    let ended = drive(&engine, row.id, before.session.version, told(context, &before.session)).await;
     engine.shutdown().await;
     match ended? {
         Ended::Interrupted => return Ok(Exit::Interrupted),

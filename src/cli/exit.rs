@@ -9,8 +9,7 @@ use crate::store::{OpenError, StoreError};
 use crate::trajectory::TrajectoryError;
 
 /// The exit codes, as they are documented for people.
-pub const TABLE: &str = "\
-  0    done
+pub const TABLE: &str = "  0    done
   1    failure
   2    usage
   3    not found: a session, an event, a file

@@ -1,15 +1,17 @@
 //! The engine as this program wires it: the local runtime, the V0 reader, the machine's clock; and how it is told to stop.
 
+use std::io;
 use std::sync::Arc;
 
 use super::Context;
+use super::exit::CliError;
 use super::progress::Progress;
 use crate::engine::clock::SystemClock;
 use crate::engine::ports::Ports;
 use crate::engine::{Engine, Status};
 use crate::host::runtime::local::{LocalOptions, LocalRuntimes};
-use crate::session::{Seq, SessionId};
-use crate::store::{SharedStore, StoreError};
+use crate::session::{Seq, Session, SessionId};
+use crate::store::{Row, SharedStore};
 use crate::trajectory::recording;
 
 /// An engine on `store`.
@@ -29,12 +31,16 @@ pub enum Ended {
     Interrupted,
 }
 
-/// Waits until the session rests, and shows what happens meanwhile to those who watch.
+/// Waits until the session rests, and shows every event after `after` that comes meanwhile.
 ///
 /// # Errors
-/// When the log cannot be followed.
-pub async fn drive(context: &Context, engine: &Engine, id: SessionId, after: Seq) -> Result<Ended, StoreError> {
-    let mut progress = Progress::new(context);
+/// When the log cannot be followed, or what is shown cannot be written.
+pub async fn drive(
+    engine: &Engine,
+    id: SessionId,
+    after: Seq,
+    mut show: Option<impl FnMut(&Row) -> io::Result<()>>,
+) -> Result<Ended, CliError> {
     let mut events = engine.subscribe(id, after);
     let rest = engine.rest(id);
     let interrupted = interrupted();
@@ -47,15 +53,29 @@ pub async fn drive(context: &Context, engine: &Engine, id: SessionId, after: Seq
                 Status::Failed(why) => Ended::Failed(why),
                 Status::Busy | Status::Resting => Ended::Rested,
             },
-            row = events.next(), if context.is_watched() => progress.show(&row?),
+            row = events.next(), if show.is_some() => {
+                let row = row?;
+                show.iter_mut().try_for_each(|show| show(&row))?;
+            }
         }
     };
-    if context.is_watched() {
+    if let Some(show) = &mut show {
         while let Some(row) = events.next_recorded().await? {
-            progress.show(&row);
+            show(&row)?;
         }
     }
     Ok(ended)
+}
+
+/// Shows progress on standard error to those who watch.
+pub fn told(context: &Context, session: &Session) -> Option<impl FnMut(&Row) -> io::Result<()>> {
+    let mut progress = Progress::new(context.paint, session);
+    context.is_watched().then_some(move |row: &Row| {
+        if let Some(line) = progress.line(row) {
+            eprintln!("{line}");
+        }
+        Ok(())
+    })
 }
 
 /// Waits for Ctrl-C or a request to terminate.

@@ -75,12 +75,12 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
     }
     let named = name.map(|name| format!(" ({name})")).unwrap_or_default();
     let what = match already {
-        0 => format!("{} imported", entries_word(entries)),
-        already if already == entries => format!("{} were imported before; nothing changed", entries_word(entries)),
-        already => format!("{} imported, {already} of them before", entries_word(entries)),
+        0 => entries_word(entries),
+        already if already == entries => format!("{} before; nothing changed", entries_word(entries)),
+        already => format!("{}, {already} of them before", entries_word(entries)),
     };
     field(&mut context.out, "session", &format!("{session}{named}"))?;
-    field(&mut context.out, "entries", &what)?;
+    field(&mut context.out, "imported", &what)?;
     let show = context.command(format_args!("show {session}"));
     field(&mut context.out, "next", &show)?;
     Ok(Exit::Done)

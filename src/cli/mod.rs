@@ -213,9 +213,11 @@ impl Context {
 fn long_help() -> String {
     format!(
         "Addresses:\n{}\n\nExit codes:\n{}\n\nOutput:\n  \
-         Data goes to standard output, everything else to standard error. -o json is one document, -o ndjson one a line;\n  \
-         their fields are added to, never changed. Moments are RFC 3339 in UTC. An event is {{session, seq, id, kind, v, at,\n  \
-         source, cause, must_understand, redacted, hash, body}}, a damaged one {{session, seq, damaged}}.",
+         Data goes to standard output, everything else to standard error.\n  \
+         -o json is one document, -o ndjson one a line. Fields are added, never changed.\n  \
+         An event is {{session, seq, id, kind, v, at, source, cause, must_understand,\n  \
+         redacted, hash, body}}, a damaged one {{session, seq, damaged}}.\n  \
+         Moments are RFC 3339 in UTC.",
         address::GRAMMAR,
         exit::TABLE
     )

@@ -28,6 +28,7 @@ pub struct Out {
     /// Its colours.
     pub paint: Paint,
     terminal: bool,
+    indent: &'static str,
 }
 
 impl Out {
@@ -35,7 +36,7 @@ impl Out {
     pub fn new(format: Format, color: ColorWhen) -> Self {
         let stdout = io::stdout();
         let (paint, terminal) = (Paint::on(color, &stdout), stdout.is_terminal());
-        Self { writer: BufWriter::with_capacity(64 * 1024, stdout), format, paint, terminal }
+        Self { writer: BufWriter::with_capacity(64 * 1024, stdout), format, paint, terminal, indent: "" }
     }
 
     /// Whether people read.
@@ -48,7 +49,23 @@ impl Out {
     /// # Errors
     /// When nobody reads any more.
     pub fn line(&mut self, line: impl fmt::Display) -> io::Result<()> {
-        writeln!(self.writer, "{line}")
+        if self.indent.is_empty() {
+            return writeln!(self.writer, "{line}");
+        }
+        let lines = line.to_string();
+        for line in lines.split('\n') {
+            if line.is_empty() {
+                writeln!(self.writer)?;
+            } else {
+                writeln!(self.writer, "{}{line}", self.indent)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets every line that follows in from the left: part of a story, not the story.
+    pub const fn inset(&mut self, inset: bool) {
+        self.indent = if inset { "   " } else { "" };
     }
 
     /// Bytes as they are.

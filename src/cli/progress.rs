@@ -1,90 +1,104 @@
-//! What happens in a session, on standard error while it happens: one line an action.
+//! What happens in a session while it happens: one line an action.
 
 use std::collections::HashMap;
 
-use super::Context;
 use super::describe::{action, verdict};
-use super::paint::Tone;
+use super::paint::{Paint, Tone};
 use super::show::verdict_tone;
 use super::text::{duration, one_line, shorten};
 use crate::session::event::{ReplayCompared, StepFailed, StepFinished};
+use crate::session::replay::Verdict;
 use crate::session::start::StepOutcome;
-use crate::session::{Action, Content, Event, Recorded, Report, Seq, Source, StartStep, Timestamp};
+use crate::session::{Action, Content, Event, Recorded, Report, Seq, Session, Source, StartStep, Timestamp};
 use crate::store::Row;
 
 /// How much of an action is shown, in characters.
 const SHOWN_MAX: usize = 64;
 
-/// Tells what happens.
-pub struct Progress<'a> {
-    context: &'a Context,
+/// Makes lines of events.
+pub struct Progress {
+    paint: Paint,
     under_way: HashMap<Seq, (String, Timestamp)>,
     performed: u64,
     planned: u64,
 }
 
-impl<'a> Progress<'a> {
-    /// Tells it as `context` wants to be told.
-    pub fn new(context: &'a Context) -> Self {
-        Self { context, under_way: HashMap::new(), performed: 0, planned: 0 }
+impl Progress {
+    /// Of a session that stands here.
+    pub fn new(paint: Paint, session: &Session) -> Self {
+        let replay = session.replay.as_ref();
+        let (performed, planned) = replay.map_or((0, 0), |replay| (replay.performed, replay.lines));
+        Self { paint, under_way: HashMap::new(), performed, planned }
     }
 
-    /// Takes one event in.
-    pub fn show(&mut self, row: &Row) {
+    /// What people are told of one event; `None` for what is nothing to them.
+    pub fn line(&mut self, row: &Row) -> Option<String> {
         let Row::Event { event, .. } = row else {
-            return;
+            return None;
         };
         match Event::read(event) {
             Event::StepFinished(StepFinished { step: StartStep::Runtime, outcome: StepOutcome::Done { report }, .. }) => {
-                self.runtime(&report);
+                Some(self.runtime(&report))
             }
             Event::StepFailed(StepFailed { step, error, .. }) => {
                 let text = format!("{step} failed: {}", one_line(&error));
-                self.context.progress(format_args!("         {}", self.context.paint.tone(Tone::Bad, text)));
+                Some(format!("         {}", self.paint.tone(Tone::Bad, text)))
             }
-            Event::ReplayStarted(body) => self.planned = body.plan.messages + body.plan.actions,
-            Event::Item(entry) => {
-                if let Content::Action(action) = &entry.item.content {
-                    self.action(event, action);
-                }
+            Event::ReplayStarted(body) => {
+                self.planned = body.plan.messages + body.plan.actions;
+                None
             }
-            Event::ReplayCompared(ReplayCompared { verdict: found, .. }) => {
-                let Some((label, since)) = event.cause.and_then(|cause| self.under_way.remove(&cause)) else {
-                    return;
-                };
-                let paint = self.context.paint;
-                let found = paint.tone(verdict_tone(&found), verdict(&found));
-                let took = paint.dim(duration(u64::try_from(event.at.since(since).as_micros()).unwrap_or(u64::MAX)));
-                self.context.progress(format_args!("{label}  {found}  {took}"));
-            }
-            _ => {}
+            Event::Item(entry) => match &entry.item.content {
+                Content::Action(action) => self.action(event, action),
+                Content::Observation(_) => None,
+            },
+            Event::ReplayCompared(ReplayCompared { verdict, .. }) => self.compared(event, &verdict),
+            _ => None,
         }
     }
 
-    fn action(&mut self, event: &Recorded, action: &Action) {
+    fn action(&mut self, event: &Recorded, action: &Action) -> Option<String> {
         self.performed += 1;
         let said = self::action(action);
-        let said = shorten(said.trim(), SHOWN_MAX);
+        let said = shorten(said.trim(), SHOWN_MAX).into_owned();
         let place = match self.planned {
             0 => format!("{:>7}", event.seq),
             planned => format!("{:>3}/{planned:<3}", self.performed),
         };
         let who = if event.source == Source::User { "user" } else { action.tag() };
-        let label = format!("{}  {who:<12} {}", self.context.paint.dim(place), one_line(&said));
+        let label = format!("{}  {who:<12} {}", self.paint.dim(place), one_line(&said));
         if action.is_runnable() {
             self.under_way.insert(event.seq, (label, event.at));
-        } else {
-            self.context.progress(label);
+            return None;
+        }
+        Some(label)
+    }
+
+    fn compared(&mut self, event: &Recorded, found: &Verdict) -> Option<String> {
+        let cause = event.cause?;
+        let painted = self.paint.tone(verdict_tone(found), verdict(found));
+        match self.under_way.remove(&cause) {
+            Some((label, since)) => {
+                let took = self.paint.dim(duration(u64::try_from(event.at.since(since).as_micros()).unwrap_or(u64::MAX)));
+                Some(format!("{label}  {painted}  {took}"))
+            }
+            // It was under way when a former owner went.
+            None if *found == Verdict::OutcomeUnknown => {
+                let place = self.paint.dim(format!("{:>7}", ""));
+                Some(format!("{place}  {:<12} {painted}: not run again", format!("event {cause}")))
+            }
+            None => None,
         }
     }
 
-    fn runtime(&self, report: &Report) {
+    fn runtime(&self, report: &Report) -> String {
         let text = |key: &str| report.0.get(key).and_then(|value| value.as_str()).unwrap_or_default().replace('_', " ");
-        let line = format!("runtime {}, workspace by {}, processes held by {}", text("runtime"), text("mount"), text("containment"));
-        self.context.progress(format_args!("         {}", self.context.paint.dim(one_line(&line))));
+        let line = format!("{} runtime, workspace by {}, processes held by {}", text("runtime"), text("mount"), text("containment"));
+        let mut lines = format!("         {}", self.paint.dim(one_line(&line)));
         for warning in report.0.get("warnings").and_then(|warnings| warnings.as_array()).into_iter().flatten() {
             let warning = one_line(warning.as_str().unwrap_or_default()).into_owned();
-            self.context.progress(format_args!("         {}", self.context.paint.tone(Tone::Warn, warning)));
+            lines.push_str(&format!("\n         {}", self.paint.tone(Tone::Warn, warning)));
         }
+        lines
     }
 }

@@ -10,7 +10,7 @@ use super::text::{count, one_line};
 use super::{Context, location};
 use crate::engine::Engine;
 use crate::session::replay::{ReplayPlan, Script};
-use crate::session::{Deadlines, OnDivergence, OnUnknown, Origin, Seq, SessionId, SessionName, SessionSpec};
+use crate::session::{Deadlines, OnDivergence, OnUnknown, Origin, Session, SessionId, SessionName, SessionSpec};
 use crate::store::{SessionFilter, Store};
 use crate::trajectory::{Trajectory, TrajectoryError, read_file, recording};
 
@@ -115,15 +115,15 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
     let name = args.name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
     context.note(format_args!("session {id}{name} replays {} in {}", args.file.display(), workspace.display()));
     engine.create(id, args.name.as_ref(), spec).await?;
-    to_rest(context, &engine, id, Seq::ZERO).await
+    to_rest(context, &engine, id, &Session::default()).await
 }
 
-/// Runs a session until it rests, and tells what came of it.
+/// Runs a session on from where it stands until it rests, and tells what came of it.
 ///
 /// # Errors
 /// When the log cannot be written or read.
-pub async fn to_rest(context: &mut Context, engine: &Engine, id: SessionId, after: Seq) -> Result<Exit, CliError> {
-    let ended = drive(context, engine, id, after).await;
+pub async fn to_rest(context: &mut Context, engine: &Engine, id: SessionId, from: &Session) -> Result<Exit, CliError> {
+    let ended = drive(engine, id, from.version, super::host::told(context, from)).await;
     engine.shutdown().await;
     match ended? {
         Ended::Interrupted => {

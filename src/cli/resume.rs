@@ -97,7 +97,7 @@ pub async fn one(context: &mut Context, engine: &Engine, row: &SessionRow) -> Re
     proof(context, engine, row, &resumed.restored, resumed.running).await?;
     if resumed.running {
         context.out.flush()?;
-        return to_rest(context, engine, row.id, resumed.restored.session.version).await;
+        return to_rest(context, engine, row.id, &resumed.restored.session).await;
     }
     let state = shown(&resumed.restored.session);
     context.note(format_args!("nothing is left to do: the session is {state}"));

@@ -106,7 +106,11 @@ async fn store_chain(store: &dyn Store, row: &SessionRow) -> Result<(), StoreErr
     crate::store::verify_session(store, row.id).await.map(|_| ())
 }
 
-fn print(context: &mut Context, found: &Found) -> Result<(), CliError> {
+/// Prints what was found for people.
+///
+/// # Errors
+/// When nobody reads any more.
+pub fn print(context: &mut Context, found: &Found) -> Result<(), CliError> {
     let paint = context.out.paint;
     match (&found.bad, &found.what) {
         (Some(seq), what) => {

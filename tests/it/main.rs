@@ -7,6 +7,20 @@
     reason = "clippy spares only the tests themselves, not what they share"
 )]
 
+#[cfg(feature = "cli")]
+mod cli_bad_input;
+#[cfg(feature = "cli")]
+mod cli_demo;
+#[cfg(feature = "cli")]
+mod cli_exit_codes;
+#[cfg(feature = "cli")]
+mod cli_import_export;
+#[cfg(feature = "cli")]
+mod cli_read;
+#[cfg(feature = "cli")]
+mod cli_replay;
+#[cfg(feature = "cli")]
+mod cli_support;
 mod engine_sessions;
 mod golden_vectors;
 #[cfg(feature = "cli")]
