@@ -1,6 +1,7 @@
 //! Durable appends through the store, against a bare thread that commits the same rows to the same tables in the same way.
 //!
 //! `cargo bench --bench append`; `REKINDLE_BENCH_FULL=1` lets the log grow to a million events.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a panic is how a bench fails")]
 
 mod support;
 
@@ -11,7 +12,7 @@ use rekindle::store::chain::{Envelope, digest};
 use rekindle::store::statements::sqlite as sql;
 use rekindle::store::{Append, Expected, SharedStore, Writer};
 use rusqlite::{Connection, params};
-use support::{Stream, Took, Watch, directory, events, next_event, new_session, open, shown, spread};
+use support::{Stream, Took, Watch, directory, events, new_session, next_event, open, shown, spread};
 use tokio::sync::{mpsc, oneshot};
 
 const ROUNDS: usize = 5;

@@ -1,6 +1,7 @@
 //! Reads through the store, against raw prepared statements that return the same columns.
 //!
 //! `cargo bench --bench read`
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a panic is how a bench fails")]
 
 mod support;
 
@@ -31,8 +32,13 @@ async fn fill(store: &SharedStore) -> SessionId {
             let title = Some(format!("Session number {index} of the bench"));
             let directory = Directory { phase: "ready".into(), origin: "fresh".into(), title, ..Directory::default() };
             let events = vec![next_event(&mut stream)];
-            let append =
-                Append { session: new_session(), expected: Expected::Any, writer: Writer::Anyone, events, directory: Some(directory) };
+            let append = Append {
+                session: new_session(),
+                expected: Expected::Any,
+                writer: Writer::Anyone,
+                events,
+                directory: Some(directory),
+            };
             tokio::spawn(async move { store.append(append).await })
         })
         .collect();

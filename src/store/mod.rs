@@ -144,6 +144,8 @@ pub async fn connect(url: &str, options: OpenOptions) -> Result<SharedStore, Sto
     #[cfg(feature = "sqlite")]
     if let Some(path) = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:"))
         && !path.is_empty()
+        // What SQLite itself would read as something else than a path.
+        && !path.starts_with([':', '?']) && !path.starts_with("file:") && !path.contains('?')
     {
         return Ok(Arc::new(sql::SqlStore::new(sqlite::Sqlite::open(path, options).await?)));
     }

@@ -84,9 +84,12 @@ pub mod sqlite {
     pub const BYTES: &str = "select page_count * page_size from pragma_page_count, pragma_page_size";
     /// The version of the library.
     pub const VERSION: &str = "select 'SQLite ' || sqlite_version()";
-    /// What the file says that it is, and how many tables it has.
-    pub const IDENTITY: &str = "select (select application_id from pragma_application_id), \
-         (select user_version from pragma_user_version), (select count(*) from sqlite_schema)";
+    /// Whose file it is. Reads the first page and nothing else.
+    pub const APPLICATION_ID: &str = "pragma application_id";
+    /// The format of its tables. Reads the first page and nothing else.
+    pub const USER_VERSION: &str = "pragma user_version";
+    /// How many tables and indexes it has.
+    pub const TABLES: &str = "select count(*) from sqlite_schema";
     /// Copies what it can from the write-ahead log into the database; never waits for readers.
     pub const CHECKPOINT: &str = "pragma wal_checkpoint(passive)";
     /// Empties the write-ahead log.
@@ -169,7 +172,9 @@ pub mod sqlite {
         ("NOW", NOW),
         ("BYTES", BYTES),
         ("VERSION", VERSION),
-        ("IDENTITY", IDENTITY),
+        ("APPLICATION_ID", APPLICATION_ID),
+        ("USER_VERSION", USER_VERSION),
+        ("TABLES", TABLES),
         ("CHECKPOINT", CHECKPOINT),
         ("CHECKPOINT_ALL", CHECKPOINT_ALL),
         ("HEAD", HEAD),

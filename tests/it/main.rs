@@ -23,6 +23,10 @@ mod cli_replay;
 mod cli_support;
 mod engine_sessions;
 mod golden_vectors;
+#[cfg(feature = "cli")]
+mod kill_anywhere;
+#[cfg(feature = "cli")]
+mod kill_at_every_write;
 mod layers;
 #[cfg(feature = "cli")]
 mod replay_recordings;

@@ -6,10 +6,22 @@ use rekindle::host::runtime::local::Isolation;
 use rekindle::session::action::Run;
 use rekindle::session::{Action, Extras};
 
-use super::runtime_support::{PATIENT, eventually, input, isolations, local, metadata, run, told, within};
+use super::runtime_support::{Local, PATIENT, eventually, input, isolations, local, metadata, run, told, within};
 
 const GOES_ON: &str = "You may wait longer to see additional output by sending empty command '', send other commands to interact with \
     the current process, send keys to interrupt/kill the command, or use the timeout parameter in execute_bash for future commands.";
+
+/// Begins a command that goes on, and waits until it has said `word`.
+async fn begin(local: &Local, command: &str, word: &str) {
+    let mut heard = String::new();
+    let mut next = Action::Run(run(command));
+    while !heard.contains(word) {
+        let observation = local.execute(next, within(60_000, 100)).await;
+        assert_eq!(told(&observation).0, -1, "{observation:?}");
+        heard.push_str(&observation.content);
+        next = Action::Run(run(""));
+    }
+}
 
 #[tokio::test]
 async fn directory_environment_and_functions_live_on() {
@@ -100,7 +112,7 @@ async fn a_program_is_typed_at() {
 #[tokio::test]
 async fn keys_interrupt_suspend_and_end_input() {
     let local = local(Isolation::Auto).await;
-    let quick = within(20_000, 200);
+    let quick = within(20_000, 500);
     local.execute(Action::Run(run("sleep 300")), quick).await;
     let ended = local.execute(input("C-c"), PATIENT).await;
     assert_eq!(told(&ended).0, 130);
@@ -155,10 +167,10 @@ async fn a_command_past_its_time_is_interrupted() {
     for isolation in isolations() {
         let local = local(isolation).await;
         local.ok("X=kept").await;
-        let late = local.execute(Action::Run(run("echo begun; sleep 300; echo never")), within(400, 60_000)).await;
+        let late = local.execute(Action::Run(run("echo begun; sleep 300; echo never")), within(800, 60_000)).await;
         assert_eq!(told(&late), (-1, "begun"));
         let suffix = &metadata(&late).suffix;
-        assert!(suffix.starts_with(&format!("\n[The command timed out after 0.4 seconds. {GOES_ON}]")), "{suffix}");
+        assert!(suffix.starts_with(&format!("\n[The command timed out after 0.8 seconds. {GOES_ON}]")), "{suffix}");
         assert!(suffix.ends_with("[The command was interrupted and ended with exit code 130.]"), "{suffix}");
         assert_eq!(local.ok("echo $X").await, "kept");
         let looping = local.execute(Action::Run(run("while :; do :; done")), within(300, 60_000)).await;
@@ -171,7 +183,8 @@ async fn a_command_past_its_time_is_interrupted() {
 async fn a_command_that_ignores_the_interrupt_is_killed() {
     let local = local(Isolation::Auto).await;
     local.ok("X=kept").await;
-    let deaf = local.execute(Action::Run(run("bash -c 'trap \"\" INT; while :; do sleep 0.1; done'")), within(300, 60_000)).await;
+    begin(&local, "bash -c 'trap \"\" INT; echo deaf; while :; do sleep 0.1; done'", "deaf").await;
+    let deaf = local.execute(Action::Run(run("")), within(300, 60_000)).await;
     assert_eq!(told(&deaf).0, -1);
     assert!(metadata(&deaf).suffix.ends_with("ended with exit code 137.]"), "{}", metadata(&deaf).suffix);
     assert_eq!(local.ok("echo $X").await, "kept");
@@ -181,7 +194,8 @@ async fn a_command_that_ignores_the_interrupt_is_killed() {
 async fn a_shell_that_ignores_the_interrupt_is_replaced() {
     let local = local(Isolation::Auto).await;
     local.ok("mkdir d; cd d").await;
-    let deaf = local.execute(Action::Run(run("trap '' INT; while :; do :; done")), within(300, 60_000)).await;
+    begin(&local, "trap '' INT; echo deaf; while :; do :; done", "deaf").await;
+    let deaf = local.execute(Action::Run(run("")), within(300, 60_000)).await;
     assert_eq!(told(&deaf).0, -1);
     assert!(metadata(&deaf).suffix.contains("It was restarted in /workspace/d;"), "{}", metadata(&deaf).suffix);
     assert_eq!(local.ok("pwd").await, "/workspace/d");
@@ -190,9 +204,7 @@ async fn a_shell_that_ignores_the_interrupt_is_replaced() {
 #[tokio::test]
 async fn a_server_comes_back_by_the_quiet_time() {
     let local = local(Isolation::Auto).await;
-    let serving = local.execute(Action::Run(run("python3 -u -m http.server 0")), within(30_000, 1500)).await;
-    assert_eq!(told(&serving).0, -1);
-    assert!(serving.content.contains("Serving HTTP"), "{}", serving.content);
+    begin(&local, "python3 -u -m http.server 0", "Serving HTTP").await;
     let ended = local.execute(input("C-c"), PATIENT).await;
     assert_ne!(told(&ended).0, -1);
 }
@@ -274,7 +286,7 @@ async fn a_static_command_runs_beside_the_shell() {
         let observation = local.execute(fixed("pwd; echo \"[$X]\"; exit 4"), PATIENT).await;
         assert_eq!(told(&observation), (4, "/workspace/d\n[]"));
         assert_eq!(local.ok("pwd").await, "/workspace");
-        let late = local.execute(fixed("echo a; sleep 300"), within(300, 60_000)).await;
+        let late = local.execute(fixed("echo a; sleep 300"), within(1000, 60_000)).await;
         assert_eq!(told(&late), (-1, "a"));
     }
 }

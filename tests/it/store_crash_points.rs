@@ -44,7 +44,7 @@ fn victim() {
 /// Runs the victim under `strace` with these arguments.
 fn run(place: &Place, log: &Path, inject: &[&str]) -> Output {
     let output = Command::new("strace")
-        .args(["-f", "-qq", "-e", "trace=fdatasync,fsync,pwrite64"])
+        .args(["-f", "-qq", "-e", "trace=fsync,pwrite64"])
         .args(inject)
         .arg("-o")
         .arg(log)
@@ -116,7 +116,7 @@ async fn at_every(syscall: &str, fault: &str, repeats: &str, check: impl Fn(&Out
 
 #[tokio::test]
 async fn a_kill_at_any_fsync_loses_nothing() {
-    at_every("fdatasync", "signal=KILL", "", |output, what| assert!(!output.status.success(), "{what}: it lived")).await;
+    at_every("fsync", "signal=KILL", "", |output, what| assert!(!output.status.success(), "{what}: it lived")).await;
 }
 
 #[tokio::test]
@@ -126,7 +126,7 @@ async fn a_kill_at_any_write_loses_nothing() {
 
 #[tokio::test]
 async fn a_failed_fsync_poisons_the_handle_and_loses_nothing() {
-    at_every("fdatasync", "error=EIO", "", |output, what| {
+    at_every("fsync", "error=EIO", "", |output, what| {
         let (acked, unknown) = (indexes(output, "ACK"), indexes(output, "UNKNOWN"));
         let first_bad = unknown.union(&indexes(output, "POISONED")).min().copied();
         let after: Vec<_> = acked.iter().filter(|index| first_bad.is_some_and(|bad| **index > bad)).collect();

@@ -12,8 +12,7 @@ use rusqlite::Connection;
 
 use crate::store_fixture::Place;
 
-const OPEN: OpenOptions =
-    OpenOptions { create: false, read_only: false, busy_wait: Duration::from_secs(10), bytes_max: None };
+const OPEN: OpenOptions = OpenOptions { create: false, read_only: false, busy_wait: Duration::from_secs(10), bytes_max: None };
 const READ: OpenOptions = OpenOptions { read_only: true, ..OPEN };
 const CREATE: OpenOptions = OpenOptions { create: true, ..OPEN };
 
@@ -32,7 +31,17 @@ async fn refused(place: &Place, options: OpenOptions) -> StoreError {
 
 #[tokio::test]
 async fn other_addresses_are_refused() {
-    for address in ["", "postgres://host/db", "store.db", "sqlite:", "sqlite://", "memory", "mysql:x"] {
+    for address in [
+        "",
+        "postgres://host/db",
+        "store.db",
+        "sqlite:",
+        "sqlite://",
+        "memory",
+        "mysql:x",
+        "sqlite::memory:",
+        "sqlite://a.db?mode=ro",
+    ] {
         let error = connect(address, OPEN).await.err();
         assert!(matches!(error, Some(StoreError::Open(OpenError::Address(_)))), "{address}: {error:?}");
     }
@@ -73,8 +82,15 @@ async fn what_is_not_a_store_is_left_as_it_is() {
     theirs.sql().execute_batch("create table theirs (x); insert into theirs values (1)").unwrap();
     let marked = Place::new();
     marked.sql().execute_batch("pragma application_id = 7").unwrap();
-    let others =
-        [("text", &text), ("short", &short), ("note", &note), ("zeros", &zeros), ("folder", &folder), ("theirs", &theirs), ("marked", &marked)];
+    let others = [
+        ("text", &text),
+        ("short", &short),
+        ("note", &note),
+        ("zeros", &zeros),
+        ("folder", &folder),
+        ("theirs", &theirs),
+        ("marked", &marked),
+    ];
     for (what, place) in others {
         let before = files(place.directory.path());
         for options in [OPEN, READ, CREATE] {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
-use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteSynchronous};
 use sqlx::{Connection as _, SqlSafeStr as _};
 
@@ -16,7 +16,7 @@ use super::filesystem;
 /// Marks a file as ours: `REKN`.
 const APPLICATION_ID: i64 = 0x5245_4B4E;
 /// Smaller pages mean fewer bytes to write for each commit; measured best for events of about 1 KB.
-const PAGE_BYTES: i64 = 4096;
+const PAGE_BYTES: i64 = 8192;
 /// No database is smaller: one page of the smallest size.
 const DATABASE_BYTES_MIN: u64 = 512;
 /// The write-ahead log's file is cut to this when it is reset after a burst.
@@ -138,39 +138,40 @@ fn prepare(path: &Path, options: OpenOptions) -> Result<Access, StoreError> {
 
 /// Looks at what a file says that it is, so that nothing else's file is ever changed.
 fn inspect(path: &Path, may_create: bool) -> Result<(), StoreError> {
+    let other = || StoreError::from(OpenError::NotAStore(path.to_owned()));
+    let look = |immutable| connection(path, OpenFlags::SQLITE_OPEN_READ_ONLY, immutable);
     // As if nobody could change it: this leaves no file beside a database that is not ours.
-    let (id, mut format, mut tables) = identity(path, true)?;
-    if id != APPLICATION_ID && (id != 0 || format != 0 || tables != 0) {
-        return Err(OpenError::NotAStore(path.to_owned()).into());
+    let mut seen = look(true).map_err(|error| unopened(path, error))?;
+    let mut identity = identify(&seen);
+    let log = beside(path, "-wal") > 0;
+    if log && identity.as_ref().is_err_and(|error| Fault::of(error) == Fault::Corrupt) {
+        // A checkpoint that is on its way, or was when its process ended: only with its log is the database whole.
+        seen = look(false).map_err(|error| unopened(path, error))?;
+        identity = identify(&seen);
     }
-    if id != APPLICATION_ID && beside(path, "-wal") > 0 {
-        // An empty database whose tables may all still be in its log.
-        (_, format, tables) = identity(path, false)?;
-        if format != 0 || tables != 0 {
-            return Err(OpenError::NotAStore(path.to_owned()).into());
-        }
+    let (id, format) = identity.map_err(|error| unidentified(path, error))?;
+    if id == APPLICATION_ID {
+        return if format > FORMAT { Err(newer(path, format)) } else { Ok(()) };
     }
-    if id != APPLICATION_ID && !may_create {
-        return Err(OpenError::NotAStore(path.to_owned()).into());
+    if id != 0 || format != 0 || !may_create || tables(&seen).map_err(|error| unidentified(path, error))? != 0 {
+        return Err(other());
     }
-    if format > FORMAT {
-        return Err(OpenError::Newer { path: path.to_owned(), found: format, supported: FORMAT }.into());
+    // An empty database whose tables may all still be in its log.
+    if log && look(false).and_then(|connection| tables(&connection)).map_err(|error| unidentified(path, error))? != 0 {
+        return Err(other());
     }
     Ok(())
 }
 
-/// The application id, the format and the number of tables of a file.
-fn identity(path: &Path, immutable: bool) -> Result<(i64, i64, i64), StoreError> {
-    let read = connection(path, OpenFlags::SQLITE_OPEN_READ_ONLY, immutable).and_then(|connection| identify(&connection));
-    read.map_err(|error| match error.sqlite_error_code() {
-        // Of a damaged store at least the first page must be whole to tell it from anything else.
-        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => OpenError::NotAStore(path.to_owned()).into(),
-        _ => unopened(path, error),
-    })
+/// The application id and the format of a database.
+fn identify(connection: &Connection) -> Result<(i64, i64), rusqlite::Error> {
+    let id = connection.query_row(sql::APPLICATION_ID, [], |row| row.get(0))?;
+    let format = connection.query_row(sql::USER_VERSION, [], |row| row.get(0))?;
+    Ok((id, format))
 }
 
-fn identify(connection: &Connection) -> Result<(i64, i64, i64), rusqlite::Error> {
-    connection.query_row(sql::IDENTITY, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+fn tables(connection: &Connection) -> Result<i64, rusqlite::Error> {
+    connection.query_row(sql::TABLES, [], |row| row.get(0))
 }
 
 /// Makes a connection the writer's. On a new file this is also what makes it ours, before anything else is in it.
@@ -178,7 +179,7 @@ fn ready(connection: &Connection, options: OpenOptions) -> Result<(), rusqlite::
     connection.busy_timeout(options.busy_wait)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
     connection.pragma_update(None, "page_size", PAGE_BYTES)?;
-    let (id, ..) = identify(connection)?;
+    let (id, _) = identify(connection)?;
     if id != APPLICATION_ID {
         connection.pragma_update(None, "application_id", APPLICATION_ID)?;
     }
@@ -217,49 +218,53 @@ fn in_time(limit: Duration, mut action: impl FnMut() -> Result<(), rusqlite::Err
 
 /// Finds a way to read a file that cannot be written.
 fn read_only(path: &Path, why: String) -> Result<Access, StoreError> {
-    match identity(path, false) {
-        Ok((_, format, _)) if format > FORMAT => {
-            Err(OpenError::Newer { path: path.to_owned(), found: format, supported: FORMAT }.into())
-        }
-        Ok((_, 0, _)) => Err(OpenError::Missing(path.to_owned()).into()),
+    let with_log = connection(path, OpenFlags::SQLITE_OPEN_READ_ONLY, false);
+    match with_log.and_then(|connection| identify(&connection)) {
+        Ok((_, format)) if format > FORMAT => Err(newer(path, format)),
+        Ok((_, 0)) => Err(OpenError::Missing(path.to_owned()).into()),
         Ok(_) => Ok(Access::Read { why, immutable: false }),
         // Without leave to make the shared memory beside it, it can only be read if nothing waits in its log.
-        Err(_) if beside(path, "-wal") == 0 => Ok(Access::Read { why, immutable: true }),
-        Err(error) => Err(error),
+        Err(error) if no_write(&error) && beside(path, "-wal") == 0 => Ok(Access::Read { why, immutable: true }),
+        Err(error) => Err(unidentified(path, error)),
     }
 }
 
 /// Brings the tables to the present format. Two processes may do so at once: the one that comes late finds it done.
 async fn migrate(path: &Path, writer: Connection, busy_wait: Duration) -> Result<Connection, StoreError> {
-    let format = |writer: &Connection| identify(writer).map(|(_, format, _)| format).map_err(|error| unopened(path, error));
     let begin = Instant::now();
     loop {
-        match format(&writer)? {
-            FORMAT => return Ok(writer),
-            newer if newer > FORMAT => {
-                return Err(OpenError::Newer { path: path.to_owned(), found: newer, supported: FORMAT }.into());
-            }
+        match identify(&writer).map_err(|error| unopened(path, error))? {
+            (_, FORMAT) => return Ok(writer),
+            (_, format) if format > FORMAT => return Err(newer(path, format)),
             _ => {}
         }
-        let connect = SqliteConnectOptions::new().filename(path).busy_timeout(busy_wait).synchronous(SqliteSynchronous::Full);
-        let failed: BoxError = match sqlx::SqliteConnection::connect_with(&connect).await {
-            Ok(mut connection) => {
-                // Not `run`, whose future the compiler cannot see to be `Send`.
-                let result = migrator().run_direct(None, &mut connection, false).await;
-                // Closing may fail where migrating did not; the tables are what counts.
-                let _ = connection.close().await;
-                match result {
-                    Ok(()) => continue,
-                    Err(error) => error.into(),
-                }
+        if let Err(error) = run_migrations(path, busy_wait).await {
+            let late = identify(&writer).is_ok_and(|(_, format)| format == FORMAT);
+            // Two at once: one of them finds the other in its way for a moment.
+            let in_the_way = matches!(Fault::of_sqlx(&error), Fault::Busy | Fault::Constraint);
+            if !late && (!in_the_way || begin.elapsed() >= busy_wait) {
+                return Err(match Fault::of_sqlx(&error) {
+                    Fault::Full => StoreError::Full(error.into()),
+                    Fault::Busy => StoreError::Busy(error.into()),
+                    _ => unusable(path, error),
+                });
             }
-            Err(error) => error.into(),
-        };
-        if format(&writer)? < FORMAT && begin.elapsed() >= busy_wait {
-            return Err(OpenError::Io { path: path.to_owned(), source: failed }.into());
+            tokio::time::sleep(CREATE_PAUSE).await;
         }
-        tokio::time::sleep(CREATE_PAUSE).await;
     }
+}
+
+async fn run_migrations(path: &Path, busy_wait: Duration) -> Result<(), sqlx::Error> {
+    let connect = SqliteConnectOptions::new().filename(path).busy_timeout(busy_wait).synchronous(SqliteSynchronous::Full);
+    let mut connection = sqlx::SqliteConnection::connect_with(&connect).await?;
+    // Not `run`, whose future the compiler cannot see to be `Send`.
+    let result = migrator().run_direct(None, &mut connection, false).await;
+    // Closing may fail where migrating did not; the tables are what counts.
+    let _ = connection.close().await;
+    result.map_err(|error| match error {
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => error,
+        error => sqlx::Error::Migrate(error.into()),
+    })
 }
 
 fn migrator() -> Migrator {
@@ -280,6 +285,18 @@ fn beside(path: &Path, suffix: &str) -> u64 {
 
 fn no_write(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied))
+}
+
+fn newer(path: &Path, found: i64) -> StoreError {
+    OpenError::Newer { path: path.to_owned(), found, supported: FORMAT }.into()
+}
+
+/// What cannot be told to be ours is taken for somebody else's.
+fn unidentified(path: &Path, error: rusqlite::Error) -> StoreError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => OpenError::NotAStore(path.to_owned()).into(),
+        _ => unopened(path, error),
+    }
 }
 
 fn unwritable_place(path: &Path) -> String {

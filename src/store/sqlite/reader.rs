@@ -123,7 +123,7 @@ fn page(connection: &Connection, read: Read) -> Result<Page, StoreError> {
     // What could not be read, if the database itself gives up in the middle: the next in order.
     let failed = |error: rusqlite::Error, rows: &[Row]| {
         let next = match read.order {
-            Order::OldestFirst => rows.last().map_or(Seq(read.after.0.saturating_add(1)), |row| row.seq().next()),
+            Order::OldestFirst => Seq(rows.last().map_or(read.after, Row::seq).0.saturating_add(1)),
             Order::NewestFirst => rows.last().map_or(read.upto, |row| Seq(row.seq().0.saturating_sub(1))),
         };
         unreadable(read.session, next, error)

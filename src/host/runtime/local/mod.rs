@@ -3,6 +3,7 @@
 //! Where the system permits, a session has namespaces of its own: its workspace is mounted at `/workspace`, and the kernel ends
 //! all its processes with it. Elsewhere paths are mapped, and a watchdog ends the processes by a mark in their environment.
 
+mod environment;
 mod files;
 mod kill;
 mod launch;
@@ -16,8 +17,9 @@ mod shell;
 mod terminal;
 
 use std::collections::HashMap;
+use std::fmt;
 use std::io::{self, PipeWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
 
@@ -25,7 +27,7 @@ use async_trait::async_trait;
 use tokio::sync::{Mutex as AsyncMutex, oneshot};
 use uuid::Uuid;
 
-use crate::engine::ports::{Provision, Provisioned, Runtime, RuntimeError, RuntimeReport, Runtimes, Timeout, WORKSPACE};
+use crate::engine::ports::{Mount, Provision, Provisioned, Runtime, RuntimeError, RuntimeReport, Runtimes, Timeout, WORKSPACE};
 use crate::session::{Action, Observation};
 
 use launch::Ground;
@@ -45,7 +47,7 @@ pub enum Isolation {
 }
 
 /// How local runtimes are made.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct LocalOptions {
     /// How sessions are kept apart.
     pub isolation: Isolation,
@@ -53,12 +55,26 @@ pub struct LocalOptions {
     pub environment: Vec<(String, String)>,
 }
 
+impl fmt::Debug for LocalOptions {
+    /// Leaves the values of variables out, as they may be secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.environment.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("LocalOptions").field("isolation", &self.isolation).field("environment", &names).finish()
+    }
+}
+
 /// Makes runtimes on this machine.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct LocalRuntimes {
     options: LocalOptions,
     /// One lock per name, so that a slow start holds up nobody else.
     known: Mutex<HashMap<String, Arc<AsyncMutex<Weak<Shared>>>>>,
+}
+
+impl fmt::Debug for LocalRuntimes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalRuntimes").field("options", &self.options).finish_non_exhaustive()
+    }
 }
 
 impl LocalRuntimes {
@@ -100,7 +116,6 @@ struct LocalRuntime {
 }
 
 /// A runtime as all its owners share it; everything ends when the last one lets go.
-#[derive(Debug)]
 struct Shared {
     ground: Arc<Ground>,
     requests: Mutex<mpsc::Sender<Request>>,
@@ -184,25 +199,24 @@ impl Runtime for LocalRuntime {
 
 /// Starts a runtime; nothing of it is left when it fails.
 fn open(options: &LocalOptions, request: &Provision) -> Result<Arc<Shared>, RuntimeError> {
-    let unavailable = |what: &str, error: &dyn std::fmt::Display| RuntimeError::Unavailable(format!("{what}: {error}"));
+    let unavailable = |what: &str, error: &dyn fmt::Display| RuntimeError::Unavailable(format!("{what}: {error}"));
     if let Some(program) = launch::missing_program() {
         return Err(RuntimeError::Unavailable(format!("there is no {program} on this machine")));
     }
     let workspace = make_workspace(&request.workspace).map_err(|error| unavailable("the workspace", &error))?;
     // The name may come again after a crash, when the watchdog of the first run still ends what it left.
     let mark = ("REKINDLE_RUNTIME".to_owned(), Uuid::new_v4().simple().to_string());
-    let environment = launch::environment(&request.name, &mark, &options.environment);
+    let environment = environment::environment(&request.name, &mark, &options.environment);
     let (ground, refusal) = Ground::open(options.isolation, &workspace, environment, format!("{}={}", mark.0, mark.1))
         .map_err(|error| unavailable("the processes' ground", &error))?;
     let ground = Arc::new(ground);
-    let mounted = ground.mount() == crate::engine::ports::Mount::Namespace;
+    let mounted = ground.mount() == Mount::Namespace;
     let mut warnings = Vec::new();
     if let Some(why) = refusal {
         warnings.push(format!("no namespaces: {why}"));
     }
     if !mounted {
-        warnings.push(format!("{WORKSPACE} is not a directory here: it is replaced by {} in commands", workspace.display()));
-        warnings.push("a program that clears its environment may outlive the session".into());
+        warnings.extend(mapping_warnings(&workspace));
     }
     let report = RuntimeReport {
         runtime: "local".into(),
@@ -238,7 +252,20 @@ fn open(options: &LocalOptions, request: &Provision) -> Result<Arc<Shared>, Runt
     Ok(Arc::new(Shared { ground, requests: Mutex::new(requests), bell, released, epoch, report }))
 }
 
-fn make_workspace(directory: &std::path::Path) -> io::Result<PathBuf> {
+fn make_workspace(directory: &Path) -> io::Result<PathBuf> {
     std::fs::create_dir_all(directory)?;
     directory.canonicalize()
+}
+
+/// What a person should know when paths are mapped and a watchdog stands guard.
+fn mapping_warnings(workspace: &Path) -> Vec<String> {
+    let mut warnings = vec!["a program that clears its environment may outlive the session".to_owned()];
+    let shown = workspace.display().to_string();
+    if shown != WORKSPACE {
+        warnings.push(format!("{WORKSPACE} is not mounted: it is replaced by {shown} in commands"));
+    }
+    if !shown.chars().all(|char| char.is_alphanumeric() || "/._-+@%:,".contains(char)) {
+        warnings.push(format!("{shown} has characters that commands may need to quote"));
+    }
+    warnings
 }

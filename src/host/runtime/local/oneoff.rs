@@ -3,6 +3,7 @@
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -34,7 +35,9 @@ impl Session {
         cancel: &Cancel,
     ) -> Result<Observation, RuntimeError> {
         self.ensure_ground()?;
-        let directory = action.cwd.clone().unwrap_or_else(|| self.directory());
+        let here = self.directory();
+        let directory =
+            action.cwd.as_ref().map_or_else(|| here.clone(), |cwd| Path::new(&here).join(cwd).to_string_lossy().into_owned());
         let (output, code) = self.static_output(command, &directory, timeout, cancel).map_err(lost)?;
         let content = self.mapping.outward(output).trim_end().to_owned();
         let mut observation = self.observe(action, command, content);

@@ -17,12 +17,14 @@ const GOES_ON: &str = "You may wait longer to see additional output by sending e
     send other commands to interact with the current process, \
     send keys to interrupt/kill the command, \
     or use the timeout parameter in execute_bash for future commands.";
+/// Said when there was nobody left to type at.
+const TOO_LATE: &str = "\n[Your input was not sent: the command had completed before.]";
 /// Said before output of which a part was reported already.
 const CONTINUED: &str = "[Below is the output of the previous command.]\n";
 /// How long a program may take to end after it was interrupted.
 const INTERRUPT_GRACE: Duration = Duration::from_millis(1500);
 /// How long a script may take to end while its programs are killed one by one, before its shell is.
-const KILL_GRACE: Duration = Duration::from_secs(2);
+const KILL_GRACE: Duration = Duration::from_millis(1500);
 /// How long typed text may wait for a program that does not read.
 const TYPE_WAIT: Duration = Duration::from_secs(2);
 
@@ -67,7 +69,11 @@ impl Session {
                 // It may have ended while nobody was asking.
                 if let Some(record) = self.shell()?.take_finished() {
                     if command.is_empty() || action.is_input {
-                        return self.completed(action, record, None);
+                        let mut observation = self.completed(action, record, None)?;
+                        if !command.is_empty() {
+                            set(&mut observation, |metadata| metadata.suffix.push_str(TOO_LATE));
+                        }
+                        return Ok(observation);
                     }
                     self.busy = None;
                     self.remember(&record);
@@ -138,7 +144,8 @@ impl Session {
                 return Ok(End::Quiet);
             }
             let limit = if blocking { left } else { left.min(quiet) };
-            if shell.pump(limit).map_err(lost)? {
+            // Before bash has taken the command, it is not the command that is quiet.
+            if shell.pump(limit).map_err(lost)? || !shell.has_taken() {
                 news = Instant::now();
             }
         }
@@ -168,8 +175,9 @@ impl Session {
             } else if passed > INTERRUPT_GRACE + KILL_GRACE {
                 shell.kill();
             } else if passed > INTERRUPT_GRACE && killed.is_none_or(|last| last.elapsed() > Duration::from_millis(50)) {
-                // The shell goes on to the script's next program, so this may take several.
-                shell.signal(Signal::SIGKILL);
+                // The shell goes on to the script's next program, so this may take several; it is spared itself for a while, as it
+                // comes to the foreground between two programs and when all is over.
+                shell.kill_program();
                 killed = Some(Instant::now());
             }
             shell.pump(Duration::from_millis(20)).map_err(lost)?;

@@ -221,6 +221,13 @@ impl Shell {
         }
     }
 
+    /// Kills the program in the foreground, unless that is the shell itself.
+    pub(super) fn kill_program(&self) {
+        if let (Some(group), None) = (self.terminal.foreground().filter(|group| Some(*group) != self.group), self.ended) {
+            let _ = signal::killpg(group, Signal::SIGKILL);
+        }
+    }
+
     /// Whether the shell itself is in the foreground, rather than a program that it runs.
     pub(super) fn is_foreground(&self) -> bool {
         self.group.is_some() && self.terminal.foreground() == self.group
