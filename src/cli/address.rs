@@ -141,10 +141,9 @@ impl Address {
                     row.id, row.head
                 ))),
             },
-            Place::Event(seq) | Place::Events(seq, _) => Err(CliError::Usage(format!(
-                "{}:{seq} is an event; the state after it is {}@{seq}",
-                self.session, self.session
-            ))),
+            Place::Event(seq) | Place::Events(seq, _) => {
+                Err(CliError::Usage(format!("{}:{seq} is an event; the state after it is {}@{seq}", self.session, self.session)))
+            }
         }
     }
 }
@@ -179,7 +178,9 @@ pub async fn find(store: &dyn Store, named: &Named) -> Result<SessionRow, CliErr
 
 /// What to say when there is nothing at all.
 pub fn none_yet() -> CliError {
-    CliError::NotFound("there are no sessions yet; make one with `rekindle replay FILE`, `rekindle import PATH` or `rekindle demo`".to_owned())
+    CliError::NotFound(
+        "there are no sessions yet; make one with `rekindle replay FILE`, `rekindle import PATH` or `rekindle demo`".to_owned(),
+    )
 }
 
 async fn find_text(store: &dyn Store, text: &str) -> Result<SessionRow, CliError> {

@@ -128,7 +128,9 @@ impl Demo<'_> {
         self.step(&format!("kill -9 {process}")).await?;
         let store = self.connect().await?;
         let row = store.session(id).await?.ok_or(crate::engine::EngineError::NotFound(id))?;
-        self.say(format_args!("In the middle of event {action}, a command that was running. The process is gone, and its shell with it."))?;
+        self.say(format_args!(
+            "In the middle of event {action}, a command that was running. The process is gone, and its shell with it."
+        ))?;
         self.say(format_args!("What is left is the log: {} events, each on disk before anything was done about it.", row.head))?;
         store.close().await;
         Ok((id, Some(action)))
@@ -208,17 +210,24 @@ impl Demo<'_> {
         told?;
         self.step("It goes on where the log stands").await?;
         if let Some(action) = interrupted {
-            self.say(format_args!("The command at event {action} may have run, so it is not run again: its outcome is unknown, and says so."))?;
+            self.say(format_args!(
+                "The command at event {action} may have run, so it is not run again: its outcome is unknown, and says so."
+            ))?;
         }
         let mut progress = Progress::new(self.context.out.paint, &resumed.restored.session);
         let out = &mut self.context.out;
-        let ended = drive(&engine, id, resumed.restored.session.version, Some(|row: &Row| match progress.line(row) {
-            Some(line) => {
-                out.line(format_args!("   {line}"))?;
-                out.flush()
-            }
-            None => Ok(()),
-        }));
+        let ended = drive(
+            &engine,
+            id,
+            resumed.restored.session.version,
+            Some(|row: &Row| match progress.line(row) {
+                Some(line) => {
+                    out.line(format_args!("   {line}"))?;
+                    out.flush()
+                }
+                None => Ok(()),
+            }),
+        );
         let ended = ended.await;
         engine.shutdown().await;
         match ended? {

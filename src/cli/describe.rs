@@ -24,9 +24,7 @@ pub fn describe(event: &Recorded) -> String {
         Event::Imported(body) => format!("{} entries", body.entries),
         Event::CloseRequested(body) => body.reason,
         Event::Closed(body) => body.reason,
-        Event::StartPlanned(body) => {
-            body.steps.iter().map(|step| step.as_str()).collect::<Vec<_>>().join(" → ")
-        }
+        Event::StartPlanned(body) => body.steps.iter().map(|step| step.as_str()).collect::<Vec<_>>().join(" → "),
         Event::StepStarted(body) => format!("{}, attempt {}", body.step, body.attempt),
         Event::StepFinished(body) => match body.outcome {
             StepOutcome::Done { .. } => format!("{} done", body.step),

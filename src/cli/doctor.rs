@@ -107,7 +107,9 @@ fn of_store(context: &Context, info: &StoreInfo) -> Vec<Finding> {
     let size = format!("{}, {}, {}", count(info.sessions, "session"), count(info.events, "event"), bytes(info.bytes));
     let format = match info.format {
         format if format == FORMAT => Finding::new("format", State::Well, format.to_string()),
-        format => Finding::new("format", State::Warn, format!("{format}, this version writes {FORMAT}")).advice("upgrade Rekindle"),
+        format => {
+            Finding::new("format", State::Warn, format!("{format}, this version writes {FORMAT}")).advice("upgrade Rekindle")
+        }
     };
     let newest = info.newest.as_ref().map(|row| {
         let show = context.command(format_args!("show {}", row.id));
@@ -193,8 +195,13 @@ fn bad_log(context: &Context, id: SessionId, seq: u64, what: &str) -> Finding {
 async fn of_runtime() -> Finding {
     let dir = std::env::temp_dir().join(format!("rekindle-doctor-{}", std::process::id()));
     let session = SessionId::from_uuid(uuid::Uuid::nil());
-    let request =
-        Provision { session, name: format!("doctor-{}", std::process::id()), epoch: Epoch(1), workspace: dir.clone(), directory: None };
+    let request = Provision {
+        session,
+        name: format!("doctor-{}", std::process::id()),
+        epoch: Epoch(1),
+        workspace: dir.clone(),
+        directory: None,
+    };
     let runtimes = LocalRuntimes::new(LocalOptions::default());
     let trial = async {
         let provisioned = runtimes.provision(request).await?;
@@ -203,11 +210,18 @@ async fn of_runtime() -> Finding {
     };
     let finding = match tokio::time::timeout(TRIAL_WAIT, trial).await {
         Ok(Ok(report)) => match report.mount {
-            Mount::Namespace => Finding::new("runtime", State::Well, "sessions get namespaces of their own: /workspace is mounted, and no process outlives its session"),
-            Mount::PathMapping => Finding::new("runtime", State::Warn, format!("no namespaces here: {}", report.warnings.join("; ")))
-                .advice("paths are mapped and a watchdog ends processes; permit user namespaces for real mounts"),
+            Mount::Namespace => Finding::new(
+                "runtime",
+                State::Well,
+                "sessions get namespaces of their own: /workspace is mounted, and no process outlives its session",
+            ),
+            Mount::PathMapping => {
+                Finding::new("runtime", State::Warn, format!("no namespaces here: {}", report.warnings.join("; ")))
+                    .advice("paths are mapped and a watchdog ends processes; permit user namespaces for real mounts")
+            }
         },
-        Ok(Err(error)) => Finding::new("runtime", State::Bad, error.to_string()).advice("nothing can be replayed on this machine until that is mended"),
+        Ok(Err(error)) => Finding::new("runtime", State::Bad, error.to_string())
+            .advice("nothing can be replayed on this machine until that is mended"),
         Err(_) => Finding::new("runtime", State::Bad, format!("not there within {} s", TRIAL_WAIT.as_secs()))
             .advice("nothing can be replayed on this machine until that is mended"),
     };

@@ -97,7 +97,8 @@ async fn write(
     while let Some(place) = rows.next().await? {
         match &place {
             Row::Event { event, .. } => {
-                left_out.extend(Exporter::damaged_at_import(event).into_iter().map(|what| format!("when it was imported, {what}")));
+                left_out
+                    .extend(Exporter::damaged_at_import(event).into_iter().map(|what| format!("when it was imported, {what}")));
                 if let Some(entry) = exporter.entry(event) {
                     put(if first { b"\n" } else { b",\n" })?;
                     put(entry.as_bytes())?;

@@ -65,7 +65,11 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
         context.note(context.paint.tone(Tone::Warn, format!("warning: kept as it is, not understood: {}", one_line(what))));
     }
     if unknown.len() > NAMED_MAX {
-        context.note(context.paint.tone(Tone::Warn, format!("warning: {} more are kept without being understood", unknown.len() - NAMED_MAX)));
+        context.note(
+            context
+                .paint
+                .tone(Tone::Warn, format!("warning: {} more are kept without being understood", unknown.len() - NAMED_MAX)),
+        );
     }
     let name = args.name.or(trajectory.name);
     if !context.out.is_table() {

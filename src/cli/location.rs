@@ -70,7 +70,8 @@ impl Location {
                 return Ok(None);
             }
         }
-        let options = OpenOptions { create: access == Access::Create, read_only: access == Access::Read, ..OpenOptions::default() };
+        let options =
+            OpenOptions { create: access == Access::Create, read_only: access == Access::Read, ..OpenOptions::default() };
         Ok(Some(connect(&self.url(), options).await?))
     }
 }

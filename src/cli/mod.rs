@@ -55,7 +55,14 @@ pub struct Cli {
 #[derive(Debug, clap::Args)]
 struct Globals {
     /// The store; the user's own by default
-    #[arg(long, global = true, env = "REKINDLE_STORE", value_name = "URL", hide_env_values = true, help_heading = "Global options")]
+    #[arg(
+        long,
+        global = true,
+        env = "REKINDLE_STORE",
+        value_name = "URL",
+        hide_env_values = true,
+        help_heading = "Global options"
+    )]
     store: Option<String>,
     /// How data is written
     #[arg(short = 'o', long, global = true, value_enum, default_value_t, value_name = "FORMAT", help_heading = "Global options")]

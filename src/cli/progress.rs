@@ -93,7 +93,8 @@ impl Progress {
 
     fn runtime(&self, report: &Report) -> String {
         let text = |key: &str| report.0.get(key).and_then(|value| value.as_str()).unwrap_or_default().replace('_', " ");
-        let line = format!("{} runtime, workspace by {}, processes held by {}", text("runtime"), text("mount"), text("containment"));
+        let line =
+            format!("{} runtime, workspace by {}, processes held by {}", text("runtime"), text("mount"), text("containment"));
         let mut lines = format!("         {}", self.paint.dim(one_line(&line)));
         for warning in report.0.get("warnings").and_then(|warnings| warnings.as_array()).into_iter().flatten() {
             let warning = one_line(warning.as_str().unwrap_or_default()).into_owned();

@@ -156,7 +156,10 @@ async fn read(file: PathBuf) -> Result<(Trajectory, Vec<u8>, ReplayPlan), CliErr
         let entries = recording(&bytes).map_err(|why| CliError::Failed(format!("{}: {why}", file.display())))?;
         let script = Script::read(entries);
         if script.is_empty() {
-            let why = format!("{} holds no message and no action, so there is nothing to replay; `rekindle import` keeps it", file.display());
+            let why = format!(
+                "{} holds no message and no action, so there is nothing to replay; `rekindle import` keeps it",
+                file.display()
+            );
             return Err(CliError::Failed(why));
         }
         Ok((trajectory, bytes, script.plan().clone()))
@@ -177,12 +180,19 @@ fn told(context: &Context, trajectory: &Trajectory, plan: &ReplayPlan) {
         context.note(paint.tone(Tone::Warn, line));
     }
     for entry in plan.unknown.iter().take(NAMED_MAX) {
-        let line = format!("warning: entry {} ({}) cannot be read: {}", entry.index, one_line(entry.kind.as_str()), one_line(&entry.why));
+        let line = format!(
+            "warning: entry {} ({}) cannot be read: {}",
+            entry.index,
+            one_line(entry.kind.as_str()),
+            one_line(&entry.why)
+        );
         context.note(paint.tone(Tone::Warn, line));
     }
     if plan.unknown.len() > NAMED_MAX {
         let more = (plan.unknown.len() - NAMED_MAX) as u64;
-        context.note(paint.tone(Tone::Warn, format!("warning: {} more cannot be read", count(more, "entry").replace("entrys", "entries"))));
+        context.note(
+            paint.tone(Tone::Warn, format!("warning: {} more cannot be read", count(more, "entry").replace("entrys", "entries"))),
+        );
     }
 }
 

@@ -35,7 +35,7 @@ impl Rows {
             Some(row) if row.seq() <= self.wanted => row,
             other => {
                 // A gap is told once, however wide it is.
-                let next = other.as_ref().map_or(self.last.next(), |row| row.seq().min(self.last.next()));
+                let next = other.as_ref().map_or_else(|| self.last.next(), |row| row.seq().min(self.last.next()));
                 let last = next.0.saturating_sub(1);
                 let seq = self.wanted;
                 let what = if seq.0 == last { "it is missing".to_owned() } else { format!("events {seq} to {last} are missing") };

@@ -4,15 +4,15 @@ use std::io;
 
 use serde::Serialize;
 
+use super::Context;
 use super::exit::{CliError, Exit};
 use super::ls::state_tone;
 use super::output::Out;
 use super::paint::Tone;
 use super::rows::Rows;
 use super::text::{beginning, count, duration, one_line, visible};
-use super::Context;
-use crate::engine::restore::restore;
 use crate::engine::Trust;
+use crate::engine::restore::restore;
 use crate::projection::directory::shown;
 use crate::session::event::ReplayCompared;
 use crate::session::replay::{Difference, ReplayOutcome, Verdict, VerdictCounts};
@@ -106,7 +106,8 @@ async fn first_divergence(store: &SharedStore, row: &SessionRow) -> Result<Optio
     while let Some(place) = rows.next().await? {
         if let Row::Event { event, .. } = &place
             && event.kind.as_str() == "replay.compared"
-            && let Event::ReplayCompared(ReplayCompared { index, verdict: Verdict::Diverged { differences } }) = Event::read(event)
+            && let Event::ReplayCompared(ReplayCompared { index, verdict: Verdict::Diverged { differences } }) =
+                Event::read(event)
         {
             return Ok(Some(Divergence { action: event.cause, index, differences }));
         }
@@ -124,7 +125,11 @@ pub fn print(context: &mut Context, summary: &Summary) -> io::Result<()> {
     let took = paint.dim(format!("in {}", duration(summary.micros)));
     field(&mut context.out, "session", &summary.session.to_string())?;
     if summary.planned > 0 {
-        field(&mut context.out, "performed", &format!("{} of {} messages and actions {took}", summary.performed, summary.planned))?;
+        field(
+            &mut context.out,
+            "performed",
+            &format!("{} of {} messages and actions {took}", summary.performed, summary.planned),
+        )?;
         let compared = [
             (counts.same, "same", Tone::Good),
             (counts.normalised, "same but for what always differs", Tone::Good),
@@ -159,7 +164,11 @@ pub fn print(context: &mut Context, summary: &Summary) -> io::Result<()> {
 
 fn divergence(context: &mut Context, session: SessionId, divergence: &Divergence) -> io::Result<()> {
     let place = divergence.action.map_or_else(|| format!("entry {}", divergence.index), |seq| format!("event {seq}"));
-    field(&mut context.out, "diverged", &format!("first at {place}, which performs entry {} of the recording", divergence.index))?;
+    field(
+        &mut context.out,
+        "diverged",
+        &format!("first at {place}, which performs entry {} of the recording", divergence.index),
+    )?;
     for difference in &divergence.differences {
         for (side, text) in [("recorded", &difference.recorded), ("now", &difference.actual)] {
             let (text, _) = beginning(text, 2, 160);

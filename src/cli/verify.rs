@@ -118,7 +118,10 @@ pub fn print(context: &mut Context, found: &Found) -> Result<(), CliError> {
             context.out.line(format_args!("{}  {}: {what}", paint.tone(Tone::Bad, "damaged"), found.session))?;
             let trusted = seq.0.saturating_sub(1);
             let way_out = if trusted > 0 {
-                format!("events 1 to {trusted} hold; read them with `{}`", context.command(format_args!("show {}@{trusted}", found.session)))
+                format!(
+                    "events 1 to {trusted} hold; read them with `{}`",
+                    context.command(format_args!("show {}@{trusted}", found.session))
+                )
             } else {
                 "no event can be trusted; restore the store from a copy".to_owned()
             };
@@ -126,7 +129,12 @@ pub fn print(context: &mut Context, found: &Found) -> Result<(), CliError> {
         }
         _ => {
             let digest = found.digest.map(|digest| digest.to_string()).unwrap_or_default();
-            context.out.line(format_args!("{}  {}  {}", paint.tone(Tone::Good, "intact "), found.session, count(found.events.0, "event")))?;
+            context.out.line(format_args!(
+                "{}  {}  {}",
+                paint.tone(Tone::Good, "intact "),
+                found.session,
+                count(found.events.0, "event")
+            ))?;
             context.out.line(format_args!("         {} {}", paint.dim("chain"), found.hash))?;
             context.out.line(format_args!("         {} {digest}", paint.dim("state")))?;
         }

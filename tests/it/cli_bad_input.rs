@@ -105,7 +105,8 @@ fn an_ambiguous_beginning_lists_who_is_meant() {
 #[test]
 fn an_address_that_cannot_be_one_is_a_usage_error() {
     let rig = Rig::new();
-    for args in [&["show", "@first"][..], &["show", "x@0"], &["show", "x:5..2"], &["state", "x:y"], &["frobnicate"], &["replay"]] {
+    for args in [&["show", "@first"][..], &["show", "x@0"], &["show", "x:5..2"], &["state", "x:y"], &["frobnicate"], &["replay"]]
+    {
         let said = rig.run(args);
         assert_eq!(said.code, 2, "{said:?}");
         assert!(said.err.starts_with("error:"), "{said:?}");

@@ -24,7 +24,9 @@ fn lists_have_one_shape_in_json_and_ndjson() {
     let rig = rig();
     let list = rig.json(&["ls", "-o", "json"]);
     let row = &list[0];
-    for key in ["id", "name", "state", "origin", "title", "events", "hash", "due", "created_at", "updated_at", "actions", "messages"] {
+    for key in
+        ["id", "name", "state", "origin", "title", "events", "hash", "due", "created_at", "updated_at", "actions", "messages"]
+    {
         assert!(keys(row).contains(&key), "{key}: {row}");
     }
     assert_eq!(&ndjson(&rig.run(&["ls", "-o", "ndjson"]).out)[0], row);
@@ -110,7 +112,8 @@ fn recorded_text_cannot_drive_a_terminal_and_json_keeps_it() {
     events[0]["args"]["content"] = Value::from(hostile);
     let file = rig.write("t.json", events.to_string());
     assert_eq!(rig.run(&["import", &file]).code, 0);
-    for args in [&["show"][..], &["show", "--events"], &["show", "@last:2"], &["ls"], &["tail"], &["state"], &["show", "--full"]] {
+    for args in [&["show"][..], &["show", "--events"], &["show", "@last:2"], &["ls"], &["tail"], &["state"], &["show", "--full"]]
+    {
         let said = rig.run(args);
         let text = said.out + &said.err;
         assert!(!text.contains(['\u{1b}', '\u{7}', '\u{9b}', '\r', '\u{202e}']), "{args:?}: {text:?}");
@@ -155,7 +158,12 @@ fn a_reader_that_has_seen_enough_ends_the_command_quietly() {
 fn shells_and_manuals_are_served() {
     let rig = rig();
     assert!(rig.run(&["completions", "bash"]).out.contains("complete"));
-    let offered = rig.command(&["--", "rekindle", "show", "sam"]).env("COMPLETE", "bash").env("_CLAP_COMPLETE_INDEX", "2").output().unwrap();
+    let offered = rig
+        .command(&["--", "rekindle", "show", "sam"])
+        .env("COMPLETE", "bash")
+        .env("_CLAP_COMPLETE_INDEX", "2")
+        .output()
+        .unwrap();
     assert_eq!(String::from_utf8(offered.stdout).unwrap().trim(), "sample");
     let page = rig.run(&["man"]).out;
     assert!(page.contains("Exit codes") && page.contains("could not be proven"), "{page}");

@@ -7,7 +7,10 @@ use crate::cli_support::{Rig, lines, wait_until};
 #[test]
 fn every_action_is_performed_and_compared() {
     let rig = Rig::new();
-    let file = rig.recording("t.json", &[("echo hello", "hello", 0), ("cd /workspace && echo x > made && exit_code() { return 3; }; exit_code", "", 3)]);
+    let file = rig.recording(
+        "t.json",
+        &[("echo hello", "hello", 0), ("cd /workspace && echo x > made && exit_code() { return 3; }; exit_code", "", 3)],
+    );
     let said = rig.run(&["replay", &file, "--workspace", "w", "--name", "first"]);
     assert_eq!(said.code, 0, "{said:?}");
     assert!(said.out.contains("performed  4 of 4") && said.out.contains("2 same") && said.out.contains("finished"), "{said:?}");
@@ -54,7 +57,10 @@ fn a_killed_replay_is_resumed_and_repeats_nothing_that_may_have_run() {
     child.wait().unwrap();
     let said = rig.run(&["resume"]);
     assert_eq!(said.code, 0, "{said:?}");
-    assert!(said.out.contains("restored") && said.out.contains("digest") && said.out.contains("1 of unknown outcome"), "{said:?}");
+    assert!(
+        said.out.contains("restored") && said.out.contains("digest") && said.out.contains("1 of unknown outcome"),
+        "{said:?}"
+    );
     assert_eq!(lines(&rig.path("w/log")), ["once", "after"]);
     assert_eq!(rig.run(&["verify"]).code, 0);
     let again = rig.run(&["resume"]);
@@ -84,7 +90,10 @@ fn ctrl_c_leaves_a_session_that_can_be_resumed() {
 fn an_unknown_entry_is_named_and_then_stepped_over_or_stopped_at() {
     let rig = Rig::new();
     let mut recording = crate::cli_support::recording(&[("echo a >> /workspace/log", "", 0)]);
-    recording.as_array_mut().unwrap().insert(1, serde_json::json!({"id": 90, "source": "agent", "action": "teleport", "args": {}}));
+    recording
+        .as_array_mut()
+        .unwrap()
+        .insert(1, serde_json::json!({"id": 90, "source": "agent", "action": "teleport", "args": {}}));
     let file = rig.write("t.json", recording.to_string());
     let over = rig.run(&["replay", &file, "--workspace", "over"]);
     assert_eq!(over.code, 0, "{over:?}");

@@ -58,7 +58,7 @@ pub fn print(context: &mut Context, session: SessionId, row: &Row, full: bool) -
     let Row::Event { event, hash, .. } = row else {
         return Ok(context.out.line(event_line(paint, row))?);
     };
-    let cause = event.cause.map_or("-".to_owned(), |cause| cause.to_string());
+    let cause = event.cause.map_or_else(|| "-".to_owned(), |cause| cause.to_string());
     let lines: [(&str, Cow<'_, str>); 8] = [
         ("event", format!("{} of session {session}", event.seq).into()),
         ("kind", format!("{} (version {})", one_line(event.kind.as_str()), event.v).into()),
@@ -81,7 +81,10 @@ pub fn print(context: &mut Context, session: SessionId, row: &Row, full: bool) -
             let cut = shown.len() < pretty.trim_end_matches('\n').len();
             context.out.line(format_args!("\n{}", visible(&shown)))?;
             if cut {
-                let more = format!("… {left_out} more lines; `{}` shows all", context.command(format_args!("show {session}:{} --full", event.seq)));
+                let more = format!(
+                    "… {left_out} more lines; `{}` shows all",
+                    context.command(format_args!("show {session}:{} --full", event.seq))
+                );
                 context.out.line(paint.dim(more))?;
             }
         }

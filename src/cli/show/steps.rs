@@ -75,7 +75,13 @@ fn replay_line(replay: &ReplayView) -> Vec<Cell> {
             Cell::new(format!("stopped at entry {index}, {reason}: {compared}")).tone(Tone::Bad)
         }
     };
-    line("replay", &count(replay.plan.entries, "entry").replace("entrys", "entries"), "", outcome, replay.micros.map(duration).unwrap_or_default())
+    line(
+        "replay",
+        &count(replay.plan.entries, "entry").replace("entrys", "entries"),
+        "",
+        outcome,
+        replay.micros.map(duration).unwrap_or_default(),
+    )
 }
 
 fn end(context: &mut Context, life: &Lifecycle) -> io::Result<()> {

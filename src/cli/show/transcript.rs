@@ -66,7 +66,11 @@ pub async fn print(context: &mut Context, store: &SharedStore, row: &SessionRow,
         }
     }
     if !damaged.is_empty() {
-        context.note(format_args!("{} events are damaged; `{}` says more", damaged.len(), context.command(format_args!("verify {}", row.id))));
+        context.note(format_args!(
+            "{} events are damaged; `{}` says more",
+            damaged.len(),
+            context.command(format_args!("verify {}", row.id))
+        ));
     }
     Ok(())
 }
