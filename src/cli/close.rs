@@ -48,8 +48,8 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
     engine.shutdown().await;
     match ended? {
         Ended::Interrupted => return Ok(Exit::Interrupted),
-        Ended::Failed(why) => {
-            return Err(CliError::Stopped { why, resume: context.command(format_args!("close {}", row.id)) });
+        Ended::Failed(failure) => {
+            return Err(CliError::Stopped { failure, resume: context.command(format_args!("close {}", row.id)) });
         }
         Ended::Rested => {}
     }

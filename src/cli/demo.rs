@@ -233,7 +233,7 @@ impl Demo<'_> {
         match ended? {
             Ended::Rested => {}
             Ended::Interrupted => return Ok(None),
-            Ended::Failed(why) => return Err(CliError::Failed(why)),
+            Ended::Failed(failure) => return Err(CliError::Failed(failure.why)),
         }
         let restored = engine.restore(id).await?;
         engine.store().close().await;

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::engine::EngineError;
+use crate::engine::{EngineError, FailedBy, Failure};
 use crate::session::{Rejection, Seq, SessionId};
 use crate::store::{OpenError, StoreError};
 use crate::trajectory::TrajectoryError;
@@ -68,10 +68,10 @@ pub enum CliError {
     #[error("{0}")]
     Failed(String),
     /// A run ended before it was done; the session stays as it is.
-    #[error("{why}; go on with `{resume}`")]
+    #[error("{}; go on with `{resume}`", failure.why)]
     Stopped {
         /// Why.
-        why: String,
+        failure: Failure,
         /// The command that goes on.
         resume: String,
     },
@@ -123,7 +123,12 @@ impl CliError {
             Self::Usage(_) => Exit::Usage,
             Self::NotFound(_) | Self::PastTheEnd { .. } => Exit::NotFound,
             Self::Conflict(_) => Exit::Conflict,
-            Self::Failed(_) | Self::Stopped { .. } => Exit::Failure,
+            Self::Failed(_) => Exit::Failure,
+            Self::Stopped { failure, .. } => match failure.by {
+                FailedBy::Store => Exit::StoreUnavailable,
+                FailedBy::Owner => Exit::Conflict,
+                FailedBy::Worker => Exit::Failure,
+            },
             Self::Engine(error) => of_engine(error),
             Self::Store(error) => of_store(error),
             Self::Recording { source: TrajectoryError::Missing { .. }, .. } => Exit::NotFound,

@@ -8,7 +8,7 @@ use super::exit::CliError;
 use super::progress::Progress;
 use crate::engine::clock::SystemClock;
 use crate::engine::ports::Ports;
-use crate::engine::{Engine, Status};
+use crate::engine::{Engine, Failure, Status};
 use crate::host::runtime::local::{LocalOptions, LocalRuntimes};
 use crate::session::{Seq, Session, SessionId};
 use crate::store::{Row, SharedStore};
@@ -26,7 +26,7 @@ pub enum Ended {
     /// Nothing is owed any more.
     Rested,
     /// The worker gave up.
-    Failed(String),
+    Failed(Failure),
     /// A person stopped it.
     Interrupted,
 }

@@ -131,9 +131,9 @@ pub async fn to_rest(context: &mut Context, engine: &Engine, id: SessionId, from
             context.note(format_args!("interrupted; go on with `{resume}`"));
             Ok(Exit::Interrupted)
         }
-        Ended::Failed(why) => {
+        Ended::Failed(failure) => {
             let resume = context.command(format_args!("resume {id}"));
-            Err(CliError::Stopped { why, resume })
+            Err(CliError::Stopped { failure, resume })
         }
         Ended::Rested => {
             let row = engine.store().session(id).await?.ok_or(crate::engine::EngineError::NotFound(id))?;

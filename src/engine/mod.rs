@@ -22,7 +22,7 @@ pub use error::EngineError;
 pub use recover::Recovery;
 pub use restore::{Restored, Trust};
 pub use subscribe::Subscription;
-pub use worker::Status;
+pub use worker::{FailedBy, Failure, Status};
 
 use crate::session::{Command, Digest, NodeId, Phase, Seq, Session, SessionId, SessionName, SessionSpec};
 use crate::store::{SharedStore, StoreError};
@@ -170,7 +170,7 @@ impl Engine {
         };
         match handle.status.wait_for(|status| *status != Status::Busy).await {
             Ok(status) => status.clone(),
-            Err(_) => Status::Failed("the worker is gone".to_owned()),
+            Err(_) => Status::Failed(Failure::own("the worker is gone".to_owned())),
         }
     }
 

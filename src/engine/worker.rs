@@ -32,7 +32,47 @@ pub enum Status {
     /// Nothing is owed; the session waits for a command.
     Resting,
     /// The worker gave up: the log could not be written, or another owner has the session.
-    Failed(String),
+    Failed(Failure),
+}
+
+/// Why a worker gave up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// In words, causes and all.
+    pub why: String,
+    /// On whose account.
+    pub by: FailedBy,
+}
+
+/// On whose account a worker gave up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailedBy {
+    /// The log could not be written or read.
+    Store,
+    /// Another owner has the session.
+    Owner,
+    /// The worker itself.
+    Worker,
+}
+
+impl Failure {
+    /// The worker's own fault.
+    pub(super) const fn own(why: String) -> Self {
+        Self { why, by: FailedBy::Worker }
+    }
+
+    fn of(error: &EngineError) -> Self {
+        let by = match error {
+            EngineError::Store(StoreError::Fenced { .. } | StoreError::Conflict { .. }) | EngineError::OwnedElsewhere { .. } => {
+                FailedBy::Owner
+            }
+            EngineError::Store(_) | EngineError::Unproven { .. } => FailedBy::Store,
+            EngineError::NotFound(_) | EngineError::Rejected(_) | EngineError::Recording(_) | EngineError::ShutDown => {
+                FailedBy::Worker
+            }
+        };
+        Self { why: chain(error), by }
+    }
 }
 
 /// A running worker, from outside.
@@ -95,12 +135,12 @@ impl Worker {
                     fatal.map_or(Ok(()), Err)
                 }
                 Woken::Done(effect, Ok(performed)) => self.done(effect, performed).await,
-                Woken::Done(_, Err(error)) => Err(format!("performing an effect failed: {error}")),
+                Woken::Done(_, Err(error)) => Err(Failure::own(format!("performing an effect failed: {error}"))),
                 Woken::Dropped => break,
             };
-            if let Err(why) = outcome {
-                tracing::error!(session.id = %self.writing.id, why, "a worker gave up");
-                self.status.send_replace(Status::Failed(why));
+            if let Err(failure) = outcome {
+                tracing::error!(session.id = %self.writing.id, why = failure.why, "a worker gave up");
+                self.status.send_replace(Status::Failed(failure));
                 break;
             }
         }
@@ -144,15 +184,15 @@ impl Worker {
         }
     }
 
-    async fn done(&mut self, effect: Effect, performed: Performed) -> Result<(), String> {
+    async fn done(&mut self, effect: Effect, performed: Performed) -> Result<(), Failure> {
         self.holding = performed.holding;
         match self.writing.submit(performed.command).await {
             Ok(_) | Err(EngineError::Rejected(Rejection::Stale(_))) => {}
-            Err(error) => return Err(chain(&error)),
+            Err(error) => return Err(Failure::of(&error)),
         }
         // An effect that leaves the state as it was would be performed for ever.
         if self.writing.session.next_effect().as_ref() == Some(&effect) {
-            return Err(format!("{effect:?} did not bring the session further"));
+            return Err(Failure::own(format!("{effect:?} did not bring the session further")));
         }
         Ok(())
     }
@@ -170,10 +210,10 @@ impl Worker {
 }
 
 /// Why a worker cannot go on after this; `None` when it can.
-fn fatal(error: &EngineError) -> Option<String> {
+fn fatal(error: &EngineError) -> Option<Failure> {
     match error {
         EngineError::Rejected(_) | EngineError::Store(StoreError::Conflict { .. } | StoreError::Full(_)) => None,
-        other => Some(chain(other)),
+        other => Some(Failure::of(other)),
     }
 }
 
