@@ -8,9 +8,7 @@ use std::path::PathBuf;
 
 use rekindle::engine::restore::{Trust, restore, snapshot};
 use rekindle::session::event::Created;
-use rekindle::session::{
-    Deadlines, Event, EventId, Kind, NewEvent, Origin, Seq, SessionId, SessionSpec, Source, Timestamp,
-};
+use rekindle::session::{Deadlines, Event, EventId, Kind, NewEvent, Origin, Seq, SessionId, SessionSpec, Source, Timestamp};
 use rekindle::store::{Append, Expected, Read, SharedStore, Writer};
 use support::{Stream, Watch, directory, new_session, next_event, open, shown};
 
@@ -82,7 +80,9 @@ fn main() {
     let sizes = if asked.is_empty() { vec![1_000, 10_000, 100_000] } else { asked };
     let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     println!("restore of one session, median (min–max) of {ROUNDS} rounds\n");
-    println!("| events | scan alone, µs CPU/event | fold and chain, µs CPU/event | restore, ms | beyond the state, MiB | with a snapshot, ms |");
+    println!(
+        "| events | scan alone, µs CPU/event | fold and chain, µs CPU/event | restore, ms | beyond the state, MiB | with a snapshot, ms |"
+    );
     println!("|---|---|---|---|---|---|");
     for size in sizes {
         let directory = directory();

@@ -14,7 +14,9 @@ fn import(url: &str) -> Command {
 }
 
 fn run(mut command: Command) -> Output {
-    command.output().unwrap_or_else(|error| panic!("{command:?} does not start ({error}); the tests need strace: apt-get install strace"))
+    command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?} does not start ({error}); the tests need strace: apt-get install strace"))
 }
 
 fn text(output: &Output) -> String {

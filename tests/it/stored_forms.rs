@@ -74,7 +74,9 @@ fn every_kind() -> Scenario {
         .given(perform(0))
         .given(perform(1));
     let action = scenario.session.in_flight().unwrap().seq;
-    scenario = scenario.given(Command::Observe { action, observation: Box::new(ran(1)), recorded: Some(Box::new(ran(0))) }).given(perform(3));
+    scenario = scenario
+        .given(Command::Observe { action, observation: Box::new(ran(1)), recorded: Some(Box::new(ran(0))) })
+        .given(perform(3));
     scenario.crash_and_acquire().unwrap();
     scenario = scenario.given(report(StartStep::Runtime, 3));
     let action = scenario.session.in_flight().unwrap().seq;
@@ -100,7 +102,11 @@ fn a_stored_log_folds_to_its_recorded_state() {
     }
     assert_eq!(session.not_understood, None);
     if expected["reducer"] == REDUCER {
-        assert_eq!(expected["digest"], session.digest().to_string(), "the fold changed: raise REDUCER and store a new log beside this one");
+        assert_eq!(
+            expected["digest"],
+            session.digest().to_string(),
+            "the fold changed: raise REDUCER and store a new log beside this one"
+        );
     }
 }
 
