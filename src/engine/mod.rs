@@ -123,7 +123,7 @@ impl Engine {
         }
         let waits = restored.session.wants_worker() || matches!(restored.session.phase, Phase::StartFailed { .. });
         if waits && restored.session.not_understood.is_none() {
-            self.acquire(id, restored.clone()).await?;
+            self.acquire(id, restored.clone(), None).await?;
         }
         Ok(Resumed { running: waits, restored })
     }
@@ -152,10 +152,9 @@ impl Engine {
             let mut writing = Writing { shared: Arc::clone(&self.shared), id, session, hash };
             return writing.submit(command).await;
         }
-        // What is refused now would be refused after the takeover, which then would have been for nothing.
-        crate::session::decide(&restored.session, command.clone(), self.shared.clock.now())?;
-        let handle = self.acquire(id, restored).await?;
-        ask(&handle, command).await
+        let before = restored.session.version;
+        self.acquire(id, restored, Some(command)).await?;
+        Ok(before)
     }
 
     /// Follows a session's events: those after `after`, then live.
@@ -179,8 +178,8 @@ impl Engine {
         self.worker(id).is_some()
     }
 
-    /// Stops all workers after what they are at, releases their runtimes and gives up the lease. Sessions stay as they are, to be
-    /// resumed.
+    /// Stops all workers, interrupts what they are at, releases their runtimes and gives up the lease. Sessions stay as they are,
+    /// to be resumed.
     pub async fn shutdown(&self) {
         let workers: Vec<_> = self.workers().drain().collect();
         for (_, (handle, task)) in workers {
@@ -195,7 +194,8 @@ impl Engine {
         }
     }
 
-    async fn acquire(&self, id: SessionId, restored: Restored) -> Result<worker::Handle, EngineError> {
+    /// Takes a session over, and does `then` first of all.
+    async fn acquire(&self, id: SessionId, restored: Restored, then: Option<Command>) -> Result<(), EngineError> {
         let Restored { session, proof, hash } = restored;
         let row = self.shared.store.session(id).await?.ok_or(EngineError::NotFound(id))?;
         let reason = match ownership::standing(self.shared.store.as_ref(), &row, self.shared.node).await? {
@@ -204,15 +204,14 @@ impl Engine {
         };
         self.hold_lease().await?;
         let mut writing = Writing { shared: Arc::clone(&self.shared), id, session, hash };
-        writing.submit(Command::Acquire { node: self.shared.node, reason, proof }).await?;
-        Ok(self.run(writing))
+        writing.submit(Command::Acquire { node: self.shared.node, reason, proof, then: then.map(Box::new) }).await?;
+        self.run(writing);
+        Ok(())
     }
 
-    fn run(&self, writing: Writing) -> worker::Handle {
+    fn run(&self, writing: Writing) {
         let id = writing.id;
-        let (handle, task) = worker::start(writing);
-        self.workers().insert(id, (handle.clone(), task));
-        handle
+        self.workers().insert(id, worker::start(writing));
     }
 
     fn worker(&self, id: SessionId) -> Option<worker::Handle> {

@@ -26,6 +26,8 @@ pub enum Command {
         reason: String,
         /// What the restored state stood on.
         proof: Proof,
+        /// What to do first, in the same breath: when this is refused, so is the takeover.
+        then: Option<Box<Self>>,
     },
     /// Say something, as the user.
     Say {

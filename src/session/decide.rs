@@ -98,7 +98,16 @@ impl Deciding {
     fn answer(&mut self, command: Command) -> Result<(), Rejection> {
         match command {
             Command::Create { spec, node } => self.create(*spec, node),
-            Command::Acquire { node, reason, proof } => self.acquire(node, reason, &proof),
+            Command::Acquire { node, reason, proof, then } => {
+                self.acquire(node, reason, &proof)?;
+                match then {
+                    Some(then) => self.answer(*then),
+                    None => {
+                        self.start_again();
+                        Ok(())
+                    }
+                }
+            }
             Command::Say { content } => self.say(content),
             Command::Act { actions } => self.act(actions),
             Command::StepDone { step, attempt, done } => self.step_done(step, attempt, done),
@@ -143,11 +152,16 @@ impl Deciding {
         self.own(node, reason);
         let &Proof { events, snapshot, digest } = proof;
         self.emit(Event::Restored(Restored { events, snapshot, digest, reducer: REDUCER.to_owned() }));
+        while self.session.phase == Phase::Ready && self.settle_interrupted() {}
+        Ok(())
+    }
+
+    /// A start that failed is taken from its first step again.
+    fn start_again(&mut self) {
         if let (Phase::StartFailed { .. }, Some(spec)) = (&self.session.phase, self.session.spec.as_ref()) {
             let steps = StartStep::plan(&spec.origin);
             self.emit(Event::StartPlanned(StartPlanned { steps }));
         }
-        Ok(())
     }
 
     fn ready(&self, asked: &'static str) -> Result<(), Rejection> {

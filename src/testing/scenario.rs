@@ -87,7 +87,12 @@ impl Scenario {
     /// As [`when`](Self::when).
     pub fn crash_and_acquire(&mut self) -> Result<Vec<Recorded>, Rejection> {
         let proof = Proof { events: self.session.version.0, snapshot: None, digest: self.session.digest() };
-        self.when(Command::Acquire { node: Self::node(), reason: "the process that ran it is gone".to_owned(), proof })
+        self.when(Command::Acquire {
+            node: Self::node(),
+            reason: "the process that ran it is gone".to_owned(),
+            proof,
+            then: None,
+        })
     }
 
     /// A recording as a script.

@@ -137,6 +137,18 @@ fn a_crash_during_close_finishes_the_close() {
 }
 
 #[test]
+fn closing_a_session_whose_engine_died_makes_no_new_runtime_and_runs_nothing_again() {
+    let mut scenario = fresh().given(act(READ));
+    let proof = rekindle::session::Proof { events: 0, snapshot: None, digest: scenario.session.digest() };
+    let close = Command::Close { reason: "enough".to_owned() };
+    let acquire = Command::Acquire { node: Scenario::node(), reason: "gone".to_owned(), proof, then: Some(Box::new(close)) };
+    let kinds = scenario.kinds(acquire).unwrap();
+    let expected =
+        ["session.owner_acquired", "session.restored", "session.close_requested", "observation.error", "close.step_started"];
+    assert_eq!(kinds, expected);
+}
+
+#[test]
 fn an_action_is_in_the_log_before_it_runs_and_has_one_outcome() {
     let mut scenario = fresh();
     let kinds = scenario.kinds(act(RUN)).unwrap();
