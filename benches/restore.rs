@@ -1,6 +1,7 @@
 //! Restoring a session: the full fold with its chain check, and the opening from a snapshot, beside the raw scan of the same rows.
 //!
 //! `cargo bench --bench restore [-- EVENTS…]`
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a panic is how a bench fails")]
 
 mod support;
 

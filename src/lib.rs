@@ -22,3 +22,8 @@ pub mod cli;
 
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+
+/// Holds README's code to what the library does.
+#[cfg(all(doctest, feature = "sqlite", feature = "host"))]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

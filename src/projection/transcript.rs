@@ -1,5 +1,7 @@
 //! The conversation as people read it: who said and did what, and what came of it, one entry per action.
 
+use std::collections::HashMap;
+
 use serde::Serialize;
 
 use super::Projection;
@@ -12,6 +14,9 @@ use crate::session::{Action, AgentState, Content, Event, Extras, Observation, Re
 pub struct Transcript {
     /// Its entries, in order.
     pub entries: Vec<TranscriptEntry>,
+    /// Where the actions of an imported recording stand, by the ids that the recording gave them.
+    #[serde(skip)]
+    imported: HashMap<i64, Seq>,
 }
 
 /// One thing that people read.
@@ -87,7 +92,7 @@ impl Projection for Transcript {
     fn apply(&mut self, event: &Recorded) {
         let said = match Event::read(event) {
             Event::Item(entry) => match entry.item.content {
-                Content::Action(action) => match said(action) {
+                Content::Action(action) => match self.acted(event, entry.item.id, action) {
                     Some(said) => said,
                     None => return,
                 },
@@ -116,7 +121,14 @@ impl Transcript {
         self.entries.iter_mut().rev().find(|entry| entry.seq == seq).map(|entry| &mut entry.said)
     }
 
-    /// An observation goes to the action that it answers; an imported one has no cause in our log and goes to the last action.
+    fn acted(&mut self, event: &Recorded, imported_id: Option<i64>, action: Action) -> Option<Said> {
+        if let Some(id) = imported_id {
+            self.imported.insert(id, event.seq);
+        }
+        said(action)
+    }
+
+    /// An observation goes to the action that it answers; an imported one names it by the recording's ids, or follows it.
     fn observed(&mut self, event: &Recorded, observation: Observation, imported_cause: Option<i64>) -> Option<Said> {
         let tag = observation.extras.tag().to_owned();
         let exit_code = match &observation.extras {
@@ -125,11 +137,10 @@ impl Transcript {
             _ => None,
         };
         let text = observation.content;
-        let answered = match event.cause {
-            Some(_) => self.action(event.cause),
-            None if imported_cause.is_some() || event.source != Source::User => {
-                self.entries.last_mut().map(|entry| &mut entry.said)
-            }
+        let cause = event.cause.or_else(|| imported_cause.and_then(|id| self.imported.get(&id).copied()));
+        let answered = match cause {
+            Some(_) => self.action(cause),
+            None if event.source != Source::User => self.entries.last_mut().map(|entry| &mut entry.said),
             None => None,
         };
         if let Some(Said::Action { outcome: outcome @ None, .. }) = answered {

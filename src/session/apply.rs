@@ -26,7 +26,15 @@ impl Session {
     pub fn apply(&mut self, event: &Recorded) {
         self.version = event.seq;
         self.at = event.at;
-        let understood = match event.kind.family() {
+        let understood = event.v <= Event::VERSION && self.fold(event);
+        if !understood && (event.must_understand || Event::KINDS.contains(&event.kind.as_str())) {
+            self.not_understood.get_or_insert(event.seq);
+        }
+    }
+
+    /// `false` when the event cannot be read.
+    fn fold(&mut self, event: &Recorded) -> bool {
+        match event.kind.family() {
             "action" if event.kind.as_str() == "action.dispatched" => self.read(event, Self::dispatched),
             "action" => {
                 self.action(event);
@@ -37,9 +45,6 @@ impl Session {
                 true
             }
             _ => self.lifecycle(event),
-        };
-        if !understood && (event.must_understand || Event::KINDS.contains(&event.kind.as_str())) {
-            self.not_understood.get_or_insert(event.seq);
         }
     }
 
@@ -203,6 +208,7 @@ impl Session {
         if !matches!(self.phase, Phase::Imported { .. }) && Action::RUNNABLE.contains(&tag) {
             self.open.push(OpenAction {
                 seq: event.seq,
+                source: event.source,
                 tag: tag.to_owned(),
                 class: EffectClass::of(tag),
                 dispatch: Dispatch::Queued { attempts: 0 },

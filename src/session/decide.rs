@@ -49,7 +49,7 @@ impl Decided {
         NewEvent {
             id,
             kind: self.event.kind(),
-            v: 1,
+            v: Event::VERSION,
             at,
             source: self.source,
             cause: self.cause,
@@ -311,8 +311,8 @@ impl Deciding {
         else {
             return Err(Rejection::Stale(format!("the outcome of action {action}")));
         };
-        let recorded = open.recorded;
-        self.outcome(action, recorded, observation, expected, Source::Agent);
+        let (recorded, source) = (open.recorded, open.source);
+        self.outcome(action, recorded, observation, expected, source);
         Ok(())
     }
 

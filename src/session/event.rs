@@ -28,6 +28,9 @@ macro_rules! events {
             /// Every kind that the engine itself writes, beside `action.*` and `observation.*`.
             pub const KINDS: &'static [&'static str] = &[$($kind,)*];
 
+            /// The schema version of the bodies written here; a body of a later one is not read.
+            pub const VERSION: u16 = 1;
+
             /// The stable name under which it is stored.
             pub fn kind(&self) -> Kind {
                 match self {
@@ -49,6 +52,9 @@ macro_rules! events {
             /// Reads a stored event. Never fails: what cannot be read is [`Event::Unknown`], and its text stays in the log.
             pub fn read(recorded: &Recorded) -> Self {
                 let unknown = || Self::Unknown(recorded.kind.clone());
+                if recorded.v > Self::VERSION {
+                    return unknown();
+                }
                 match recorded.kind.as_str() {
                     $($kind => serde_json::from_str(recorded.body.as_json()).map_or_else(|_| unknown(), Self::$name),)*
                     _ => Entry::read(recorded).map_or_else(unknown, |entry| Self::Item(Box::new(entry))),

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::action::EffectClass;
+use super::envelope::Source;
 use super::id::{Epoch, Seq};
 
 /// What the agent is doing.
@@ -52,6 +53,8 @@ impl std::fmt::Display for AgentState {
 pub struct OpenAction {
     /// The action.
     pub seq: Seq,
+    /// Who wants it done; what comes of it is told in the same name.
+    pub source: Source,
     /// The V0 tag of it.
     pub tag: String,
     /// What may be done with it after a crash.

@@ -330,6 +330,18 @@ async fn a_long_session_opens_from_a_snapshot_and_a_damaged_snapshot_is_passed_o
     assert_eq!(engine.restore(id).await.unwrap().proof.digest, full.proof.digest);
 }
 
+#[tokio::test]
+async fn a_session_stays_restorable_after_one_of_its_events_was_redacted() {
+    let (store, runtimes) = (memory(), FakeRuntimes::new(echo));
+    let engine = engine(&store, &runtimes);
+    let id = start_replay(&engine, 2).await;
+    engine.rest(id).await;
+    let message = log(&store, id).await.into_iter().find(|event| event.kind.as_str() == "action.message").unwrap();
+    store.redact(id, message.seq).await.unwrap();
+    let restored = engine.restore(id).await.unwrap();
+    assert_eq!((restored.session.title, restored.session.agent), (None, AgentState::Finished));
+}
+
 #[test]
 fn whatever_the_store_answers_nothing_runs_twice_and_nothing_is_lost() {
     for seed in 0..60 {

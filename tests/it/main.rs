@@ -28,6 +28,7 @@ mod kill_anywhere;
 #[cfg(feature = "cli")]
 mod kill_at_every_write;
 mod layers;
+mod projection_views;
 #[cfg(feature = "cli")]
 mod replay_recordings;
 #[cfg(feature = "host")]

@@ -332,3 +332,13 @@ fn an_event_that_must_be_understood_and_is_not_makes_the_session_read_only() {
     assert_eq!(scenario.when(act(RUN)).unwrap_err(), Rejection::NotUnderstood(event.seq));
     assert_eq!(scenario.session.next_effect(), None);
 }
+
+#[test]
+fn a_known_event_of_a_later_version_is_not_guessed_at() {
+    let mut scenario = fresh();
+    let mut event = scenario.log.iter().find(|event| event.kind.as_str() == "session.created").unwrap().clone();
+    event.seq = scenario.session.version.next();
+    event.v = 2;
+    scenario.session.apply(&event);
+    assert_eq!(scenario.when(act(RUN)).unwrap_err(), Rejection::NotUnderstood(event.seq));
+}
