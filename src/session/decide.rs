@@ -1,6 +1,6 @@
 //! (Session, Command) -> events, or a refusal. Pure: the time is an argument, and nothing is done here.
 //!
-//! After the events that answer the command come those that follow from the state alone ([`follow_up`]): steps that begin,
+//! After the events that answer the command come those that follow from the state alone (`follow_ups`): steps that begin,
 //! actions that are handed out, a turn that ends. So the log always rests in a state in which only the world owes something.
 
 use std::time::Duration;

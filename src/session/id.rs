@@ -10,38 +10,47 @@ use uuid::Uuid;
 /// The namespace of UUIDv5 ids made from the names that other systems gave their sessions.
 const NAMED_SESSIONS: Uuid = Uuid::from_u128(0x6d0c_8a52_3f0e_5b1c_9b7e_7265_6b69_6e64);
 
+/// What the ids that are UUIDs have in common.
+macro_rules! stored_uuid {
+    ($name:ident) => {
+        impl $name {
+            /// Wraps an id made elsewhere.
+            pub const fn from_uuid(uuid: Uuid) -> Self {
+                Self(uuid)
+            }
+
+            /// The 16 bytes that are stored.
+            pub const fn as_bytes(&self) -> &[u8; 16] {
+                self.0.as_bytes()
+            }
+
+            /// Reads the 16 stored bytes.
+            pub fn from_slice(bytes: &[u8]) -> Option<Self> {
+                Uuid::from_slice(bytes).ok().map(Self)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
 /// Names one session for ever. A UUIDv7 when Rekindle makes it, the UUIDv5 of a [`SessionName`] when another system did.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SessionId(Uuid);
 
 impl SessionId {
-    /// Wraps an id made elsewhere.
-    pub const fn from_uuid(uuid: Uuid) -> Self {
-        Self(uuid)
-    }
-
     /// Derives the id of a session that another system named, so that the same name is always the same session.
     pub fn named(name: &SessionName) -> Self {
         Self(Uuid::new_v5(&NAMED_SESSIONS, name.as_str().as_bytes()))
     }
-
-    /// The 16 bytes that are stored.
-    pub const fn as_bytes(&self) -> &[u8; 16] {
-        self.0.as_bytes()
-    }
-
-    /// Reads the 16 stored bytes.
-    pub fn from_slice(bytes: &[u8]) -> Option<Self> {
-        Uuid::from_slice(bytes).ok().map(Self)
-    }
 }
 
-impl fmt::Display for SessionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
+stored_uuid!(SessionId);
 
 impl fmt::Debug for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -132,28 +141,7 @@ impl fmt::Display for Seq {
 #[serde(transparent)]
 pub struct EventId(Uuid);
 
-impl EventId {
-    /// Wraps an id made elsewhere.
-    pub const fn from_uuid(uuid: Uuid) -> Self {
-        Self(uuid)
-    }
-
-    /// The 16 bytes that are stored.
-    pub const fn as_bytes(&self) -> &[u8; 16] {
-        self.0.as_bytes()
-    }
-
-    /// Reads the 16 stored bytes.
-    pub fn from_slice(bytes: &[u8]) -> Option<Self> {
-        Uuid::from_slice(bytes).ok().map(Self)
-    }
-}
-
-impl fmt::Display for EventId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
+stored_uuid!(EventId);
 
 /// How often a session has changed hands; a writer with a lower one is fenced off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
@@ -179,28 +167,7 @@ impl fmt::Display for Epoch {
 #[serde(transparent)]
 pub struct NodeId(Uuid);
 
-impl NodeId {
-    /// Wraps an id made elsewhere.
-    pub const fn from_uuid(uuid: Uuid) -> Self {
-        Self(uuid)
-    }
-
-    /// The 16 bytes that are stored.
-    pub const fn as_bytes(&self) -> &[u8; 16] {
-        self.0.as_bytes()
-    }
-
-    /// Reads the 16 stored bytes.
-    pub fn from_slice(bytes: &[u8]) -> Option<Self> {
-        Uuid::from_slice(bytes).ok().map(Self)
-    }
-}
-
-impl fmt::Display for NodeId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
+stored_uuid!(NodeId);
 
 /// A SHA-256: of an event's body, of a chain, of a blob, of a state. Shown and serialised as 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -2,11 +2,16 @@
 //!
 //! Whoever brings a store of their own runs all of them with [`store_conformance!`](crate::store_conformance):
 //!
-//! ```ignore
+//! ```no_run
+//! use std::sync::Arc;
+//!
+//! use rekindle::store::{MemoryStore, SharedStore};
+//!
 //! async fn make_store() -> (SharedStore, ()) {
-//!     (Arc::new(MyStore::new()), ())
+//!     (Arc::new(MemoryStore::new()), ()) // yours here
 //! }
 //! rekindle::store_conformance!(make_store);
+//! # fn main() {}
 //! ```
 //!
 //! The second part of what `make_store` returns is kept until the test is over, a directory to be deleted for example.

@@ -1,4 +1,4 @@
-//! Layer 2 · the log. [`Store`] is the contract; the in-memory store is its readable reference, [`SqlStore`] the durable one.
+//! Layer 2 · the log. [`Store`] is the contract; the in-memory store is its readable reference, `SqlStore` the durable one.
 
 mod append;
 pub mod chain;
