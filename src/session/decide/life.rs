@@ -1,0 +1,200 @@
+//! The life of a session: created, taken over, started step by step, closed and released.
+
+use std::time::Duration;
+
+use super::Deciding;
+use crate::session::action::{Action, Message};
+use crate::session::command::{Proof, Rejection, StepDone};
+use crate::session::envelope::Source;
+use crate::session::event::{
+    CloseRequested, Closed, Created, Entry, Event, OwnerAcquired, ReleaseFailed, ReleaseFinished, ReleaseStarted, ReplayStarted,
+    Restored, StartPlanned, StepFailed, StepFinished, StepStarted,
+};
+use crate::session::id::NodeId;
+use crate::session::item::{Content, Item};
+use crate::session::phase::{Phase, StepProgress, StepRecord};
+use crate::session::spec::{Deadlines, Origin, SessionSpec};
+use crate::session::start::{Report, StartStep, StepOutcome};
+use crate::session::state::REDUCER;
+use crate::session::time::Timestamp;
+use crate::session::turn::AgentState;
+
+impl Deciding {
+    pub(super) fn create(&mut self, spec: SessionSpec, node: NodeId) -> Result<(), Rejection> {
+        if self.session.phase != Phase::Unborn {
+            return Err(Rejection::Exists);
+        }
+        let plan = StartStep::plan(&spec.origin);
+        self.emit(Event::Created(Created { spec }));
+        if !plan.is_empty() {
+            self.own(node, "created".to_owned());
+            self.emit(Event::StartPlanned(StartPlanned { steps: plan }));
+        }
+        Ok(())
+    }
+
+    pub(super) fn own(&mut self, node: NodeId, reason: String) {
+        let epoch = self.session.epoch.next();
+        self.emit(Event::OwnerAcquired(OwnerAcquired { epoch, node, reason }));
+    }
+
+    pub(super) fn acquire(&mut self, node: NodeId, reason: String, proof: &Proof) -> Result<(), Rejection> {
+        match self.session.phase {
+            Phase::Unborn => return Err(Rejection::Missing),
+            Phase::Closed { .. } | Phase::Imported { .. } => {
+                return Err(Rejection::out_of_phase("be run", &self.session.phase));
+            }
+            Phase::Starting(_) | Phase::StartFailed { .. } | Phase::Ready | Phase::Closing { .. } => {}
+        }
+        self.own(node, reason);
+        let &Proof { events, snapshot, digest } = proof;
+        self.emit(Event::Restored(Restored { events, snapshot, digest, reducer: REDUCER.to_owned() }));
+        while self.session.phase == Phase::Ready && self.settle_interrupted() {}
+        Ok(())
+    }
+
+    /// A start that failed is taken from its first step again.
+    pub(super) fn start_again(&mut self) {
+        if let (Phase::StartFailed { .. }, Some(spec)) = (&self.session.phase, self.session.spec.as_ref()) {
+            let steps = StartStep::plan(&spec.origin);
+            self.emit(Event::StartPlanned(StartPlanned { steps }));
+        }
+    }
+
+    pub(super) fn stale(&self, step: StartStep, attempt: u32) -> Result<(), Rejection> {
+        let waits = self
+            .session
+            .step(step)
+            .is_some_and(|record| record.attempt == attempt && matches!(record.progress, StepProgress::Running { .. }));
+        if waits { Ok(()) } else { Err(Rejection::Stale(format!("attempt {attempt} of the step {step}"))) }
+    }
+
+    pub(super) fn step_done(&mut self, step: StartStep, attempt: u32, done: StepDone) -> Result<(), Rejection> {
+        self.stale(step, attempt)?;
+        let (report, plan) = match done {
+            StepDone::Report(report) => (report, None),
+            StepDone::Recording(plan) => (Report::default(), Some(plan)),
+        };
+        self.emit(Event::StepFinished(StepFinished { step, attempt, outcome: StepOutcome::Done { report } }));
+        if let Some(plan) = plan {
+            self.emit(Event::ReplayStarted(ReplayStarted { plan }));
+        }
+        Ok(())
+    }
+
+    pub(super) fn step_failed(&mut self, step: StartStep, attempt: u32, error: String) -> Result<(), Rejection> {
+        self.stale(step, attempt)?;
+        let reason = format!("the step {step} failed: {error}");
+        self.emit(Event::StepFailed(StepFailed { step, attempt, error }));
+        if self.session.phase == Phase::Ready {
+            self.turn(AgentState::Error, &reason);
+        }
+        Ok(())
+    }
+
+    pub(super) fn begin_step(&mut self, step: StartStep) {
+        let attempt = self.session.next_attempt(step);
+        let deadline = self.now.plus(Duration::from_millis(self.deadline_ms().start_step_ms));
+        self.emit(Event::StepStarted(StepStarted { step, attempt, deadline }));
+    }
+
+    /// Begins a step that the world must take, and decides one that it need not.
+    pub(super) fn take_step(&mut self, step: StartStep) -> bool {
+        if step.needs_the_world() {
+            let under_way = self.session.step(step).is_some_and(|record| matches!(record.progress, StepProgress::Running { .. }));
+            // A retried start finds the runtime of its owner still there only when it was never released.
+            if !under_way {
+                self.begin_step(step);
+            }
+            return !under_way;
+        }
+        let attempt = self.session.next_attempt(step);
+        let outcome = match step {
+            StartStep::Controller | StartStep::FirstMessage => StepOutcome::Done { report: Report::default() },
+            _ => StepOutcome::Skipped { reason: "not asked for".to_owned() },
+        };
+        let message = match (step, self.session.spec.as_ref().map(|spec| &spec.origin)) {
+            (StartStep::FirstMessage, Some(Origin::Fresh { message })) => message.clone(),
+            _ => None,
+        };
+        let first_time = self.session.counts.messages == 0;
+        self.emit(Event::StepFinished(StepFinished { step, attempt, outcome }));
+        if step == StartStep::FirstMessage {
+            match message.filter(|_| first_time) {
+                Some(content) => {
+                    let message = Action::Message(Message { content, ..Message::default() });
+                    self.emit_as(Source::User, None, Event::Item(Box::new(Entry::new(Item::from(Content::Action(message))))));
+                    self.run("");
+                }
+                None => self.turn(AgentState::AwaitingUserInput, ""),
+            }
+        }
+        true
+    }
+
+    pub(super) fn restore_runtime(&mut self) -> bool {
+        let lost = self
+            .session
+            .step(StartStep::Runtime)
+            .is_some_and(|record| matches!(record.progress, StepProgress::Lost | StepProgress::Interrupted));
+        if lost {
+            self.begin_step(StartStep::Runtime);
+        }
+        lost
+    }
+
+    pub(super) fn close(&mut self, reason: String) -> Result<(), Rejection> {
+        let wait = Duration::from_millis(self.session.spec.as_ref().map_or(0, |spec| spec.deadlines.close_ms));
+        match self.session.phase {
+            Phase::Unborn => return Err(Rejection::Missing),
+            Phase::Closing { .. } | Phase::Closed { .. } => return Ok(()),
+            Phase::Starting(_) | Phase::StartFailed { .. } | Phase::Ready | Phase::Imported { .. } => {}
+        }
+        self.emit(Event::CloseRequested(CloseRequested { reason, deadline: self.now.plus(wait) }));
+        Ok(())
+    }
+
+    pub(super) fn released(&mut self, step: StartStep, attempt: u32, error: Option<String>) -> Result<(), Rejection> {
+        let waits = self.session.step(step).is_some_and(
+            |record| matches!(record.progress, StepProgress::Releasing { attempt: current, .. } if current == attempt),
+        );
+        if !waits {
+            return Err(Rejection::Stale(format!("the release of {step}")));
+        }
+        self.emit(match error {
+            None => Event::ReleaseFinished(ReleaseFinished { step, attempt }),
+            Some(error) => Event::ReleaseFailed(ReleaseFailed { step, attempt, error }),
+        });
+        Ok(())
+    }
+
+    pub(super) fn begin_release(&mut self, deadline: Timestamp) -> bool {
+        let Some(record) = self.session.last_held() else {
+            return false;
+        };
+        if matches!(record.progress, StepProgress::Releasing { .. }) {
+            return false;
+        }
+        let step = record.step;
+        self.emit(Event::ReleaseStarted(ReleaseStarted { step, attempt: 1, deadline }));
+        true
+    }
+
+    pub(super) fn finish_close(&mut self, reason: String) -> bool {
+        if self.session.last_held().is_some() {
+            return false;
+        }
+        if !self.session.agent_rests() {
+            self.turn(AgentState::Stopped, "the session was closed");
+            return true;
+        }
+        let given_up = |record: &&StepRecord| record.progress == StepProgress::GivenUp;
+        let unreleased = self.session.steps.iter().filter(given_up).map(|record| record.step).collect();
+        self.emit(Event::Closed(Closed { reason, unreleased }));
+        true
+    }
+
+    pub(super) fn deadline_ms(&self) -> Deadlines {
+        self.session.spec.as_ref().map(|spec| spec.deadlines).unwrap_or_default()
+    }
+}

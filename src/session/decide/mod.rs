@@ -1,0 +1,150 @@
+//! (Session, Command) -> events, or a refusal. Pure: the time is an argument, and nothing is done here.
+//!
+//! After the events that answer the command come those that follow from the state alone (`follow_ups`): steps that begin,
+//! actions that are handed out, a turn that ends. So the log always rests in a state in which only the world owes something.
+
+mod life;
+mod replay;
+mod turn;
+
+use std::time::Duration;
+
+use crate::session::command::{Command, Rejection};
+use crate::session::envelope::{NewEvent, Source};
+use crate::session::event::{Event, Started};
+use crate::session::id::{EventId, Seq, SessionId};
+use crate::session::phase::Phase;
+use crate::session::state::Session;
+use crate::session::time::Timestamp;
+
+/// The error id of an action whose outcome nobody knows.
+pub const OUTCOME_UNKNOWN: &str = "REKINDLE$OUTCOME_UNKNOWN";
+
+/// The error id of an action that was never handed to a runtime.
+pub const NOT_EXECUTED: &str = "AGENT_ERROR$ERROR_ACTION_NOT_EXECUTED";
+
+/// An event that was decided on, still without an id.
+#[derive(Debug, Clone)]
+pub struct Decided {
+    /// What happens.
+    pub event: Event,
+    /// Who does it.
+    pub source: Source,
+    /// What it answers.
+    pub cause: Option<Seq>,
+    /// The stored text.
+    body: String,
+}
+
+impl Decided {
+    /// The event to append.
+    pub fn into_new_event(self, id: EventId, at: Timestamp) -> NewEvent {
+        NewEvent {
+            id,
+            kind: self.event.kind(),
+            v: Event::VERSION,
+            at,
+            source: self.source,
+            cause: self.cause,
+            must_understand: false,
+            body: self.body,
+        }
+    }
+}
+
+/// Decides what `command` does to `session` at `now`.
+///
+/// # Errors
+/// A [`Rejection`] when the command does not fit the state; nothing happens then.
+pub fn decide(session: &Session, command: Command, now: Timestamp) -> Result<Vec<Decided>, Rejection> {
+    if let Some(seq) = session.not_understood {
+        return Err(Rejection::NotUnderstood(seq));
+    }
+    let mut deciding = Deciding { session: session.clone(), events: Vec::new(), now };
+    deciding.answer(command)?;
+    deciding.follow_ups();
+    Ok(deciding.events)
+}
+
+struct Deciding {
+    session: Session,
+    events: Vec<Decided>,
+    now: Timestamp,
+}
+
+impl Deciding {
+    /// Adds an event and folds it, so that what is decided next sees it.
+    fn emit_as(&mut self, source: Source, cause: Option<Seq>, event: Event) -> Seq {
+        let decided = Decided { body: event.body(), event, source, cause };
+        let seq = self.session.version.next();
+        let nowhere = SessionId::from_uuid(uuid::Uuid::nil());
+        let recorded = decided.clone().into_new_event(EventId::from_uuid(uuid::Uuid::nil()), self.now).recorded(nowhere, seq);
+        self.session.apply(&recorded);
+        self.events.push(decided);
+        seq
+    }
+
+    fn emit(&mut self, event: Event) -> Seq {
+        self.emit_as(Source::Environment, None, event)
+    }
+
+    fn answer(&mut self, command: Command) -> Result<(), Rejection> {
+        match command {
+            Command::Create { spec, node } => self.create(*spec, node),
+            Command::Acquire { node, reason, proof, then } => {
+                self.acquire(node, reason, &proof)?;
+                match then {
+                    Some(then) => self.answer(*then),
+                    None => {
+                        self.start_again();
+                        Ok(())
+                    }
+                }
+            }
+            Command::Say { content } => self.say(content),
+            Command::Act { actions } => self.act(actions),
+            Command::StepDone { step, attempt, done } => self.step_done(step, attempt, done),
+            Command::StepFailed { step, attempt, error } => self.step_failed(step, attempt, error),
+            Command::Observe { action, observation, recorded } => self.observe(action, *observation, recorded.as_deref()),
+            Command::LoseRuntime { error } => self.lose_runtime(&error),
+            Command::Perform { line } => self.perform(*line),
+            Command::EndRecording => self.end_recording(),
+            Command::StopReplay { index, reason } => self.stop_replay(index, reason),
+            Command::Close { reason } => self.close(reason),
+            Command::Released { step, attempt } => self.released(step, attempt, None),
+            Command::ReleaseFailed { step, attempt, error } => self.released(step, attempt, Some(error)),
+        }
+    }
+
+    fn ready(&self, asked: &'static str) -> Result<(), Rejection> {
+        match self.session.phase {
+            Phase::Ready => Ok(()),
+            Phase::Unborn => Err(Rejection::Missing),
+            _ => Err(Rejection::out_of_phase(asked, &self.session.phase)),
+        }
+    }
+
+    /// Everything that follows from the state alone.
+    fn follow_ups(&mut self) {
+        while self.follow_up() {}
+    }
+
+    /// One event that follows from the state alone; `false` when only the world can bring the session further.
+    fn follow_up(&mut self) -> bool {
+        match self.session.phase.clone() {
+            Phase::Unborn | Phase::Imported { .. } | Phase::Closed { .. } => false,
+            Phase::Starting(start) => match start.current() {
+                Some(step) => self.take_step(step),
+                None => {
+                    self.emit(Event::Started(Started {}));
+                    true
+                }
+            },
+            Phase::StartFailed { .. } => self.begin_release(self.now.plus(Duration::from_millis(self.deadline_ms().close_ms))),
+            Phase::Ready => self.settle_interrupted() || self.restore_runtime() || self.dispatch_next() || self.end_turn(),
+            Phase::Closing { reason, deadline } => {
+                self.cancel_open() || self.begin_release(deadline) || self.end_turn() || self.finish_close(reason)
+            }
+        }
+    }
+}
