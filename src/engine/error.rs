@@ -1,5 +1,6 @@
 //! What can go wrong with an engine, by what the caller can do about it.
 
+use super::ownership::describe;
 use crate::session::{NodeId, Rejection, Seq, SessionId};
 use crate::store::StoreError;
 
@@ -14,7 +15,7 @@ pub enum EngineError {
     #[error(transparent)]
     Rejected(#[from] Rejection),
     /// Another process that lives runs the session.
-    #[error("session {session} is run by another process ({address}); stop that one, or wait for it to end")]
+    #[error("session {session} is run by {}; stop that one, or wait for it to end", describe(address))]
     OwnedElsewhere {
         /// The session.
         session: SessionId,
@@ -24,7 +25,7 @@ pub enum EngineError {
         address: String,
     },
     /// The log does not prove the state that it should lead to. Reading stays possible; nothing was performed.
-    #[error("session {session} cannot be restored: {what}, first at event {seq}; nothing was run, and the log was left as it is")]
+    #[error("session {session} cannot be restored past event {}: {what}; nothing was run, and the log was left as it is", seq.0.saturating_sub(1))]
     Unproven {
         /// The session.
         session: SessionId,

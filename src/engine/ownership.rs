@@ -53,11 +53,21 @@ pub(super) fn address() -> String {
     known.collect::<Vec<_>>().join(" ")
 }
 
+/// Who lives at `address`, for people.
+pub(super) fn describe(address: &str) -> String {
+    match part(address, "pid") {
+        Some(pid) => format!("another process (pid {pid})"),
+        None => format!("another process ({address})"),
+    }
+}
+
+fn part<'a>(address: &'a str, name: &str) -> Option<&'a str> {
+    address.split(' ').find_map(|part| part.split_once('=').filter(|(key, _)| *key == name).map(|(_, value)| value))
+}
+
 /// Whether the process at `address` is known to be gone: same boot, same PID namespace, and no such process or a younger one.
 fn is_gone(address: &str) -> bool {
-    let part = |name: &str| {
-        address.split(' ').find_map(|part| part.split_once('=').filter(|(key, _)| *key == name).map(|(_, value)| value))
-    };
+    let part = |name: &str| part(address, name);
     let here = |name: &str, value: Option<String>| matches!((part(name), value), (Some(theirs), Some(ours)) if theirs == ours);
     if !here("boot", boot()) || !here("pidns", namespace()) {
         return false;

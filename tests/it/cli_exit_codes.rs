@@ -77,7 +77,7 @@ fn a_session_that_a_living_process_runs_ends_with_4_naming_it() {
     let file = rig.recording("t.json", &[("echo once >> /workspace/log; sleep 20", "", 0)]);
     let mut child = rig.spawn(&["replay", &file, "--workspace", "w"]);
     wait_until("the command runs", || !lines(&rig.path("w/log")).is_empty());
-    let pid = format!("pid={}", child.id());
+    let pid = format!("pid {}", child.id());
     for args in [&["close", "@last"][..], &["resume"]] {
         rig.run(args).assert_refused(4, &[&pid]);
     }
