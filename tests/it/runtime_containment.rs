@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rekindle::engine::ports::{RuntimeError, Runtimes};
@@ -19,6 +19,22 @@ const SURVIVORS: &str = "sleep 301 & nohup sleep 302 >/dev/null 2>&1 & setsid sl
 
 const VICTIM: &str = "REKINDLE_TEST_VICTIM";
 
+/// Waits until `count` processes carry the mark: the shell goes on before what it has started has become the other program, and
+/// on the way there a process shows no environment for a moment.
+fn all_have_started(name: &str, count: usize) {
+    eventually("all have started", || (marked(name).len() >= count).then_some(()));
+}
+
+/// Ends an engine also when the test fails, so that nothing outlives it.
+struct Engine(Child);
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[tokio::test]
 async fn release_ends_everything_and_can_be_repeated() {
     for isolation in isolations() {
@@ -28,7 +44,7 @@ async fn release_ends_everything_and_can_be_repeated() {
             serde_json::from_value(json!({ "code": "import subprocess; p = subprocess.Popen(['sleep', '306'])" })).unwrap();
         local.execute(Action::RunIpython(cell), PATIENT).await;
         local.execute(Action::Run(run("sleep 307")), within(60_000, 100)).await;
-        assert!(marked(&local.name).len() >= 6, "{:?}", marked(&local.name));
+        all_have_started(&local.name, 6);
         local.runtime.release().await.unwrap();
         assert_eq!(marked(&local.name), Vec::<String>::new(), "{isolation:?}");
         local.runtime.release().await.unwrap();
@@ -70,20 +86,20 @@ fn a_setsid_child_dies_with_an_engine_that_was_killed() {
         let isolation = if isolation == Isolation::Plain { "plain" } else { "namespaces" };
         let directory = tempfile::tempdir().unwrap();
         let name = format!("victim-{}", uuid::Uuid::now_v7());
-        let mut engine = Command::new(std::env::current_exe().unwrap())
+        let engine = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "runtime_containment::an_engine_that_waits_to_be_killed", "--nocapture", "--include-ignored"])
             .env(VICTIM, format!("{isolation} {name} {}", directory.path().display()))
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let started = BufReader::new(engine.stdout.take().unwrap())
+        let mut engine = Engine(engine);
+        let started = BufReader::new(engine.0.stdout.take().unwrap())
             .lines()
             .map_while(Result::ok)
             .any(|line| line.contains("victim is ready"));
         assert!(started);
-        assert!(marked(&name).len() >= 5, "{isolation}: {:?}", marked(&name));
-        engine.kill().unwrap();
-        engine.wait().unwrap();
+        all_have_started(&name, 5);
+        drop(engine);
         eventually(&format!("all of {isolation} have ended"), || marked(&name).is_empty().then_some(()));
     }
 }

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -60,6 +61,10 @@ impl Ground {
     }
 
     fn namespaces(workspace: &Path, environment: Vec<(OsString, OsString)>, mark: String) -> io::Result<Self> {
+        // Without nsenter they could be made, and not entered.
+        if let Some(missing) = missing_program(&["unshare", "nsenter"], &environment) {
+            return Err(io::Error::new(io::ErrorKind::NotFound, missing));
+        }
         let user = !nix::unistd::geteuid().is_root();
         let mut command = Command::new("unshare");
         if user {
@@ -250,10 +255,14 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// Whether the launchers that this module is made of are there; the first missing one otherwise.
-pub(super) fn missing_program() -> Option<&'static str> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    ["bash", "setsid"].into_iter().find(|program| {
-        !std::env::split_paths(&path).any(|directory| fs::metadata(directory.join(program)).is_ok_and(|meta| meta.is_file()))
-    })
+/// Says which of `programs` a session with this environment cannot find, and where it was looked for.
+pub(super) fn missing_program(programs: &[&str], environment: &[(OsString, OsString)]) -> Option<String> {
+    let path = environment.iter().find(|(name, _)| name == "PATH").map(|(_, path)| path.as_os_str()).unwrap_or_default();
+    let is_there = |program: &str| {
+        std::env::split_paths(path).any(|directory| {
+            fs::metadata(directory.join(program)).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+        })
+    };
+    let missing = programs.iter().find(|program| !is_there(program))?;
+    Some(format!("there is no program {missing} in PATH ({}); install it or correct PATH", path.display()))
 }

@@ -200,13 +200,15 @@ impl Runtime for LocalRuntime {
 /// Starts a runtime; nothing of it is left when it fails.
 fn open(options: &LocalOptions, request: &Provision) -> Result<Arc<Shared>, RuntimeError> {
     let unavailable = |what: &str, error: &dyn fmt::Display| RuntimeError::Unavailable(format!("{what}: {error}"));
-    if let Some(program) = launch::missing_program() {
-        return Err(RuntimeError::Unavailable(format!("there is no {program} on this machine")));
-    }
-    let workspace = make_workspace(&request.workspace).map_err(|error| unavailable("the workspace", &error))?;
+    let workspace = make_workspace(&request.workspace)
+        .map_err(|error| unavailable(&format!("the workspace {}", request.workspace.display()), &error))?;
     // The name may come again after a crash, when the watchdog of the first run still ends what it left.
     let mark = ("REKINDLE_RUNTIME".to_owned(), Uuid::new_v4().simple().to_string());
     let environment = environment::environment(&request.name, &mark, &options.environment);
+    // What the ground is made of; without namespaces `sh` is its guard.
+    if let Some(missing) = launch::missing_program(&["bash", "setsid", "sh"], &environment) {
+        return Err(RuntimeError::Unavailable(missing));
+    }
     let (ground, refusal) = Ground::open(options.isolation, &workspace, environment, format!("{}={}", mark.0, mark.1))
         .map_err(|error| unavailable("the processes' ground", &error))?;
     let ground = Arc::new(ground);
