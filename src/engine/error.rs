@@ -8,7 +8,7 @@ use crate::store::StoreError;
 #[non_exhaustive]
 pub enum EngineError {
     /// There is no such session.
-    #[error("there is no session {0}")]
+    #[error("there is no session {0}; the store's list of sessions has those that there are")]
     NotFound(SessionId),
     /// The session's state does not allow it. Nothing was appended.
     #[error(transparent)]
@@ -24,7 +24,9 @@ pub enum EngineError {
         address: String,
     },
     /// The log does not prove the state that it should lead to. Reading stays possible; nothing was performed.
-    #[error("session {session} cannot be restored: {what}, first at event {seq}; nothing was run, and the log was left as it is")]
+    #[error(
+        "session {session} cannot be restored: {what}, first at event {seq}; nothing was run, and the log was left as it is, to be read and exported"
+    )]
     Unproven {
         /// The session.
         session: SessionId,
@@ -33,11 +35,8 @@ pub enum EngineError {
         /// What is wrong.
         what: String,
     },
-    /// The recording that the session performs cannot be read.
-    #[error("the recording cannot be replayed: {0}")]
-    Recording(String),
     /// The engine was shut down.
-    #[error("the engine is shut down")]
+    #[error("the engine is shut down; its sessions go on in another one on the same store")]
     ShutDown,
     /// The log failed.
     #[error(transparent)]
