@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::Context;
 use super::exit::CliError;
 use crate::session::{Seq, SessionId, SessionName};
 use crate::store::{SessionFilter, SessionRow, Store};
@@ -160,30 +161,23 @@ pub fn within(row: &SessionRow, seq: Seq) -> Result<Seq, CliError> {
 ///
 /// # Errors
 /// [`CliError::NotFound`] when there is none, [`CliError::Usage`] when there are several.
-pub async fn find(store: &dyn Store, named: &Named) -> Result<SessionRow, CliError> {
+pub async fn find(context: &Context, store: &dyn Store, named: &Named) -> Result<SessionRow, CliError> {
     match named {
         Named::Recent(back) => {
             let rows = store.sessions(SessionFilter::All, *back).await?;
             let count = rows.len();
             let wanted = usize::try_from(*back).unwrap_or(usize::MAX).saturating_sub(1);
             rows.into_iter().nth(wanted).ok_or_else(|| match count {
-                0 => none_yet(),
+                0 => CliError::NotFound(context.none_yet()),
                 1 => CliError::NotFound(format!("there is no session {named}; there is only one, @last")),
                 count => CliError::NotFound(format!("there is no session {named}; there are {count}, the oldest is @-{count}")),
             })
         }
-        Named::Text(text) => find_text(store, text).await,
+        Named::Text(text) => find_text(context, store, text).await,
     }
 }
 
-/// What to say when there is nothing at all.
-pub fn none_yet() -> CliError {
-    CliError::NotFound(
-        "there are no sessions yet; make one with `rekindle replay FILE`, `rekindle import PATH` or `rekindle demo`".to_owned(),
-    )
-}
-
-async fn find_text(store: &dyn Store, text: &str) -> Result<SessionRow, CliError> {
+async fn find_text(context: &Context, store: &dyn Store, text: &str) -> Result<SessionRow, CliError> {
     if let Ok(id) = text.parse::<SessionId>()
         && let Some(row) = store.session(id).await?
     {
@@ -196,7 +190,7 @@ async fn find_text(store: &dyn Store, text: &str) -> Result<SessionRow, CliError
     }
     let digits = text.chars().filter(|c| *c != '-').count();
     let is_hex = text.chars().all(|c| c.is_ascii_hexdigit() || c == '-');
-    let unknown = || CliError::NotFound(format!("there is no session {text:?}; `rekindle ls` lists them"));
+    let unknown = || CliError::NotFound(format!("there is no session {text:?}; `{}` lists them", context.command("ls --all")));
     if !is_hex || digits > 32 {
         return Err(unknown());
     }

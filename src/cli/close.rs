@@ -37,7 +37,7 @@ struct Closed {
 /// When there is no such session, or a living process runs it.
 pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
     let store = context.store_for_writing().await?;
-    let row = find(store.as_ref(), args.address.whole()?).await?;
+    let row = find(context, store.as_ref(), args.address.whole()?).await?;
     let engine = engine(store);
     let before = engine.restore(row.id).await?;
     let already = matches!(before.session.phase, Phase::Closed { .. });

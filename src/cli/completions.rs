@@ -4,6 +4,7 @@ use clap::CommandFactory;
 use clap_complete::env::Shells;
 
 use super::exit::{CliError, Exit};
+use super::program::elsewhere;
 use super::{Cli, Context};
 
 /// Print the script that makes a shell complete commands, options and sessions
@@ -29,7 +30,8 @@ pub fn run(context: &mut Context, args: &Args) -> Result<Exit, CliError> {
     let name = command.get_name();
     let mut script = Vec::new();
     // The program answers the shell itself, so that sessions of the store are offered too.
-    shell.write_registration("COMPLETE", name, name, name, &mut script)?;
+    let called = elsewhere().map_or_else(|| name.to_owned(), |path| path.display().to_string());
+    shell.write_registration("COMPLETE", name, name, &called, &mut script)?;
     context.out.raw(&script)?;
     Ok(Exit::Done)
 }

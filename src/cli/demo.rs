@@ -13,6 +13,7 @@ use super::host::{Ended, drive, engine};
 use super::location::{Location, quoted};
 use super::output::Format;
 use super::paint::Tone;
+use super::program::program;
 use super::progress::Progress;
 use super::show::print_transcript;
 use super::{Context, resume, verify};
@@ -113,7 +114,7 @@ impl Demo<'_> {
         let Stage { recording, workspace, url, .. } = &self.stage;
         let words = ["replay", &recording.display().to_string(), "--workspace", &workspace.display().to_string(), "--store", url];
         let shown: Vec<String> = words.iter().map(|word| quoted(word)).collect();
-        let command = format!("$ rekindle {}", shown.join(" "));
+        let command = format!("$ {} {}", program(), shown.join(" "));
         let mut child = self.spawn(&words)?;
         let process = child.id().unwrap_or_default();
         self.say(self.context.out.paint.tone(Tone::Voice, command))?;

@@ -9,6 +9,7 @@ use super::exit::{CliError, Exit};
 use super::location::Access;
 use super::output::{Cell, Side, table};
 use super::paint::Tone;
+use super::program::program;
 use super::text::{bytes, count};
 use super::{Context, verify};
 use crate::engine::ports::{Mount, Provision, Runtimes};
@@ -73,7 +74,7 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
     match context.location.open(Access::Read).await? {
         None => findings.push(
             Finding::new("store", State::Note, format!("{} is not there yet", context.location.url()))
-                .advice("the first replay or import makes it; `rekindle demo` needs none"),
+                .advice(format!("the first replay or import makes it; `{} demo` needs none", program())),
         ),
         Some(store) => {
             let info = store.info().await?;

@@ -164,7 +164,7 @@ fn of_engine(error: &EngineError) -> Exit {
         EngineError::Rejected(Rejection::NotUnderstood(_)) | EngineError::Unproven { .. } => Exit::Unproven,
         EngineError::Rejected(_) | EngineError::OwnedElsewhere { .. } => Exit::Conflict,
         EngineError::Store(error) => of_store(error),
-        EngineError::Recording(_) | EngineError::ShutDown => Exit::Failure,
+        EngineError::ShutDown => Exit::Failure,
     }
 }
 

@@ -47,7 +47,7 @@ enum To {
 pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
     let To::OpenhandsV0 = args.to;
     let store = context.store().await?;
-    let row = find(store.as_ref(), &args.address.session).await?;
+    let row = find(context, store.as_ref(), &args.address.session).await?;
     let last = args.address.at(&row)?;
     let Some(path) = args.output else {
         let out = &mut context.out;

@@ -36,7 +36,7 @@ impl Location {
     pub fn find(named: Option<&str>) -> Result<Self, CliError> {
         match named.filter(|named| !named.is_empty()) {
             Some(url) => Ok(Self::Named(url.to_owned())),
-            None => Ok(Self::Default(data_dir()?.join("rekindle.db"))),
+            None => Ok(Self::Default(data_dir("name a store with --store sqlite://PATH")?.join("rekindle.db"))),
         }
     }
 
@@ -80,12 +80,10 @@ impl Location {
 ///
 /// # Errors
 /// [`CliError::Usage`] when the user has no home.
-pub fn data_dir() -> Result<PathBuf, CliError> {
+fn data_dir(way_out: &str) -> Result<PathBuf, CliError> {
     let absolute = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let base = absolute("XDG_DATA_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/share")));
-    let base = base.ok_or_else(|| {
-        CliError::Usage("there is no HOME to keep sessions in; name a store with --store sqlite://PATH".to_owned())
-    })?;
+    let base = base.ok_or_else(|| CliError::Usage(format!("there is no HOME to keep sessions in; {way_out}")))?;
     Ok(base.join("rekindle"))
 }
 
@@ -94,7 +92,7 @@ pub fn data_dir() -> Result<PathBuf, CliError> {
 /// # Errors
 /// [`CliError::Usage`] when the user has no home.
 pub fn workspace(session: SessionId) -> Result<PathBuf, CliError> {
-    Ok(data_dir()?.join("workspaces").join(session.to_string()))
+    Ok(data_dir("name a directory to work in with --workspace DIR")?.join("workspaces").join(session.to_string()))
 }
 
 /// The path as seen from everywhere.

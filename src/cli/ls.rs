@@ -43,7 +43,7 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
         return Ok(Exit::Done);
     }
     if shown.is_empty() {
-        context.note("no sessions yet; make one with `rekindle replay FILE`, `rekindle import PATH` or `rekindle demo`");
+        context.note(context.none_yet());
         return Ok(Exit::Done);
     }
     let wide = id_width(shown);
@@ -61,7 +61,7 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
     ];
     table(&mut context.out, &columns, &cells)?;
     if rows.len() > shown.len() {
-        context.note(format_args!("there are more; `rekindle ls --all` lists all of them"));
+        context.note(format_args!("there are more; `{}` lists all of them", context.command("ls --all")));
     }
     Ok(Exit::Done)
 }

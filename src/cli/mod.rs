@@ -23,6 +23,7 @@ mod host;
 mod location;
 mod output;
 mod paint;
+mod program;
 mod progress;
 mod rows;
 mod summary;
@@ -188,31 +189,41 @@ impl Context {
         self.voice >= Voice::Watched
     }
 
+    /// What to say when there is nothing at all.
+    fn none_yet(&self) -> String {
+        let [replay, import] = ["replay FILE", "import PATH"].map(|rest| self.command(rest));
+        format!("there are no sessions yet; make one with `{replay}` or `{import}`, or see `{} demo`", program::program())
+    }
+
     /// The store, to read sessions that must be there.
     async fn store(&self) -> Result<SharedStore, CliError> {
-        self.location.open(Access::Read).await?.ok_or_else(address::none_yet)
+        self.open(Access::Read).await
     }
 
     /// The store, to write to a session that must be there.
     async fn store_for_writing(&self) -> Result<SharedStore, CliError> {
-        self.location.open(Access::Write).await?.ok_or_else(address::none_yet)
+        self.open(Access::Write).await
     }
 
     /// The store, made when it is missing.
     async fn store_or_new(&self) -> Result<SharedStore, CliError> {
-        self.location.open(Access::Create).await?.ok_or_else(address::none_yet)
+        self.open(Access::Create).await
+    }
+
+    async fn open(&self, access: Access) -> Result<SharedStore, CliError> {
+        self.location.open(access).await?.ok_or_else(|| CliError::NotFound(self.none_yet()))
     }
 
     /// The store and the session that is meant.
     async fn session(&self, named: &Named) -> Result<(SharedStore, SessionRow), CliError> {
         let store = self.store().await?;
-        let row = address::find(store.as_ref(), named).await?;
+        let row = address::find(self, store.as_ref(), named).await?;
         Ok((store, row))
     }
 
     /// The command that does `rest` on this store, to be pasted.
     fn command(&self, rest: impl fmt::Display) -> String {
-        format!("rekindle {rest}{}", self.location.flag())
+        format!("{} {rest}{}", program::program(), self.location.flag())
     }
 }
 

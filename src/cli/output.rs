@@ -208,19 +208,23 @@ pub enum Side {
 /// # Errors
 /// When nobody reads any more.
 pub fn table(out: &mut Out, columns: &[(&str, Side)], rows: &[Vec<Cell>]) -> io::Result<()> {
-    let width = |text: &str| text.chars().count();
     let widths: Vec<usize> = columns
         .iter()
         .enumerate()
         .map(|(index, (title, _))| {
-            rows.iter().filter_map(|row| row.get(index)).map(|cell| width(&cell.text)).max().unwrap_or(0).max(width(title))
+            rows.iter()
+                .filter_map(|row| row.get(index))
+                .map(|cell| text::width(&cell.text))
+                .max()
+                .unwrap_or(0)
+                .max(text::width(title))
         })
         .collect();
     let titles: Vec<Cell> = columns.iter().map(|(title, _)| Cell::new(title).tone(Tone::Dim)).collect();
     for row in std::iter::once(&titles).chain(rows) {
         let mut line = String::new();
         for (index, ((cell, (_, side)), &wide)) in row.iter().zip(columns).zip(&widths).enumerate() {
-            let pad = " ".repeat(wide.saturating_sub(width(&cell.text)));
+            let pad = " ".repeat(wide.saturating_sub(text::width(&cell.text)));
             let painted: Painted<&str> = out.paint.tone(cell.tone.unwrap_or(Tone::Plain), cell.text.as_str());
             let gap = if index > 0 { "  " } else { "" };
             let last = index + 1 == row.len();

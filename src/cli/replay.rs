@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use super::exit::{CliError, Exit};
 use super::host::{Ended, drive, engine};
 use super::paint::Tone;
-use super::summary::{print, summarise};
+use super::program::program;
+use super::summary::{Summary, summarise};
 use super::text::{count, one_line};
 use super::{Context, location};
 use crate::engine::Engine;
@@ -115,21 +116,30 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
     let name = args.name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
     context.note(format_args!("session {id}{name} replays {} in {}", args.file.display(), workspace.display()));
     engine.create(id, args.name.as_ref(), spec).await?;
-    to_rest(context, &engine, id, &Session::default()).await
+    let (summary, exit) = to_rest(context, &engine, id, &Session::default()).await?;
+    if let Some(summary) = summary {
+        summary.tell(context)?;
+    }
+    Ok(exit)
 }
 
-/// Runs a session on from where it stands until it rests, and tells what came of it.
+/// Runs a session on from where it stands until it rests; returns what came of it, unless a person stopped it.
 ///
 /// # Errors
 /// When the log cannot be written or read.
-pub async fn to_rest(context: &mut Context, engine: &Engine, id: SessionId, from: &Session) -> Result<Exit, CliError> {
+pub async fn to_rest(
+    context: &Context,
+    engine: &Engine,
+    id: SessionId,
+    from: &Session,
+) -> Result<(Option<Summary>, Exit), CliError> {
     let ended = drive(engine, id, from.version, super::host::told(context, from)).await;
     engine.shutdown().await;
     match ended? {
         Ended::Interrupted => {
             let resume = context.command(format_args!("resume {id}"));
             context.note(format_args!("interrupted; go on with `{resume}`"));
-            Ok(Exit::Interrupted)
+            Ok((None, Exit::Interrupted))
         }
         Ended::Failed(failure) => {
             let resume = context.command(format_args!("resume {id}"));
@@ -138,12 +148,7 @@ pub async fn to_rest(context: &mut Context, engine: &Engine, id: SessionId, from
         Ended::Rested => {
             let row = engine.store().session(id).await?.ok_or(crate::engine::EngineError::NotFound(id))?;
             let (summary, exit) = summarise(engine.store(), &row).await?;
-            if context.out.is_table() {
-                print(context, &summary)?;
-            } else {
-                context.out.json(&summary)?;
-            }
-            Ok(exit)
+            Ok((Some(summary), exit))
         }
     }
 }
@@ -157,8 +162,9 @@ async fn read(file: PathBuf) -> Result<(Trajectory, Vec<u8>, ReplayPlan), CliErr
         let script = Script::read(entries);
         if script.is_empty() {
             let why = format!(
-                "{} holds no message and no action, so there is nothing to replay; `rekindle import` keeps it",
-                file.display()
+                "{} holds no message and no action, so there is nothing to replay; `{} import` keeps it",
+                file.display(),
+                program()
             );
             return Err(CliError::Failed(why));
         }

@@ -1,5 +1,7 @@
 //! `rekindle resume`: restore a session from its log, say what that stood on, and go on.
 
+use std::io;
+
 use clap_complete::ArgValueCompleter;
 use serde::Serialize;
 
@@ -8,14 +10,14 @@ use super::address::{Address, find};
 use super::complete::sessions;
 use super::exit::{CliError, Exit};
 use super::host::engine;
+use super::output::{Format, JsonList};
 use super::paint::Tone;
 use super::replay::to_rest;
-use super::summary::field;
+use super::summary::{Summary, field};
 use super::text::{count, one_line};
-use super::view::Moment;
 use crate::engine::{Engine, Restored};
-use crate::projection::directory::shown;
-use crate::session::{Digest, Seq, SessionId};
+use crate::projection::{directory::shown, moment};
+use crate::session::{Digest, Seq, SessionId, Timestamp};
 use crate::store::{Read, Row, SessionFilter, SessionRow};
 
 /// Restore a session from its log, and go on where it stands
@@ -32,7 +34,8 @@ pub struct Args {
     all: bool,
 }
 
-/// The shape of the first document of `resume -o json`; the summary of the run follows when there was something left to do.
+/// The shape of `resume -o json`. With `-o ndjson` it comes before the run, without `run`, and the summary of the run after it as a
+/// line of its own.
 #[derive(Debug, Serialize)]
 struct Proven {
     session: SessionId,
@@ -42,14 +45,19 @@ struct Proven {
     state: &'static str,
     digest: Digest,
     hash: Digest,
+    /// Whether there was something left to do.
     running: bool,
+    /// What came of that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run: Option<Summary>,
 }
 
 #[derive(Debug, Serialize)]
 struct Last {
     seq: Seq,
     kind: String,
-    at: Moment,
+    #[serde(serialize_with = "moment")]
+    at: Timestamp,
 }
 
 /// Restores sessions and goes on with them.
@@ -59,18 +67,25 @@ struct Last {
 pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
     let store = context.store_for_writing().await?;
     if !args.all {
-        let row = find(store.as_ref(), args.address.whole()?).await?;
-        return one(context, &engine(store), &row).await;
+        let row = find(context, store.as_ref(), args.address.whole()?).await?;
+        let (document, ended) = one(context, &engine(store), &row).await;
+        if let Some(document) = document {
+            context.out.json(&document)?;
+        }
+        return ended;
     }
     let rows = store.sessions(SessionFilter::Due, u32::MAX).await?;
     if rows.is_empty() {
         context.note("no session has anything left to do");
-        return Ok(Exit::Done);
     }
+    let mut list = if context.out.is_table() { None } else { Some(JsonList::begin(&mut context.out)?) };
     let mut worst = Exit::Done;
     for row in &rows {
         // An engine is shut down after each, so that the next one does not wait for a lease.
-        let ended = one(context, &engine(store.clone()), row).await;
+        let (document, ended) = one(context, &engine(store.clone()), row).await;
+        if let (Some(list), Some(document)) = (&mut list, document) {
+            list.push(&mut context.out, &document)?;
+        }
         let exit = match ended {
             Ok(exit) => exit,
             Err(error) => {
@@ -78,34 +93,56 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
                 error.exit()
             }
         };
-        if exit == Exit::Interrupted {
-            return Ok(exit);
-        }
-        if exit != Exit::Done && worst == Exit::Done {
+        if worst == Exit::Done || exit == Exit::Interrupted {
             worst = exit;
         }
+        if exit == Exit::Interrupted {
+            break;
+        }
+    }
+    if let Some(list) = list {
+        list.end(&mut context.out)?;
     }
     Ok(worst)
 }
 
-/// Restores one session, says what that stood on, and runs it to rest when something is left to do.
-///
-/// # Errors
-/// As [`run`].
-pub async fn one(context: &mut Context, engine: &Engine, row: &SessionRow) -> Result<Exit, CliError> {
-    let resumed = engine.resume(row.id).await?;
-    proof(context, engine, row, &resumed.restored, resumed.running).await?;
-    if resumed.running {
-        context.out.flush()?;
-        return to_rest(context, engine, row.id, &resumed.restored.session).await;
-    }
-    let state = shown(&resumed.restored.session);
-    context.note(format_args!("nothing is left to do: the session is {state}"));
-    engine.shutdown().await;
-    Ok(Exit::Done)
+/// Restores one session, says what that stood on, and runs it to rest when something is left to do. What `-o json` says is
+/// returned whatever the end, since it is part of one document; everything else is said as it comes.
+async fn one(context: &mut Context, engine: &Engine, row: &SessionRow) -> (Option<Proven>, Result<Exit, CliError>) {
+    let mut document = None;
+    let ended = restored(context, engine, row, &mut document).await;
+    (document, ended)
 }
 
-/// Says what a restored state stands on.
+async fn restored(
+    context: &mut Context,
+    engine: &Engine,
+    row: &SessionRow,
+    document: &mut Option<Proven>,
+) -> Result<Exit, CliError> {
+    let resumed = engine.resume(row.id).await?;
+    let proven = Proven::of(engine, row, &resumed.restored, resumed.running).await?;
+    match context.out.format {
+        Format::Table => print(context, row, &proven)?,
+        Format::Ndjson => context.out.json(&proven)?,
+        Format::Json => *document = Some(proven),
+    }
+    if !resumed.running {
+        context.note(format_args!("nothing is left to do: the session is {}", shown(&resumed.restored.session)));
+        engine.shutdown().await;
+        return Ok(Exit::Done);
+    }
+    context.out.flush()?;
+    let (summary, exit) = to_rest(context, engine, row.id, &resumed.restored.session).await?;
+    match (document, summary) {
+        (Some(document), summary) => document.run = summary,
+        (None, Some(summary)) => summary.tell(context)?,
+        (None, None) => {}
+    }
+    Ok(exit)
+}
+
+/// Says what a restored state stands on, for people.
 ///
 /// # Errors
 /// When the last event cannot be read.
@@ -116,39 +153,45 @@ pub async fn proof(
     restored: &Restored,
     running: bool,
 ) -> Result<(), CliError> {
-    let session = &restored.session;
-    let last = Read { upto: session.version, ..Read::last(row.id, 1) };
-    let page = engine.store().read(last).await?;
-    let last = page.rows.iter().find_map(|row| match row {
-        Row::Event { event, .. } => Some(Last { seq: event.seq, kind: event.kind.to_string(), at: Moment(event.at) }),
-        Row::Damaged { .. } => None,
-    });
-    let proof = &restored.proof;
-    if !context.out.is_table() {
-        context.out.json(&Proven {
+    let proven = Proven::of(engine, row, restored, running).await?;
+    Ok(print(context, row, &proven)?)
+}
+
+impl Proven {
+    async fn of(engine: &Engine, row: &SessionRow, restored: &Restored, running: bool) -> Result<Self, CliError> {
+        let session = &restored.session;
+        let last = Read { upto: session.version, ..Read::last(row.id, 1) };
+        let page = engine.store().read(last).await?;
+        let last = page.rows.iter().find_map(|row| match row {
+            Row::Event { event, .. } => Some(Last { seq: event.seq, kind: event.kind.to_string(), at: event.at }),
+            Row::Damaged { .. } => None,
+        });
+        Ok(Self {
             session: row.id,
-            events: proof.events,
-            snapshot: proof.snapshot,
+            events: restored.proof.events,
+            snapshot: restored.proof.snapshot,
             last,
             state: shown(session),
-            digest: proof.digest,
+            digest: restored.proof.digest,
             hash: restored.hash,
             running,
-        })?;
-        return Ok(());
+            run: None,
+        })
     }
-    let from = match proof.snapshot {
-        Some(seq) => format!("{}: the snapshot at {seq}, and {} behind it", count(proof.events, "event"), proof.events - seq.0),
-        None => format!("{}, all folded", count(proof.events, "event")),
+}
+
+fn print(context: &mut Context, row: &SessionRow, proven: &Proven) -> io::Result<()> {
+    let from = match proven.snapshot {
+        Some(seq) => format!("{}: the snapshot at {seq}, and {} behind it", count(proven.events, "event"), proven.events - seq.0),
+        None => format!("{}, all folded", count(proven.events, "event")),
     };
     let name = row.name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
     let out = &mut context.out;
     field(out, "restored", &format!("{}{name}", row.id))?;
     field(out, "from", &from)?;
-    if let Some(last) = last {
-        field(out, "last", &format!("event {}, {}, at {}", last.seq, one_line(&last.kind), last.at.0))?;
+    if let Some(last) = &proven.last {
+        field(out, "last", &format!("event {}, {}, at {}", last.seq, one_line(&last.kind), last.at))?;
     }
-    field(out, "digest", &proof.digest.to_string())?;
-    field(out, "chain", &restored.hash.to_string())?;
-    Ok(())
+    field(out, "digest", &proven.digest.to_string())?;
+    field(out, "chain", &proven.hash.to_string())
 }

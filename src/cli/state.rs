@@ -10,11 +10,10 @@ use super::complete::sessions;
 use super::exit::{CliError, Exit};
 use super::ls::state_tone;
 use super::text::{count, one_line};
-use super::view::Moment;
 use crate::engine::Trust;
 use crate::engine::restore::restore_at;
-use crate::projection::directory::shown;
-use crate::session::{Digest, REDUCER, Seq, Session, SessionId};
+use crate::projection::{directory::shown, moment};
+use crate::session::{Digest, REDUCER, Seq, Session, SessionId, Timestamp};
 
 /// Show a session's state, as folded from its log and proven by it
 #[derive(Debug, clap::Args)]
@@ -29,7 +28,8 @@ pub struct Args {
 struct StateView<'a> {
     session: SessionId,
     seq: Seq,
-    at: Moment,
+    #[serde(serialize_with = "moment")]
+    at: Timestamp,
     reducer: &'a str,
     digest: Digest,
     hash: Digest,
@@ -42,7 +42,7 @@ struct StateView<'a> {
 /// When there is no such session or event, or the log does not prove its state.
 pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
     let store = context.store().await?;
-    let row = find(store.as_ref(), &args.address.session).await?;
+    let row = find(context, store.as_ref(), &args.address.session).await?;
     let at = args.address.at(&row)?;
     let restored = restore_at(store.as_ref(), row.id, at, Trust::Snapshot).await?;
     let session = &restored.session;
@@ -51,7 +51,7 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
         context.out.json(&StateView {
             session: row.id,
             seq: session.version,
-            at: Moment(session.at),
+            at: session.at,
             reducer: REDUCER,
             digest: restored.proof.digest,
             hash: restored.hash,

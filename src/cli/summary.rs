@@ -115,11 +115,17 @@ async fn first_divergence(store: &SharedStore, row: &SessionRow) -> Result<Optio
     Ok(None)
 }
 
-/// Prints it for people.
-///
-/// # Errors
-/// When nobody reads any more.
-pub fn print(context: &mut Context, summary: &Summary) -> io::Result<()> {
+impl Summary {
+    /// Says it, as it was asked for.
+    ///
+    /// # Errors
+    /// When nobody reads any more.
+    pub fn tell(&self, context: &mut Context) -> io::Result<()> {
+        if context.out.is_table() { print(context, self) } else { context.out.json(self) }
+    }
+}
+
+fn print(context: &mut Context, summary: &Summary) -> io::Result<()> {
     let paint = context.out.paint;
     let counts = summary.verdicts;
     let took = paint.dim(format!("in {}", duration(summary.micros)));
@@ -142,7 +148,8 @@ pub fn print(context: &mut Context, summary: &Summary) -> io::Result<()> {
             .filter(|(number, ..)| *number > 0)
             .map(|(number, what, tone)| paint.tone(*tone, format!("{number} {what}")).to_string())
             .collect();
-        field(&mut context.out, "compared", &compared.join(", "))?;
+        let compared = if compared.is_empty() { "nothing: no action has an outcome".to_owned() } else { compared.join(", ") };
+        field(&mut context.out, "compared", &compared)?;
     }
     if let Some(divergence) = &summary.first_divergence {
         self::divergence(context, summary.session, divergence)?;

@@ -63,13 +63,43 @@ const fn is_obeyed(c: char) -> bool {
         | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
-/// At most `chars` characters, with an ellipsis where something is left out.
-pub fn shorten(text: &str, chars: usize) -> Cow<'_, str> {
-    if text.chars().count() <= chars {
-        return Cow::Borrowed(text);
+/// How many columns a terminal gives to a text: wide characters take two, marks on the one before them none.
+pub fn width(text: &str) -> usize {
+    text.chars().map(columns).sum()
+}
+
+const fn columns(c: char) -> usize {
+    match c {
+        '\u{300}'..='\u{36f}' | '\u{200b}'..='\u{200d}' | '\u{20d0}'..='\u{20ff}' | '\u{fe00}'..='\u{fe0f}' => 0,
+        '\u{1100}'..='\u{115f}'
+        | '\u{2e80}'..='\u{a4cf}'
+        | '\u{ac00}'..='\u{d7a3}'
+        | '\u{f900}'..='\u{faff}'
+        | '\u{fe30}'..='\u{fe6f}'
+        | '\u{ff00}'..='\u{ff60}'
+        | '\u{ffe0}'..='\u{ffe6}'
+        | '\u{1f300}'..='\u{1f64f}'
+        | '\u{1f680}'..='\u{1f6ff}'
+        | '\u{1f900}'..='\u{1faff}'
+        | '\u{20000}'..='\u{3fffd}' => 2,
+        _ => 1,
     }
-    let end = text.char_indices().nth(chars.saturating_sub(1)).map_or(text.len(), |(end, _)| end);
-    Cow::Owned(format!("{}…", text.get(..end).unwrap_or_default()))
+}
+
+/// At most so many columns, with an ellipsis where something is left out.
+pub fn shorten(text: &str, most: usize) -> Cow<'_, str> {
+    let (mut wide, mut end) = (0, 0);
+    for (at, c) in text.char_indices() {
+        // What is kept when something is left out: the last column is the ellipsis's.
+        if wide < most {
+            end = at;
+        }
+        wide += columns(c);
+        if wide > most {
+            return Cow::Owned(format!("{}…", text.get(..end).unwrap_or_default()));
+        }
+    }
+    Cow::Borrowed(text)
 }
 
 /// The first lines of a text, and how many lines and characters are left out.
@@ -204,6 +234,11 @@ mod tests {
     fn long_texts_say_how_much_is_left_out() {
         let (head, left_out) = beginning("1\n2\n3\n4\n", 2, 100);
         assert_eq!((head.as_ref(), left_out), ("1\n2", 2));
+        assert_eq!((width("ab"), width("日本"), width("e\u{301}"), width("🚀")), (2, 4, 1, 2));
+        assert_eq!(
+            (shorten("日本語", 6), shorten("日本語", 5), shorten("abc", 2)),
+            ("日本語".into(), "日本…".into(), "a…".into())
+        );
         let (head, left_out) = beginning("all\n", 2, 100);
         assert_eq!((head.as_ref(), left_out), ("all", 0));
     }

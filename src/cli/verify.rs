@@ -56,7 +56,7 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
     let rows = if args.all {
         store.sessions(SessionFilter::All, u32::MAX).await?
     } else {
-        vec![find(store.as_ref(), args.address.whole()?).await?]
+        vec![find(context, store.as_ref(), args.address.whole()?).await?]
     };
     let mut found = Vec::with_capacity(rows.len());
     for row in &rows {

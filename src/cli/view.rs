@@ -1,20 +1,11 @@
 //! The shapes of JSON output. Stable: fields are added, never changed or taken away. Moments are RFC 3339 in UTC.
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::projection::moment;
 use crate::session::{Body, Digest, Epoch, EventId, Kind, NodeId, Seq, SessionId, SessionName, Source, Timestamp};
 use crate::store::{Row, SessionRow};
-
-/// A moment as RFC 3339.
-#[derive(Debug, Clone, Copy)]
-pub struct Moment(pub Timestamp);
-
-impl Serialize for Moment {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0)
-    }
-}
 
 /// One session, as `ls` and `doctor` show it.
 #[derive(Debug, Serialize)]
@@ -29,8 +20,10 @@ pub struct SessionView<'a> {
     epoch: Epoch,
     owner: Option<NodeId>,
     due: bool,
-    created_at: Moment,
-    updated_at: Moment,
+    #[serde(serialize_with = "moment")]
+    created_at: Timestamp,
+    #[serde(serialize_with = "moment")]
+    updated_at: Timestamp,
     actions: u64,
     messages: u64,
     errors: u64,
@@ -53,8 +46,8 @@ impl<'a> SessionView<'a> {
             epoch: *epoch,
             owner: *owner,
             due: directory.due,
-            created_at: Moment(*created_at),
-            updated_at: Moment(*updated_at),
+            created_at: *created_at,
+            updated_at: *updated_at,
             actions: directory.actions,
             messages: directory.messages,
             errors: directory.errors,
@@ -89,7 +82,8 @@ pub struct EventView<'a> {
     id: EventId,
     kind: &'a Kind,
     v: u16,
-    at: Moment,
+    #[serde(serialize_with = "moment")]
+    at: Timestamp,
     source: Source,
     cause: Option<Seq>,
     must_understand: bool,
@@ -109,7 +103,7 @@ impl<'a> RowView<'a> {
                 id: event.id,
                 kind: &event.kind,
                 v: event.v,
-                at: Moment(event.at),
+                at: event.at,
                 source: event.source,
                 cause: event.cause,
                 must_understand: event.must_understand,

@@ -9,7 +9,7 @@ use crate::store::StoreError;
 #[non_exhaustive]
 pub enum EngineError {
     /// There is no such session.
-    #[error("there is no session {0}")]
+    #[error("there is no session {0}; the store's list of sessions has those that there are")]
     NotFound(SessionId),
     /// The session's state does not allow it. Nothing was appended.
     #[error(transparent)]
@@ -25,7 +25,10 @@ pub enum EngineError {
         address: String,
     },
     /// The log does not prove the state that it should lead to. Reading stays possible; nothing was performed.
-    #[error("session {session} cannot be restored past event {}: {what}; nothing was run, and the log was left as it is", seq.0.saturating_sub(1))]
+    #[error(
+        "session {session} cannot be restored past event {}: {what}; nothing was run, and the log was left as it is, to be read and exported",
+        seq.0.saturating_sub(1)
+    )]
     Unproven {
         /// The session.
         session: SessionId,
@@ -34,11 +37,8 @@ pub enum EngineError {
         /// What is wrong.
         what: String,
     },
-    /// The recording that the session performs cannot be read.
-    #[error("the recording cannot be replayed: {0}")]
-    Recording(String),
     /// The engine was shut down.
-    #[error("the engine is shut down")]
+    #[error("the engine is shut down; its sessions go on in another one on the same store")]
     ShutDown,
     /// The log failed.
     #[error(transparent)]

@@ -67,9 +67,7 @@ impl Failure {
                 FailedBy::Owner
             }
             EngineError::Store(_) | EngineError::Unproven { .. } => FailedBy::Store,
-            EngineError::NotFound(_) | EngineError::Rejected(_) | EngineError::Recording(_) | EngineError::ShutDown => {
-                FailedBy::Worker
-            }
+            EngineError::NotFound(_) | EngineError::Rejected(_) | EngineError::ShutDown => FailedBy::Worker,
         };
         Self { why: chain(error), by }
     }

@@ -14,6 +14,7 @@ use crate::session::{AgentState, Epoch, Event, Origin, Recorded, Report, Seq, St
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Lifecycle {
     /// When it was created.
+    #[serde(serialize_with = "super::moment_if_any")]
     pub created_at: Option<Timestamp>,
     /// How it began.
     pub origin: Option<&'static str>,
@@ -22,6 +23,7 @@ pub struct Lifecycle {
     /// The steps of its start, in order.
     pub start: Vec<StepView>,
     /// When every step was done.
+    #[serde(serialize_with = "super::moment_if_any")]
     pub started_at: Option<Timestamp>,
     /// The replay; unset when it is none.
     pub replay: Option<ReplayView>,
@@ -32,6 +34,7 @@ pub struct Lifecycle {
     /// What was released, in order.
     pub close: Vec<StepView>,
     /// When it was closed.
+    #[serde(serialize_with = "super::moment_if_any")]
     pub closed_at: Option<Timestamp>,
 }
 
@@ -43,6 +46,7 @@ pub struct OwnerView {
     /// The event.
     pub seq: Seq,
     /// When.
+    #[serde(serialize_with = "super::moment")]
     pub at: Timestamp,
     /// Why.
     pub reason: String,
@@ -56,6 +60,7 @@ pub struct StepView {
     /// How many tries.
     pub attempts: u32,
     /// When the latest try began.
+    #[serde(serialize_with = "super::moment")]
     pub started_at: Timestamp,
     /// How it ended.
     pub outcome: StepEnd,
@@ -92,6 +97,7 @@ pub struct ReplayView {
     /// What was planned.
     pub plan: ReplayPlan,
     /// When it began.
+    #[serde(serialize_with = "super::moment")]
     pub started_at: Timestamp,
     /// Verdicts so far.
     pub verdicts: VerdictCounts,

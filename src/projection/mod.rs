@@ -5,7 +5,25 @@ pub mod lifecycle;
 pub mod transcript;
 pub mod usage;
 
-use crate::session::Recorded;
+use serde::Serializer;
+
+use crate::session::{Recorded, Timestamp};
+
+/// Writes a moment as people and other programs read it, in RFC 3339; a `Timestamp` of its own writes the number that is stored.
+///
+/// # Errors
+/// Those of the serializer.
+pub fn moment<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(at)
+}
+
+/// The same where there may be none.
+fn moment_if_any<S: Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+    match at {
+        Some(at) => moment(at, serializer),
+        None => serializer.serialize_none(),
+    }
+}
 
 /// A view that is folded from the events of one session, in order.
 pub trait Projection {

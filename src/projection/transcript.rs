@@ -25,6 +25,7 @@ pub struct TranscriptEntry {
     /// The event that it begins with.
     pub seq: Seq,
     /// When.
+    #[serde(serialize_with = "super::moment")]
     pub at: Timestamp,
     /// Who.
     pub source: Source,

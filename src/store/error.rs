@@ -9,7 +9,9 @@ use crate::session::{Epoch, EventId, Seq, SessionId};
 #[non_exhaustive]
 pub enum StoreError {
     /// Somebody else appended first, or the session exists already or not at all: read again, decide again.
-    #[error("session {session} is at event {head}, not where this writer expected it")]
+    #[error(
+        "session {session} is at event {head}, not where this writer expected it; nothing was appended, so read it and decide again"
+    )]
     Conflict {
         /// The session.
         session: SessionId,
@@ -17,7 +19,9 @@ pub enum StoreError {
         head: Seq,
     },
     /// Another owner took the session over: stop performing its effects.
-    #[error("session {session} was taken over: its epoch is {current}")]
+    #[error(
+        "session {session} was taken over by another process in epoch {current}; nothing was appended, and that process goes on with it"
+    )]
     Fenced {
         /// The session.
         session: SessionId,
@@ -25,7 +29,9 @@ pub enum StoreError {
         current: Epoch,
     },
     /// The same event id stands in the log with other content: a bug in the caller, never retry.
-    #[error("event {event} is already in the log with other content")]
+    #[error(
+        "event {event} is already in the log with other content; nothing was appended, and what is new needs an id of its own"
+    )]
     Reused {
         /// The id that was used twice.
         event: EventId,
@@ -34,7 +40,9 @@ pub enum StoreError {
     #[error("{0}")]
     Invalid(String),
     /// Stored data is not what was written: stop, call a person. Other sessions stay readable.
-    #[error("session {session} is damaged at event {seq}: {what}")]
+    #[error(
+        "session {session} is damaged at event {seq}: {what}; the other sessions can be read, and a copy of the store may hold this one whole"
+    )]
     Damaged {
         /// The session.
         session: SessionId,
@@ -50,7 +58,7 @@ pub enum StoreError {
     #[error("the store refuses writes after a failed write to disk; open it again to go on")]
     Poisoned(#[source] Option<BoxError>),
     /// No room on the disk; nothing was written. Writes work again once there is room.
-    #[error("no room left on the disk of the store; nothing was written")]
+    #[error("no room left on the disk of the store; nothing was written, so make room and try again")]
     Full(#[source] BoxError),
     /// Another process holds the lock for longer than the wait allowed. Try again.
     #[error("another process has been writing to the store for too long; try again, or stop it")]
@@ -62,7 +70,7 @@ pub enum StoreError {
     #[error(transparent)]
     Open(#[from] OpenError),
     /// Anything else below; try again later.
-    #[error("the store is unavailable")]
+    #[error("the store does not answer as it should; try again, or look at what is below it")]
     Unavailable(#[source] BoxError),
 }
 
@@ -74,7 +82,7 @@ pub enum OpenError {
     #[error("{0:?} is not a store address; use sqlite://PATH or memory:")]
     Address(String),
     /// There is nothing at that place, and it was not to be created.
-    #[error("there is no store at {}", .0.display())]
+    #[error("there is no store at {}; name another place, or let a replay or an import make one there", .0.display())]
     Missing(PathBuf),
     /// A file that something else wrote.
     #[error("{} is not a Rekindle store; name another file with --store, it was left as it is", .0.display())]

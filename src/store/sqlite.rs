@@ -143,7 +143,9 @@ impl Dialect for Sqlite {
             Some(writer) => writer.append(append).await,
             None => {
                 self.health.writable()?;
-                Err(StoreError::ReadOnly(self.health.read_only().cloned().unwrap_or_default()))
+                Err(StoreError::ReadOnly(
+                    self.health.read_only().cloned().unwrap_or_else(|| "it was opened to be read".to_owned()),
+                ))
             }
         }
     }

@@ -10,9 +10,8 @@ fn the_demo_kills_restores_finishes_and_verifies() {
     for word in ["kill -9", "restored", "not run again", "intact", "finished", "Look further"] {
         assert!(said.out.contains(word), "{word}: {said:?}");
     }
-    let pasted = said.out.lines().find_map(|line| line.trim().strip_prefix("rekindle show @last --events --store ")).unwrap();
-    let store = pasted.split_whitespace().next().unwrap();
-    let events = rig.run(&["show", "@last", "--events", "--store", store]);
+    let pasted = said.out.lines().find(|line| line.contains(" show @last --events --store ")).unwrap();
+    let events = rig.paste(pasted);
     assert_eq!(events.code, 0, "{events:?}");
     assert!(events.out.contains("session.restored"), "{events:?}");
     assert!(!rig.store().exists(), "the user's own store is not touched");

@@ -93,7 +93,12 @@ fn the_end_of_a_log_is_tailed_and_followed() {
 #[test]
 fn steps_and_doctor_have_json_too() {
     let rig = rig();
-    assert_eq!(rig.json(&["show", "sample", "--steps", "-o", "json"])["origin"], "import");
+    let steps = rig.json(&["show", "sample", "--steps", "-o", "json"]);
+    assert_eq!(steps["origin"], "import");
+    let said = rig.json(&["show", "sample", "-o", "json"]);
+    for moment in [&steps["created_at"], &said[0]["at"]] {
+        assert!(moment.as_str().is_some_and(|moment| moment.starts_with("20") && moment.ends_with('Z')), "{moment}");
+    }
     let verified = rig.json(&["verify", "sample", "-o", "json"]);
     assert_eq!(verified["ok"], true);
     assert_eq!(rig.json(&["verify", "--all", "-o", "json"])[0]["ok"], true);

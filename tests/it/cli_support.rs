@@ -44,12 +44,30 @@ impl Rig {
     }
 
     pub fn run(&self, args: &[&str]) -> Said {
-        let output = self.command(args).output().unwrap();
-        Said {
-            code: output.status.code().unwrap_or(-1),
-            out: String::from_utf8(output.stdout).unwrap(),
-            err: String::from_utf8(output.stderr).unwrap(),
+        Said::of(self.command(args))
+    }
+
+    /// Runs a line of shell as a person who pastes it does.
+    pub fn paste(&self, line: &str) -> Said {
+        self.through(&["sh", "-c", line], &[])
+    }
+
+    /// Runs the program with a program before it that changes its world.
+    pub fn through(&self, before: &[&str], args: &[&str]) -> Said {
+        let program = self.command(args);
+        let mut command = Command::new(before[0]);
+        command.args(&before[1..]);
+        if !args.is_empty() {
+            command.arg(program.get_program()).args(program.get_args());
         }
+        for (name, value) in program.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command.current_dir(self.home.path()).stdin(Stdio::null());
+        Said::of(command)
     }
 
     /// Runs a command that must succeed and print JSON.
@@ -76,6 +94,15 @@ impl Rig {
 }
 
 impl Said {
+    fn of(mut command: Command) -> Self {
+        let output = command.output().unwrap_or_else(|error| panic!("{command:?} cannot be started, is it installed? {error}"));
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
     /// Fails unless the command ended so and told why in one line that holds all of `words`.
     #[track_caller]
     pub fn assert_refused(&self, code: i32, words: &[&str]) {

@@ -48,7 +48,7 @@ pub struct Args {
 /// When there is no such session or event, or the store cannot be read.
 pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
     let store = context.store().await?;
-    let row = find(store.as_ref(), &args.address.session).await?;
+    let row = find(context, store.as_ref(), &args.address.session).await?;
     let (first, last) = match args.address.place {
         Place::Whole | Place::At(_) | Place::Before(_) => (Seq(1), args.address.at(&row)?),
         Place::Event(seq) => (within(&row, seq)?, seq),
