@@ -147,3 +147,64 @@ fn an_engine_in_the_background_can_still_interrupt() {
     assert!(engine.status.success(), "{}", String::from_utf8_lossy(&engine.stdout));
     assert!(String::from_utf8_lossy(&engine.stdout).contains("2 passed"));
 }
+
+const CROWD: &str = "REKINDLE_TEST_CROWD";
+
+#[test]
+fn twelve_sessions_at_once_are_kept_apart_and_leave_nothing_behind() {
+    // In a process of its own, as descriptors and threads are counted.
+    let engine = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "runtime_containment::an_engine_with_twelve_sessions", "--include-ignored"])
+        .env(CROWD, "1")
+        .output()
+        .unwrap();
+    assert!(engine.status.success(), "{}{}", String::from_utf8_lossy(&engine.stdout), String::from_utf8_lossy(&engine.stderr));
+}
+
+#[tokio::test]
+#[ignore = "is the engine that the test above looks at"]
+async fn an_engine_with_twelve_sessions() {
+    if std::env::var(CROWD).is_err() {
+        return;
+    }
+    let count = |what: &str| std::fs::read_dir(format!("/proc/self/{what}")).unwrap().count();
+    let children = || {
+        let of_thread = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
+        std::fs::read_dir("/proc/self/task").unwrap().flatten().map(of_thread).collect::<String>()
+    };
+    // What is made once and kept.
+    local(Isolation::Plain).await.runtime.release().await.unwrap();
+    for isolation in isolations() {
+        let session_threads = || {
+            let name = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+            std::fs::read_dir("/proc/self/task").unwrap().flatten().map(name).filter(|name| name.starts_with("rekindle-")).count()
+        };
+        eventually("the first session's thread has ended", || (session_threads() == 0).then_some(()));
+        let before = count("fd");
+        let sessions = futures_util::future::join_all((0..12).map(|_| local(isolation))).await;
+        let filled = sessions.iter().enumerate().map(|(at, local)| async move {
+            local
+                .ok(&format!(
+                    "echo {at} > /workspace/f; export N={at}; f() {{ echo f{at}; }}; setsid sleep 310 & sleep 311 & disown -a"
+                ))
+                .await;
+            let cell: RunIpython = serde_json::from_value(json!({ "code": format!("n = {at}") })).unwrap();
+            local.execute(Action::RunIpython(cell), PATIENT).await;
+        });
+        futures_util::future::join_all(filled).await;
+        let asked = sessions.iter().enumerate().map(|(at, local)| async move {
+            assert_eq!(local.ok("cat /workspace/f; echo $N; f; ls").await, format!("{at}\n{at}\nf{at}\nf"));
+            let cell: RunIpython = serde_json::from_value(json!({ "code": "n", "include_extra": false })).unwrap();
+            assert_eq!(local.execute(Action::RunIpython(cell), PATIENT).await.content, at.to_string());
+        });
+        futures_util::future::join_all(asked).await;
+        let released = sessions.iter().map(|local| async move {
+            local.runtime.release().await.unwrap();
+            assert_eq!(marked(&local.name), Vec::<String>::new());
+        });
+        futures_util::future::join_all(released).await;
+        drop(sessions);
+        eventually("threads have ended", || (session_threads() == 0).then_some(()));
+        eventually("no descriptor and no ended child is left", || (count("fd") == before && children().is_empty()).then_some(()));
+    }
+}

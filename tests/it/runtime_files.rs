@@ -234,3 +234,69 @@ async fn an_edit_by_a_model_or_of_a_strange_command_is_refused() {
     let missing = local.edit(json!({ "path": "/workspace/f", "command": "str_replace" })).await;
     assert_eq!(missing.content, "ERROR:\nParameter `old_str` is required for command: str_replace.");
 }
+
+#[tokio::test]
+async fn a_link_that_comes_and_goes_leads_no_file_action_out() {
+    let outside = tempfile::tempdir().unwrap();
+    std::fs::write(outside.path().join("f"), "secret").unwrap();
+    for isolation in isolations() {
+        let local = local(isolation).await;
+        local.ok("mkdir d; echo inside > d/f").await;
+        symlink(outside.path(), local.workspace.join("link")).unwrap();
+        let (directory, link) = (local.workspace.join("d"), local.workspace.join("link"));
+        let (stop, stopped) = std::sync::mpsc::channel::<()>();
+        let swapping = std::thread::spawn(move || {
+            let (flags, at) = (nix::fcntl::RenameFlags::RENAME_EXCHANGE, nix::fcntl::AT_FDCWD);
+            while stopped.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
+                nix::fcntl::renameat2(at, &directory, at, &link, flags).unwrap();
+            }
+        });
+        let mut refused = 0;
+        for round in 0..200 {
+            let file = format!("/workspace/d/new{round}/f");
+            let told = [
+                local.write(json!({ "path": file, "content": "x" })).await,
+                local.edit(json!({ "path": format!("/workspace/d/made{round}"), "command": "create", "file_text": "x" })).await,
+                replace(&local, "/workspace/d/f", "inside", "inside").await,
+                local.read(json!({ "path": "/workspace/d/f" })).await,
+                local.read(json!({ "path": "/workspace/d", "impl_source": "oh_aci" })).await,
+            ];
+            refused += told.iter().filter(|told| told.content.contains("not allowed to access")).count();
+            assert!(told.iter().all(|told| !told.content.contains("secret")), "{told:?}");
+        }
+        drop(stop);
+        swapping.join().unwrap();
+        assert!(refused > 0, "the link was never there");
+        let names: Vec<_> = std::fs::read_dir(outside.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, ["f"], "{isolation:?}");
+        assert_eq!(std::fs::read(outside.path().join("f")).unwrap(), b"secret");
+    }
+}
+
+#[tokio::test]
+async fn a_workspace_that_was_deleted_is_named_and_not_made_again() {
+    for isolation in isolations() {
+        let local = local(isolation).await;
+        local.put("f", "x");
+        std::fs::remove_dir_all(&local.workspace).unwrap();
+        let gone = format!("the workspace {} is gone", local.workspace.display());
+        for told in [
+            local.write(json!({ "path": "/workspace/a/f", "content": "x" })).await,
+            local.read(json!({ "path": "/workspace/f" })).await,
+            local.edit(json!({ "path": "/workspace/f", "command": "create", "file_text": "x" })).await,
+        ] {
+            assert!(told.content.contains(&gone), "{isolation:?}: {told:?}");
+        }
+        assert!(local.sh("echo alive").await.content.ends_with("alive"));
+        assert!(!local.workspace.exists());
+        local.runtime.release().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_others_may_not_read_stays_so() {
+    let local = local(Isolation::Auto).await;
+    local.ok("umask 077; echo a > f").await;
+    replace(&local, "/workspace/f", "a", "b").await;
+    assert_eq!(std::fs::metadata(local.workspace.join("f")).unwrap().permissions().mode() & 0o777, 0o600);
+}

@@ -2,11 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use rekindle::host::runtime::local::Isolation;
+use rekindle::engine::ports::Runtimes;
+use rekindle::host::runtime::local::{Isolation, LocalOptions, LocalRuntimes};
 use rekindle::session::action::Run;
 use rekindle::session::{Action, Extras};
 
-use super::runtime_support::{Local, PATIENT, eventually, input, isolations, local, metadata, run, told, within};
+use super::runtime_support::{
+    Local, PATIENT, eventually, input, isolations, local, local_with, metadata, request, run, told, within,
+};
 
 const GOES_ON: &str = "You may wait longer to see additional output by sending empty command '', send other commands to interact with \
     the current process, send keys to interrupt/kill the command, or use the timeout parameter in execute_bash for future commands.";
@@ -372,4 +375,56 @@ async fn a_directory_may_be_called_anything() {
             assert_eq!(local.ok("cd .. && pwd").await, "/workspace", "{name}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_long_heredoc_runs_without_a_directory_for_temporary_files() {
+    for isolation in isolations() {
+        let environment = vec![("TMPDIR".to_owned(), "/nowhere/at/all".to_owned())];
+        let local = local_with(LocalOptions { isolation, environment }).await;
+        let text = "grüße\n".repeat(20_000);
+        assert_eq!(local.ok(&format!("cat <<'END' | wc -l\n{text}END")).await, "20000");
+    }
+}
+
+#[tokio::test]
+async fn a_command_inherits_no_descriptor_of_the_engine_or_of_another_session() {
+    // What every child of this process has: its own three, the directory that is listed, and what the tests were started with.
+    let plain = std::process::Command::new("ls").arg("/proc/self/fd").output().unwrap();
+    let plain = String::from_utf8(plain.stdout).unwrap();
+    for isolation in isolations() {
+        let (one, two) = (local(isolation).await, local(isolation).await);
+        for local in [&one, &two] {
+            assert_eq!(local.ok("ls /proc/self/fd").await, plain.trim(), "{isolation:?}");
+        }
+        let fixed = Action::Run(Run { is_static: true, ..run("ls /proc/self/fd") });
+        assert_eq!(one.execute(fixed, PATIENT).await.content, plain.trim(), "{isolation:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_machine_without_bash_says_so_and_where_it_was_looked_for() {
+    for isolation in [Isolation::Auto, Isolation::Plain] {
+        let directory = tempfile::tempdir().unwrap();
+        let environment = vec![("PATH".to_owned(), "/nowhere/at/all".to_owned())];
+        let asked = request("no-bash", directory.path().join("ws"));
+        let Err(error) = LocalRuntimes::new(LocalOptions { isolation, environment }).provision(asked).await else {
+            panic!("there is a bash")
+        };
+        assert_eq!(
+            error.to_string(),
+            "the runtime is unavailable: there is no program bash in PATH (/nowhere/at/all); install it or correct PATH"
+        );
+    }
+}
+
+#[test]
+fn an_engine_without_any_environment_has_a_working_shell() {
+    // Neither HOME nor PATH nor a language.
+    let engine = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "runtime_shell::directory_environment_and_functions_live_on"])
+        .env_clear()
+        .output()
+        .unwrap();
+    assert!(String::from_utf8_lossy(&engine.stdout).contains("1 passed"), "{}", String::from_utf8_lossy(&engine.stdout));
 }

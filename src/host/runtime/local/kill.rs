@@ -82,3 +82,27 @@ pub(super) fn only_child(parent: u32) -> Option<Pid> {
         (rest.split(' ').nth(1)? == wanted).then(|| Pid::from_raw(pid))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+    use crate::host::runtime::local::launch;
+
+    #[test]
+    fn a_process_that_keeps_becoming_another_program_is_ended() {
+        for _ in 0..20 {
+            let mark = format!("REKINDLE_TEST={}", uuid::Uuid::new_v4());
+            let mut restless = Command::new("bash")
+                .args(["-c", "exec env \"$0\" -c \"$1\" \"$0\" \"$1\"", "bash", "exec env \"$0\" -c \"$1\" \"$0\" \"$1\""])
+                .envs(mark.split_once('='))
+                .spawn()
+                .unwrap();
+            all_marked(&mark, Duration::from_secs(10)).unwrap();
+            let ended = launch::wait(&mut restless, Duration::from_secs(5)).unwrap();
+            let _ = restless.kill();
+            assert!(ended && marked(&mark).unwrap().is_empty());
+        }
+    }
+}

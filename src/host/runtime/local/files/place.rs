@@ -1,7 +1,7 @@
 //! Where a path leads, and reading and replacing what is there, never outside of the workspace.
 
 use std::collections::VecDeque;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -9,10 +9,12 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
+use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::Mode;
 
 use crate::engine::ports::WORKSPACE;
+
+use super::FILE_MAX;
 
 /// As many links in a row as the kernel follows.
 const LINKS_MAX: u32 = 40;
@@ -96,28 +98,48 @@ impl Place {
 
     /// What is there now.
     pub(super) fn look(&self) -> io::Result<Found> {
-        match fs::symlink_metadata(self.path()) {
+        let looked = self.parent().and_then(|(parent, name)| fs::symlink_metadata(below(&parent, name)));
+        match looked {
             Ok(meta) if meta.is_dir() => Ok(Found::Directory),
             Ok(meta) if meta.is_file() => Ok(Found::File { bytes: meta.len() }),
             Ok(_) => Ok(Found::Other),
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(Found::Nothing),
+            Err(error) if error.kind() == io::ErrorKind::IsADirectory => Ok(Found::Directory),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                // In a workspace that is gone nothing can be made either, so that nothing looks like a file that is missing.
+                fs::metadata(&self.root)
+                    .map(|_| Found::Nothing)
+                    .map_err(|error| io::Error::new(error.kind(), format!("the workspace {} is gone", self.root.display())))
+            }
             Err(error) => Err(error),
         }
+    }
+
+    /// Names what is in the directory, and what kind of thing each is.
+    pub(super) fn list(&self) -> io::Result<Vec<(OsString, fs::FileType)>> {
+        let root = open_directory(&self.root)?;
+        let directory = self.inside.iter().try_fold(root, |directory, step| open_child(&directory, step))?;
+        fs::read_dir(below(&directory, OsStr::new(".")))?
+            .map(|entry| entry.and_then(|entry| Ok((entry.file_name(), entry.file_type()?))))
+            .collect()
     }
 
     /// Reads the file.
     pub(super) fn read(&self) -> io::Result<Vec<u8>> {
         let (parent, name) = self.parent()?;
-        let mut file = OpenOptions::new()
+        let file = OpenOptions::new()
             .read(true)
             // What was a file a moment ago may be a link or a pipe by now.
             .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC).bits())
-            .open(below(&parent, &name))?;
+            .open(below(&parent, name))?;
         if !file.metadata()?.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
         }
         let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)?;
+        // It may have grown since it was looked at.
+        file.take(FILE_MAX + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > FILE_MAX {
+            return Err(io::Error::from(io::ErrorKind::FileTooLarge));
+        }
         Ok(bytes)
     }
 
@@ -127,15 +149,17 @@ impl Place {
         let (parent, name) = self.parent()?;
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let temporary = OsString::from(format!(".rekindle-{}-{count}.tmp", std::process::id()));
-        let before = fs::symlink_metadata(below(&parent, &name)).ok().filter(fs::Metadata::is_file);
+        let before = fs::symlink_metadata(below(&parent, name)).ok().filter(fs::Metadata::is_file);
         let written = (|| {
-            let mut file = OpenOptions::new().write(true).create_new(true).open(below(&parent, &temporary))?;
+            // What only some may read is not shown to all meanwhile.
+            let mode = if before.is_some() { 0o600 } else { 0o666 };
+            let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(below(&parent, &temporary))?;
             file.write_all(bytes)?;
             if let Some(before) = &before {
                 keep_owner(&file, before)?;
                 file.set_permissions(fs::Permissions::from_mode(before.mode() & 0o7777))?;
             }
-            fs::rename(below(&parent, &temporary), below(&parent, &name))
+            fs::rename(below(&parent, &temporary), below(&parent, name))
         })();
         if written.is_err() {
             let _ = fs::remove_file(below(&parent, &temporary));
@@ -143,27 +167,36 @@ impl Place {
         written
     }
 
-    /// Makes the directories above.
+    /// Makes the directories above, one in the other, so that no link put there meanwhile leads astray.
     pub(super) fn make_parents(&self) -> io::Result<()> {
-        self.path().parent().map_or(Ok(()), fs::create_dir_all)
+        let mut parent = open_directory(&self.root)?;
+        for step in self.inside.parent().into_iter().flat_map(Path::iter) {
+            match fs::create_dir(below(&parent, step)) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                Ok(()) | Err(_) => parent = open_child(&parent, step)?,
+            }
+        }
+        Ok(())
     }
 
     /// The directory above, opened in a way that no link put there meanwhile can lead astray, and the name in it.
-    fn parent(&self) -> io::Result<(OwnedFd, OsString)> {
+    fn parent(&self) -> io::Result<(OwnedFd, &OsStr)> {
         let Some(name) = self.inside.file_name() else { return Err(io::Error::from(io::ErrorKind::IsADirectory)) };
-        let above = self.inside.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let root = open(&self.root, flags, Mode::empty())?;
-        let beneath = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_MAGICLINKS;
-        let parent = match openat2(&root, above, OpenHow::new().flags(flags).resolve(beneath)) {
-            // Old kernels and some sandboxes do not have it; the links were followed by hand already.
-            Err(nix::errno::Errno::ENOSYS | nix::errno::Errno::EPERM) => {
-                open(&self.root.join(above), flags | OFlag::O_NOFOLLOW, Mode::empty())?
-            }
-            opened => opened?,
-        };
-        Ok((parent, name.to_owned()))
+        let mut above = self.inside.parent().into_iter().flat_map(Path::iter);
+        Ok((above.try_fold(open_directory(&self.root)?, |directory, step| open_child(&directory, step))?, name))
     }
+}
+
+/// Finds a directory, and nothing else.
+const DIRECTORY: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
+
+fn open_directory(path: &Path) -> io::Result<OwnedFd> {
+    Ok(open(path, DIRECTORY, Mode::empty())?)
+}
+
+/// Opens the directory `name` of an opened one, unless it is a link.
+fn open_child(directory: &OwnedFd, name: &OsStr) -> io::Result<OwnedFd> {
+    Ok(openat(directory, Path::new(name), DIRECTORY | OFlag::O_NOFOLLOW, Mode::empty())?)
 }
 
 /// Root can give a file away, others need not.
@@ -179,7 +212,7 @@ fn keep_owner(file: &File, before: &fs::Metadata) -> io::Result<()> {
 }
 
 /// `name` in an opened directory, as a path.
-fn below(directory: &OwnedFd, name: &OsString) -> PathBuf {
+fn below(directory: &OwnedFd, name: &OsStr) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd())).join(name)
 }
 

@@ -1,6 +1,5 @@
 //! What the editor shows: numbered lines, and directories.
 
-use std::fs;
 use std::path::Path;
 
 use super::place::{Found, Place};
@@ -34,7 +33,7 @@ pub(super) fn directory(root: &Path, place: &Place) -> std::io::Result<String> {
     let shown = &place.shown;
     let mut entries = vec![(shown.clone(), true)];
     let mut hidden = 0;
-    for (name, is_directory) in children(root, &place.path(), shown)? {
+    for (name, is_directory) in children(root, place)? {
         if name.starts_with('.') {
             hidden += 1;
             continue;
@@ -42,7 +41,7 @@ pub(super) fn directory(root: &Path, place: &Place) -> std::io::Result<String> {
         let path = format!("{}/{name}", shown.trim_end_matches('/'));
         if is_directory && let Ok(below) = Place::find(root, &path, shown) {
             // One that cannot be read is listed all the same.
-            for (name, is_directory) in children(root, &below.path(), &path).unwrap_or_default() {
+            for (name, is_directory) in children(root, &below).unwrap_or_default() {
                 if !name.starts_with('.') {
                     entries.push((format!("{path}/{name}"), is_directory));
                 }
@@ -67,18 +66,19 @@ pub(super) fn directory(root: &Path, place: &Place) -> std::io::Result<String> {
 }
 
 /// Names, and whether each is a directory or a link to one inside of the workspace.
-fn children(root: &Path, directory: &Path, shown: &str) -> std::io::Result<Vec<(String, bool)>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let kind = entry.file_type()?;
-        let is_directory = kind.is_dir()
+fn children(root: &Path, directory: &Place) -> std::io::Result<Vec<(String, bool)>> {
+    let is_directory = |name: &str, kind: std::fs::FileType| {
+        kind.is_dir()
             || kind.is_symlink()
-                && Place::find(root, &name, shown).is_ok_and(|place| matches!(place.look(), Ok(Found::Directory)));
-        found.push((name, is_directory));
-    }
-    Ok(found)
+                && Place::find(root, name, &directory.shown).is_ok_and(|place| matches!(place.look(), Ok(Found::Directory)))
+    };
+    let named = directory.list()?.into_iter().map(|(name, kind)| (name.to_string_lossy().into_owned(), kind));
+    Ok(named
+        .map(|(name, kind)| {
+            let is_directory = is_directory(&name, kind);
+            (name, is_directory)
+        })
+        .collect())
 }
 
 fn clip(text: &str, notice: &str) -> String {
