@@ -203,7 +203,8 @@ fn open(options: &LocalOptions, request: &Provision) -> Result<Arc<Shared>, Runt
     if let Some(program) = launch::missing_program() {
         return Err(RuntimeError::Unavailable(format!("there is no {program} on this machine")));
     }
-    let workspace = make_workspace(&request.workspace).map_err(|error| unavailable("the workspace", &error))?;
+    let workspace = make_workspace(&request.workspace)
+        .map_err(|error| unavailable(&format!("the workspace {} cannot be made or used", request.workspace.display()), &error))?;
     // The name may come again after a crash, when the watchdog of the first run still ends what it left.
     let mark = ("REKINDLE_RUNTIME".to_owned(), Uuid::new_v4().simple().to_string());
     let environment = environment::environment(&request.name, &mark, &options.environment);
