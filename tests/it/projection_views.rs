@@ -91,7 +91,7 @@ fn a_transcript_puts_each_outcome_and_its_verdict_beside_its_action() {
 fn an_observation_stands_beside_the_action_that_it_answers_also_in_an_imported_session() {
     let spec = Scenario::spec(Origin::Import { format: "openhands-v0".to_owned(), source: rekindle::session::Digest::ZERO });
     let scenario = Scenario::new().given(Command::Create { spec: Box::new(spec), node: Scenario::node() });
-    let mut log = scenario.log.clone();
+    let mut log = scenario.log;
     for text in ITEMS {
         let item = rekindle::session::Item::decode(text).unwrap();
         let mut event = log.last().unwrap().clone();
