@@ -42,7 +42,7 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
         context.out.json_list(shown.iter().map(SessionView::of))?;
         return Ok(Exit::Done);
     }
-    if shown.is_empty() {
+    if rows.is_empty() {
         context.note(context.none_yet());
         return Ok(Exit::Done);
     }

@@ -227,16 +227,9 @@ impl Context {
     }
 }
 
-/// What the long help and the man page say beside the options.
+/// What the long help and the manual say beside the options: titles and texts.
+const SECTIONS: [(&str, &str); 3] = [("Addresses", address::GRAMMAR), ("Exit codes", exit::TABLE), ("Output", output::RULES)];
+
 fn long_help() -> String {
-    format!(
-        "Addresses:\n{}\n\nExit codes:\n{}\n\nOutput:\n  \
-         Data goes to standard output, everything else to standard error.\n  \
-         -o json is one document, -o ndjson one a line. Fields are added, never changed.\n  \
-         An event is {{session, seq, id, kind, v, at, source, cause, must_understand,\n  \
-         redacted, hash, body}}, a damaged one {{session, seq, damaged}}.\n  \
-         Moments are RFC 3339 in UTC.",
-        address::GRAMMAR,
-        exit::TABLE
-    )
+    SECTIONS.map(|(title, text)| format!("{title}:\n{text}")).join("\n\n")
 }

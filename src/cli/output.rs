@@ -8,6 +8,14 @@ use serde::Serialize;
 use super::paint::{ColorWhen, Paint, Painted, Tone};
 use super::text;
 
+/// What can be relied on, for people.
+pub const RULES: &str = "  Data goes to standard output, everything else to standard error.
+  -o json is one document, -o ndjson one a line. Fields are added, never changed.
+  An event is {session, seq, id, kind, v, at, source, cause, must_understand,
+  redacted, hash, body}, a damaged one {session, seq, damaged}.
+  Moments are RFC 3339 in UTC; within body and state, which are as they are
+  stored, they are as they are stored.";
+
 /// How data is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum Format {

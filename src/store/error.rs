@@ -106,7 +106,7 @@ pub enum OpenError {
         filesystem: &'static str,
     },
     /// The place cannot be used, for the reason given below.
-    #[error("cannot open the store {}", path.display())]
+    #[error("cannot open the store {}; mend what stands in the way, or name another place", path.display())]
     Io {
         /// The file.
         path: PathBuf,

@@ -171,7 +171,7 @@ fn shells_and_manuals_are_served() {
         .unwrap();
     assert_eq!(String::from_utf8(offered.stdout).unwrap().trim(), "sample");
     let page = rig.run(&["man"]).out;
-    assert!(page.contains("Exit codes") && page.contains("could not be proven"), "{page}");
+    assert!(page.contains(".SH EXIT CODES") && page.contains("could not be proven"), "{page}");
     assert_eq!(rig.run(&["man", "--dir", "pages"]).code, 0);
     assert!(rig.path("pages/rekindle-replay.1").exists());
 }

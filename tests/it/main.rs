@@ -23,6 +23,7 @@ mod cli_replay;
 mod cli_support;
 mod engine_sessions;
 mod golden_vectors;
+mod import_round_trip;
 #[cfg(feature = "cli")]
 mod kill_anywhere;
 #[cfg(feature = "cli")]

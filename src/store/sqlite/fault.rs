@@ -54,7 +54,7 @@ impl Fault {
             Self::Busy => StoreError::Busy(error),
             Self::Full => StoreError::Full(error),
             Self::Disk => StoreError::Poisoned(Some(error)),
-            Self::ReadOnly => StoreError::ReadOnly(error.to_string()),
+            Self::ReadOnly => StoreError::ReadOnly(format!("{error}; check the permissions of its file and directory")),
             Self::Corrupt | Self::Constraint | Self::Other => StoreError::Unavailable(error),
         }
     }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use nix::unistd::{AccessFlags, eaccess};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteSynchronous};
@@ -109,6 +110,8 @@ fn prepare(path: &Path, options: OpenOptions) -> Result<Access, StoreError> {
         return Err(OpenError::Network { path: path.to_owned(), filesystem }.into());
     }
     if present {
+        // Asked of the system, which says why; opening the file here would cost SQLite its locks.
+        eaccess(path, AccessFlags::R_OK).map_err(|errno| unusable(path, std::io::Error::from(errno)))?;
         inspect(path, may_create)?;
     }
     if options.read_only {
@@ -125,7 +128,9 @@ fn prepare(path: &Path, options: OpenOptions) -> Result<Access, StoreError> {
         Ok((connection, read_only))
     });
     match opened {
-        Ok((_, true)) => read_only(path, format!("{} may not be written", path.display())),
+        Ok((_, true)) => {
+            read_only(path, format!("{} may not be written; check its permissions and how its disk is mounted", path.display()))
+        }
         Ok((connection, false)) => match ready(&connection, options) {
             Ok(()) => Ok(Access::Write(connection)),
             Err(error) if present && no_write(&error) => read_only(path, unwritable_place(path)),
@@ -300,7 +305,7 @@ fn unidentified(path: &Path, error: rusqlite::Error) -> StoreError {
 }
 
 fn unwritable_place(path: &Path) -> String {
-    format!("nothing may be written in {}", directory(path).display())
+    format!("nothing may be written in {}; check its permissions and how its disk is mounted", directory(path).display())
 }
 
 fn unusable(path: &Path, source: impl Into<BoxError>) -> StoreError {

@@ -201,7 +201,7 @@ impl Runtime for LocalRuntime {
 fn open(options: &LocalOptions, request: &Provision) -> Result<Arc<Shared>, RuntimeError> {
     let unavailable = |what: &str, error: &dyn fmt::Display| RuntimeError::Unavailable(format!("{what}: {error}"));
     let workspace = make_workspace(&request.workspace)
-        .map_err(|error| unavailable(&format!("the workspace {}", request.workspace.display()), &error))?;
+        .map_err(|error| unavailable(&format!("the workspace {} cannot be made or used", request.workspace.display()), &error))?;
     // The name may come again after a crash, when the watchdog of the first run still ends what it left.
     let mark = ("REKINDLE_RUNTIME".to_owned(), Uuid::new_v4().simple().to_string());
     let environment = environment::environment(&request.name, &mark, &options.environment);
