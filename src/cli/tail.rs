@@ -43,7 +43,7 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
     let first = match args.from {
         Some(0) => return Err(CliError::Usage("events are numbered from 1".to_owned())),
         // The next one may be waited for.
-        Some(from) if args.follow && Seq(from) == row.head.next() => Seq(from),
+        Some(from) if args.follow && Seq(from) == row.head.next() && row.directory.phase != "closed" => Seq(from),
         Some(from) => within(&row, Seq(from))?,
         None => Seq(row.head.0.saturating_sub(args.lines).saturating_add(1)),
     };
@@ -79,7 +79,16 @@ async fn follow(context: &mut Context, session: SessionId, events: &mut Subscrip
             }
         };
         print(context, session, &row)?;
+        if is_last(&row) {
+            context.out.flush()?;
+            return Ok(Exit::Done);
+        }
     }
+}
+
+/// Whether nothing can come behind it: a closed session stays closed.
+fn is_last(row: &Row) -> bool {
+    matches!(row, Row::Event { event, .. } if event.kind.as_str() == "session.closed")
 }
 
 fn print(context: &mut Context, session: SessionId, row: &Row) -> Result<(), CliError> {

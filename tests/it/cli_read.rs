@@ -91,6 +91,17 @@ fn the_end_of_a_log_is_tailed_and_followed() {
 }
 
 #[test]
+fn following_a_session_ends_when_it_is_closed() {
+    let rig = rig();
+    let follow = rig.spawn(&["tail", "sample", "-f", "-o", "ndjson"]);
+    assert_eq!(rig.run(&["close", "sample"]).code, 0);
+    let followed = follow.wait_with_output().unwrap();
+    assert!(followed.status.success());
+    assert_eq!(ndjson(&String::from_utf8(followed.stdout).unwrap()).last().unwrap()["kind"], "session.closed");
+    assert_eq!(rig.run(&["tail", "sample", "-f"]).code, 0, "nor is a closed one waited for");
+}
+
+#[test]
 fn steps_and_doctor_have_json_too() {
     let rig = rig();
     let steps = rig.json(&["show", "sample", "--steps", "-o", "json"]);
