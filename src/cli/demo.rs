@@ -109,7 +109,7 @@ impl Demo<'_> {
     /// Returns the session, and the action that was under way when its process was killed.
     async fn replay_and_kill(&mut self) -> Result<(SessionId, Option<Seq>), CliError> {
         self.step("A recorded session is performed again, by another process").await?;
-        self.say("An agent wrote a small Python module, and found a mistake in it. Its commands are run again in a")?;
+        self.say("An agent wrote a small shell library, and found a mistake in it. Its commands are run again in a")?;
         self.say("workspace, and each outcome is compared with the recorded one.")?;
         let Stage { recording, workspace, url, .. } = &self.stage;
         let words = ["replay", &recording.display().to_string(), "--workspace", &workspace.display().to_string(), "--store", url];
