@@ -39,7 +39,7 @@ pub struct Args {
     /// What to do at an entry that this version cannot read
     #[arg(long, value_enum, default_value = "step-over", value_name = "WHAT")]
     on_unknown: Unknown,
-    /// Seconds that an action may take when it names no time of its own
+    /// Seconds that an action may take at most, whatever time it was recorded with
     #[arg(long, value_name = "SECS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     action_timeout: Option<u64>,
     /// Seconds that a command may be quiet before it is left running
@@ -70,7 +70,7 @@ impl Args {
         let mut deadlines = Deadlines::default();
         if let Some(seconds) = self.action_timeout {
             deadlines.action_ms = seconds * 1000;
-            deadlines.action_max_ms = deadlines.action_max_ms.max(deadlines.action_ms);
+            deadlines.action_max_ms = deadlines.action_ms;
         }
         if let Some(seconds) = self.quiet_timeout {
             deadlines.quiet_ms = seconds * 1000;

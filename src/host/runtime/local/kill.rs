@@ -5,20 +5,32 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 
+/// How often in a row none must be found: what is between two programs can be missed once.
+const EMPTY_SCANS: u32 = 3;
+/// The flag of kernel threads among those of a process (`PF_KTHREAD`).
+const KERNEL_THREAD: u64 = 0x0020_0000;
 /// How long a process may take to become another program.
 const EXEC_WAIT: Duration = Duration::from_secs(1);
 
 /// Ends every process that carries `mark` (`NAME=value`) in its environment, until none is left or `limit` has passed.
 pub(super) fn all_marked(mark: &str, limit: Duration) -> io::Result<()> {
     let deadline = Instant::now() + limit;
+    let mut empty = 0;
     loop {
         let found = marked(mark)?;
         if found.is_empty() {
-            return Ok(());
+            empty += 1;
+            if empty == EMPTY_SCANS {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(1));
+            continue;
         }
+        empty = 0;
         for pid in &found {
             let _ = signal::kill(*pid, Signal::SIGKILL);
         }
@@ -46,10 +58,15 @@ fn marked(mark: &str) -> io::Result<Vec<Pid>> {
 fn carries(proc: &Path, mark: &str) -> bool {
     let deadline = Instant::now() + EXEC_WAIT;
     loop {
-        // Others' processes cannot be read, and any may end meanwhile: neither carries our mark.
-        let Ok(environment) = fs::read(proc.join("environ")) else { return false };
-        if !environment.is_empty() {
-            return environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes());
+        match fs::read(proc.join("environ")) {
+            Ok(environment) if !environment.is_empty() => {
+                return environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes());
+            }
+            Ok(_) => {}
+            // Between two programs a process has no memory to read from, as one that has ended.
+            Err(error) if error.raw_os_error() == Some(Errno::ESRCH as i32) => {}
+            // Others' processes cannot be read: they do not carry our mark.
+            Err(_) => return false,
         }
         // A process that is about to become another program shows no environment until it has, and would be missed.
         if !may_have_environment(proc) || Instant::now() >= deadline {
@@ -65,10 +82,12 @@ fn may_have_environment(proc: &Path) -> bool {
     let Some((_, rest)) = stat.rsplit_once(") ") else { return false };
     let fields: Vec<&str> = rest.split_whitespace().collect();
     let ended = matches!(fields.first(), Some(&("Z" | "X")));
-    // The addresses where the environment begins and ends: the same for a program that was started without any.
-    let none = matches!(fields.get(47..49), Some([start, end]) if start == end && *start != "0");
-    // A kernel thread runs no file.
-    !ended && !none && fs::read_link(proc.join("exe")).is_ok()
+    // Where the code lies is filled in last, behind where the environment begins and ends (equal until it has been copied).
+    let begun = fields.get(23).is_some_and(|code| *code != "0");
+    // The same for a program that was started without any environment.
+    let none = begun && matches!(fields.get(47..49), Some([start, end]) if start == end);
+    let flags: u64 = fields.get(6).and_then(|flags| flags.parse().ok()).unwrap_or(KERNEL_THREAD);
+    !ended && !none && flags & KERNEL_THREAD == 0
 }
 
 /// The child of `parent`, where `parent` is a launcher with one child.
