@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::envelope::{Kind, Recorded};
 use super::id::{Digest, Epoch, NodeId, Seq};
-use super::item::{Content, Item};
+use super::item::Item;
 use super::replay::{ReplayOutcome, ReplayPlan, Verdict};
 use super::spec::SessionSpec;
 use super::start::{StartStep, StepOutcome};
@@ -128,10 +128,7 @@ impl Entry {
     }
 
     fn kind(&self) -> Kind {
-        match &self.item.content {
-            Content::Action(action) => Kind::new(format!("action.{}", action.tag())),
-            Content::Observation(observation) => Kind::new(format!("observation.{}", observation.extras.tag())),
-        }
+        self.item.content.kind()
     }
 
     /// The V0 form without what the envelope says already, and without the text that V0 computes.

@@ -7,7 +7,6 @@ use serde_json::value::RawValue;
 
 use super::json::{Json, Object};
 use super::lax::present;
-use crate::session::envelope::Kind;
 
 /// One action.
 #[derive(Debug, Clone, PartialEq)]
@@ -558,11 +557,6 @@ impl Action {
             | Self::LoopRecovery(_) => false,
         }
     }
-}
-
-/// The kind under which an action of this V0 tag stands in the log.
-pub fn action_kind(tag: &str) -> Kind {
-    Kind::new(format!("action.{tag}"))
 }
 
 /// JSON that is carried but not looked into.
