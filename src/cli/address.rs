@@ -184,7 +184,7 @@ async fn find_text(context: &Context, store: &dyn Store, text: &str) -> Result<S
         return Ok(row);
     }
     if let Ok(name) = text.parse::<SessionName>()
-        && let Some(row) = store.sessions(SessionFilter::Named(name), 1).await?.pop()
+        && let Some(row) = store.session(SessionId::named(&name)).await?
     {
         return Ok(row);
     }

@@ -12,7 +12,7 @@ use super::{Context, location};
 use crate::engine::Engine;
 use crate::session::replay::{ReplayPlan, Script};
 use crate::session::{Deadlines, OnDivergence, OnUnknown, Origin, Session, SessionId, SessionName, SessionSpec};
-use crate::store::{SessionFilter, Store};
+use crate::store::Store;
 use crate::trajectory::{Trajectory, TrajectoryError, read_file, recording};
 
 /// How many entries that cannot be read are named.
@@ -91,7 +91,7 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
         free(store.as_ref(), name).await?;
     }
     let engine = engine(store);
-    let id = engine.new_session_id();
+    let id = args.name.as_ref().map_or_else(|| engine.new_session_id(), SessionId::named);
     let workspace = match &args.workspace {
         Some(directory) => location::absolute(directory)?,
         None => location::workspace(id)?,
@@ -204,7 +204,7 @@ fn told(context: &Context, trajectory: &Trajectory, plan: &ReplayPlan) {
 
 /// Says whether nobody has the name yet.
 async fn free(store: &dyn Store, name: &SessionName) -> Result<(), CliError> {
-    match store.sessions(SessionFilter::Named(name.clone()), 1).await?.first() {
+    match store.session(SessionId::named(name)).await? {
         Some(row) => Err(CliError::Conflict(format!("session {} has the name {name}; choose another", row.id))),
         None => Ok(()),
     }

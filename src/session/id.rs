@@ -24,6 +24,11 @@ macro_rules! stored_uuid {
                 self.0.as_bytes()
             }
 
+            /// The id as the UUID that it is.
+            pub const fn as_uuid(&self) -> Uuid {
+                self.0
+            }
+
             /// Reads the 16 stored bytes.
             pub fn from_slice(bytes: &[u8]) -> Option<Self> {
                 Uuid::from_slice(bytes).ok().map(Self)

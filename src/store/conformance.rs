@@ -111,8 +111,8 @@ macro_rules! store_conformance {
             a_list_is_bounded,
             sessions_that_are_due_can_be_listed,
             a_session_is_found_by_the_beginning_of_its_id,
-            a_session_is_found_by_its_name,
-            names_are_unique,
+            a_session_keeps_its_name,
+            a_name_belongs_to_one_session,
             a_name_needs_a_session,
             // storage
             blobs_are_kept_by_their_content,

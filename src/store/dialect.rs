@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use sqlx::{Database, Pool};
 use tokio::sync::OwnedMutexGuard;
 
-use super::{Append, Appended, FeedCursor, FeedPage, Page, Read, SessionFilter, SessionRow, StoreError, WakeUps};
+use super::{Append, Appended, FeedCursor, FeedPage, Page, Read, SessionFilter, SessionRow, Shard, StoreError, WakeUps};
 use crate::session::SessionId;
 
 /// The right to write, for as long as it is held; nothing where the database queues writers by itself.
@@ -26,11 +26,14 @@ pub trait Dialect: Send + Sync + 'static {
     /// Reads the database and its version.
     const VERSION: &'static str;
 
+    /// How many rows a statement changed.
+    fn rows_affected(result: &<Self::Db as Database>::QueryResult) -> u64;
+
     /// The address, without secrets.
     fn address(&self) -> &str;
 
     /// The shard of a session.
-    fn shard_of(&self, session: SessionId) -> i64;
+    fn shard_of(&self, session: SessionId) -> Shard;
 
     /// Connections that read.
     fn reads(&self) -> &Pool<Self::Db>;

@@ -14,11 +14,13 @@ use super::append::{self, Ownership};
 use super::chain::Envelope;
 use super::read::{PAGE_BYTES_MAX, PAGE_ROWS_MAX};
 use super::{
-    Append, Appended, Directory, FeedCursor, FeedPage, NodeRow, Order, Page, Read, Row, SessionFilter, SessionRow, Snapshot,
+    Append, Appended, Directory, FeedCursor, FeedPage, FeedRow, NodeRow, Order, Page, Read, Row, SessionFilter, SessionRow, Shard, Snapshot,
     Store, StoreError, StoreInfo, WakeUps, id_range,
 };
 use crate::session::{Body, Digest, Epoch, EventId, NodeId, Recorded, Seq, SessionId, SessionName, Timestamp};
 
+/// The only shard.
+const SHARD: Shard = 0;
 /// Commits that a slow listener may be behind before its rings merge into one.
 const RINGS_MAX: usize = 1024;
 /// How often a listener looks by itself. Nobody else writes here, so this only bounds how long a waiter sleeps.
@@ -127,7 +129,6 @@ impl State {
         let matches = |row: &SessionRow| match filter {
             SessionFilter::All => true,
             SessionFilter::Due => row.directory.due,
-            SessionFilter::Named(name) => row.name.as_ref() == Some(name),
             SessionFilter::IdPrefix(_) => range.is_some_and(|(low, high)| (low..=high).contains(row.id.as_bytes())),
         };
         let mut rows: Vec<_> = self.sessions.values().map(|entry| &entry.row).filter(|row| matches(row)).cloned().collect();
@@ -203,10 +204,8 @@ impl Store for MemoryStore {
     }
 
     async fn name(&self, id: SessionId, name: &SessionName) -> Result<(), StoreError> {
+        super::is_name_of(name, id)?;
         let mut state = self.state()?;
-        if state.sessions.values().any(|entry| entry.row.id != id && entry.row.name.as_ref() == Some(name)) {
-            return Err(super::name_taken(name));
-        }
         let entry = state.sessions.get_mut(&id).ok_or_else(|| super::no_session(id))?;
         entry.row.name = Some(name.clone());
         Ok(())
@@ -242,18 +241,18 @@ impl Store for MemoryStore {
 
     async fn feed(&self, after: FeedCursor, limit: u32) -> Result<FeedPage, StoreError> {
         let state = self.state()?;
-        let mut position = after.first_shard();
+        let mut position = after.position(SHARD);
         let mut page = FeedPage { next: after, ..FeedPage::default() };
         let mut bytes = 0;
         let begin = usize::try_from(position).unwrap_or(usize::MAX);
         let limit = usize::try_from(limit.min(PAGE_ROWS_MAX)).unwrap_or(usize::MAX);
         for (session, seq) in state.feed.iter().skip(begin).take(limit) {
-            if let Some(row @ Row::Event { event, .. }) = state.event(*session, *seq) {
-                bytes += bytes_of(row);
-                page.events.push(event.clone());
-            }
             position += 1;
-            page.next = FeedCursor::of_one_shard(position);
+            if let Some(row) = state.event(*session, *seq) {
+                bytes += bytes_of(row);
+                page.rows.push(FeedRow { shard: SHARD, pos: position, row: row.clone() });
+            }
+            page.next.advance(SHARD, position);
             if bytes >= PAGE_BYTES_MAX {
                 break;
             }

@@ -26,13 +26,13 @@ pub use chain::{Flaw, Verified, Verifier, verify_session};
 pub use error::{BoxError, OpenError, StoreError};
 pub use memory::MemoryStore;
 pub use read::{
-    DamagedEvent, FeedCursor, FeedPage, NodeRow, Order, Page, Read, Row, SessionFilter, Snapshot, StoreInfo, WakeUps,
+    DamagedEvent, FeedCursor, FeedPage, FeedRow, NodeRow, Order, Page, Read, Row, SessionFilter, Shard, Snapshot, StoreInfo, WakeUps,
 };
 
 use crate::session::{Digest, NodeId, Seq, SessionId, SessionName};
 
 /// The format of the tables that this version writes and reads.
-pub const FORMAT: i64 = 1;
+pub const FORMAT: i64 = 4;
 
 /// How many snapshots of one session and reducer are kept.
 pub const SNAPSHOTS_KEPT: usize = 2;
@@ -68,7 +68,8 @@ pub trait Store: Send + Sync + 'static {
     /// Lists sessions, the most recently changed first, at most `limit`.
     async fn sessions(&self, filter: SessionFilter, limit: u32) -> Result<Vec<SessionRow>, StoreError>;
 
-    /// Names a session; fails with [`StoreError::Invalid`] when another session has the name.
+    /// Says that a session is called by the name that its id was made of ([`SessionId::named`]); fails with
+    /// [`StoreError::Invalid`] when it was made of another.
     async fn name(&self, id: SessionId, name: &SessionName) -> Result<(), StoreError>;
 
     /// Stores content by its digest, once, beside `session`.
@@ -180,6 +181,7 @@ fn no_event(id: SessionId, seq: Seq) -> StoreError {
     StoreError::Invalid(format!("session {id} has no event {seq}"))
 }
 
-fn name_taken(name: &SessionName) -> StoreError {
-    StoreError::Invalid(format!("the name {name} belongs to another session"))
+/// A session has its name from its birth: its id is made of it, so that no two sessions can have the same.
+fn is_name_of(name: &SessionName, id: SessionId) -> Result<(), StoreError> {
+    if SessionId::named(name) == id { Ok(()) } else { Err(StoreError::Invalid(format!("the name {name} belongs to another session"))) }
 }

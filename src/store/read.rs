@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::broadcast;
 
 use super::append::SessionRow;
-use crate::session::{Digest, NodeId, Recorded, Seq, SessionId, SessionName, Timestamp};
+use crate::session::{Digest, NodeId, Recorded, Seq, SessionId, Timestamp};
 
 /// A page of one session's events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,25 +99,53 @@ pub enum SessionFilter {
     All,
     /// Those that have a next effect.
     Due,
-    /// The one of this name.
-    Named(SessionName),
     /// Those whose id begins with these hexadecimal digits (dashes are passed over).
     IdPrefix(String),
 }
 
-/// A place in the feed of all sessions. Opaque: only a store makes and reads one.
+/// A place in the feed of all sessions: how far each shard was read. Opaque: only a store makes and reads one.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct FeedCursor(pub(crate) Vec<u64>);
+pub struct FeedCursor(Vec<u64>);
 
 impl FeedCursor {
-    /// The position in the only shard of a store that has one.
-    pub(super) fn first_shard(&self) -> u64 {
-        self.0.first().copied().unwrap_or(0)
+    /// How far `shard` was read; 0 before its first event.
+    pub(crate) fn position(&self, shard: Shard) -> u64 {
+        usize::try_from(shard).ok().and_then(|shard| self.0.get(shard)).copied().unwrap_or(0)
     }
 
-    /// A place in a store that has one shard.
-    pub(super) fn of_one_shard(position: u64) -> Self {
-        Self(vec![position])
+    /// Says that `shard` was read up to and with `position`.
+    pub(crate) fn advance(&mut self, shard: Shard, position: u64) {
+        let Ok(shard) = usize::try_from(shard) else { return };
+        if self.0.len() <= shard {
+            self.0.resize(shard + 1, 0);
+        }
+        if let Some(known) = self.0.get_mut(shard) {
+            *known = position;
+        }
+    }
+}
+
+/// The unit of ordering and of distribution: all events of a session are in one shard.
+pub type Shard = i32;
+
+/// One event of the feed and where it stands there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FeedRow {
+    /// The shard of its session.
+    pub shard: Shard,
+    /// Its position in the feed of that shard: 1, 2, 3 … without holes, but for sessions that were purged.
+    pub pos: u64,
+    /// The event.
+    pub row: Row,
+}
+
+impl FeedRow {
+    /// The event, where it can be read.
+    pub fn event(&self) -> Option<&Recorded> {
+        match &self.row {
+            Row::Event { event, .. } => Some(event),
+            Row::Damaged { .. } => None,
+        }
     }
 }
 
@@ -125,7 +153,7 @@ impl FeedCursor {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FeedPage {
     /// The events.
-    pub events: Vec<Recorded>,
+    pub rows: Vec<FeedRow>,
     /// Where to go on; equal to the one asked with when there was nothing.
     pub next: FeedCursor,
     /// Events on the way that cannot be read. They are passed over, so that one bad event does not hide all that follow.

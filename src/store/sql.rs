@@ -6,12 +6,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use sqlx::{ColumnIndex, Decode, Encode, Executor, Row as _, Transaction, Type};
+use uuid::Uuid;
 
 use super::dialect::Dialect;
 use super::statements::common as sql;
 use super::{
     Append, Appended, FeedCursor, FeedPage, LEASE_MAX, NodeRow, Page, Read, SNAPSHOTS_KEPT, SessionFilter, SessionRow, Snapshot,
-    Store, StoreError, StoreInfo, WakeUps, chain, name_taken, no_event, no_session,
+    Store, StoreError, StoreInfo, WakeUps, chain, is_name_of, no_event, no_session,
 };
 use crate::session::{Digest, NodeId, Seq, SessionId, SessionName, Timestamp};
 
@@ -85,8 +86,10 @@ impl<D> Store for SqlStore<D>
 where
     D: Dialect,
     for<'c> &'c mut <D::Db as sqlx::Database>::Connection: Executor<'c, Database = D::Db>,
+    for<'q> i32: Encode<'q, D::Db> + Decode<'q, D::Db> + Type<D::Db>,
     for<'q> i64: Encode<'q, D::Db> + Decode<'q, D::Db> + Type<D::Db>,
     for<'q> String: Encode<'q, D::Db> + Decode<'q, D::Db> + Type<D::Db>,
+    for<'q> Uuid: Encode<'q, D::Db> + Decode<'q, D::Db> + Type<D::Db>,
     for<'q> Vec<u8>: Encode<'q, D::Db> + Decode<'q, D::Db> + Type<D::Db>,
     usize: ColumnIndex<<D::Db as sqlx::Database>::Row>,
 {
@@ -107,23 +110,15 @@ where
     }
 
     async fn name(&self, id: SessionId, name: &SessionName) -> Result<(), StoreError> {
-        // Sessions are never deleted, so this need not be part of the transaction.
-        if self.session(id).await?.is_none() {
-            return Err(no_session(id));
-        }
-        let (shard, name) = (self.dialect.shard_of(id), name.clone());
+        is_name_of(name, id)?;
+        let (shard, text) = (self.dialect.shard_of(id), name.as_str().to_owned());
         self.write(move |transaction| {
             Box::pin(async move {
-                let text = name.as_str().to_owned();
-                let holder = sqlx::query(sql::NAMED).bind(shard).bind(text.clone()).fetch_optional(&mut **transaction).await?;
-                if let Some(holder) = holder
-                    && holder.try_get::<Vec<u8>, _>(0)? != id.as_bytes()
-                {
-                    return Err(name_taken(&name).into());
+                let update = sqlx::query(sql::NAME_SESSION).bind(shard).bind(id.as_uuid()).bind(text);
+                match D::rows_affected(&update.execute(&mut **transaction).await?) {
+                    0 => Err(no_session(id).into()),
+                    _ => Ok(()),
                 }
-                let update = sqlx::query(sql::NAME_SESSION).bind(shard).bind(id.as_bytes().to_vec()).bind(text);
-                update.execute(&mut **transaction).await?;
-                Ok(())
             })
         })
         .await
@@ -163,10 +158,10 @@ where
         let shard = self.dialect.shard_of(snapshot.session);
         self.write(move |transaction| {
             Box::pin(async move {
-                let session = snapshot.session.as_bytes().to_vec();
+                let session = snapshot.session.as_uuid();
                 let insert = sqlx::query(sql::PUT_SNAPSHOT)
                     .bind(shard)
-                    .bind(session.clone())
+                    .bind(session)
                     .bind(stored(snapshot.seq.0))
                     .bind(snapshot.reducer.clone())
                     .bind(snapshot.digest.0.to_vec())
@@ -186,7 +181,7 @@ where
         let failed = |error| self.dialect.failed_read(error);
         let query = sqlx::query(sql::SNAPSHOT)
             .bind(self.dialect.shard_of(session))
-            .bind(session.as_bytes().to_vec())
+            .bind(session.as_uuid())
             .bind(reducer.to_owned())
             .bind(stored(upto.0));
         let Some(row) = query.fetch_optional(self.dialect.reads()).await.map_err(failed)? else { return Ok(None) };
@@ -212,7 +207,7 @@ where
             Box::pin(async move {
                 let now: i64 = sqlx::query(D::NOW).fetch_one(&mut **transaction).await?.try_get(0)?;
                 let until = Timestamp(now).plus(ttl.min(LEASE_MAX));
-                let upsert = sqlx::query(sql::RENEW_LEASE).bind(node.as_bytes().to_vec()).bind(until.0).bind(address);
+                let upsert = sqlx::query(sql::RENEW_LEASE).bind(node.as_uuid()).bind(until.0).bind(address);
                 upsert.execute(&mut **transaction).await?;
                 Ok(())
             })
@@ -223,7 +218,7 @@ where
     async fn node(&self, node: NodeId) -> Result<Option<NodeRow>, StoreError> {
         self.dialect.readable()?;
         let failed = |error| self.dialect.failed_read(error);
-        let query = sqlx::query(sql::NODE).bind(node.as_bytes().to_vec());
+        let query = sqlx::query(sql::NODE).bind(node.as_uuid());
         let Some(row) = query.fetch_optional(self.dialect.reads()).await.map_err(failed)? else { return Ok(None) };
         let now = sqlx::query(D::NOW).fetch_one(self.dialect.reads()).await.map_err(failed)?;
         let now: i64 = now.try_get(0).map_err(failed)?;
@@ -234,7 +229,7 @@ where
     async fn end_lease(&self, node: NodeId) -> Result<(), StoreError> {
         self.write(move |transaction| {
             Box::pin(async move {
-                let update = sqlx::query(sql::END_LEASE).bind(node.as_bytes().to_vec()).bind(0);
+                let update = sqlx::query(sql::END_LEASE).bind(node.as_uuid()).bind(0_i64);
                 update.execute(&mut **transaction).await?;
                 Ok(())
             })
@@ -273,8 +268,8 @@ where
         let shard = self.dialect.shard_of(session);
         self.write(move |transaction| {
             Box::pin(async move {
-                let (id, place) = (session.as_bytes().to_vec(), stored(seq.0));
-                let find = sqlx::query(sql::BODY).bind(shard).bind(id.clone()).bind(place);
+                let (id, place) = (session.as_uuid(), stored(seq.0));
+                let find = sqlx::query(sql::BODY).bind(shard).bind(id).bind(place);
                 let Some(row) = find.fetch_optional(&mut **transaction).await? else { return Err(no_event(session, seq).into()) };
                 let Some(salt) = row.try_get::<Option<Vec<u8>>, _>(2)? else { return Ok(()) };
                 let long: Option<Vec<u8>> = row.try_get(1)?;
@@ -291,7 +286,7 @@ where
                 let damaged = || StoreError::Damaged { session, seq, what: "its body or its salt is not there".to_owned() };
                 let salt: chain::Salt = salt.try_into().map_err(|_| damaged())?;
                 let digest = chain::digest(&salt, &body.ok_or_else(damaged)?);
-                let blank = sqlx::query(sql::REDACT).bind(shard).bind(id.clone()).bind(place).bind(digest.0.to_vec());
+                let blank = sqlx::query(sql::REDACT).bind(shard).bind(id).bind(place).bind(digest.0.to_vec());
                 blank.execute(&mut **transaction).await?;
                 if let Some(long) = long {
                     sqlx::query(sql::DROP_BLOB).bind(shard).bind(long).execute(&mut **transaction).await?;

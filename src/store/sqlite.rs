@@ -19,7 +19,7 @@ use tokio::sync::{Mutex, broadcast};
 use super::dialect::{Dialect, Turn};
 use super::statements::sqlite as sql;
 use super::{
-    Append, Appended, FeedCursor, FeedPage, OpenError, OpenOptions, Page, Read, SessionFilter, SessionRow, StoreError, WakeUps,
+    Append, Appended, FeedCursor, FeedPage, OpenError, OpenOptions, Page, Read, SessionFilter, SessionRow, Shard, StoreError, WakeUps,
 };
 use crate::session::SessionId;
 use fault::{Fault, Health};
@@ -28,7 +28,7 @@ use reader::Readers;
 use writer::Writer;
 
 /// The only shard.
-const SHARD: i64 = 0;
+const SHARD: Shard = 0;
 /// How often a listener looks by itself for what other processes appended.
 const POLL: Duration = Duration::from_millis(200);
 /// Commits that a slow listener may be behind before its rings merge into one.
@@ -101,11 +101,15 @@ impl Dialect for Sqlite {
     const BYTES: &'static str = sql::BYTES;
     const VERSION: &'static str = sql::VERSION;
 
+    fn rows_affected(result: &sqlx::sqlite::SqliteQueryResult) -> u64 {
+        result.rows_affected()
+    }
+
     fn address(&self) -> &str {
         &self.address
     }
 
-    fn shard_of(&self, _session: SessionId) -> i64 {
+    fn shard_of(&self, _session: SessionId) -> Shard {
         SHARD
     }
 

@@ -5,11 +5,9 @@ pub mod common {
     /// The format and the birth of the store.
     pub const STORE: &str = "select format, created_at from store";
     /// How many sessions and events there are.
-    pub const COUNTS: &str = "select (select count(*) from session), (select coalesce(sum(head_pos), 0) from shard)";
+    pub const COUNTS: &str = "select (select count(*) from session), (select cast(coalesce(sum(head_pos), 0) as bigint) from shard)";
     /// Names a session.
     pub const NAME_SESSION: &str = "update session set name = $3 where shard = $1 and session_id = $2";
-    /// Finds who has a name.
-    pub const NAMED: &str = "select session_id from session where shard = $1 and name = $2";
     /// Keeps content once.
     pub const PUT_BLOB: &str =
         "insert into blob (shard, digest, bytes) values ($1, $2, $3) on conflict (shard, digest) do nothing";
@@ -35,7 +33,7 @@ pub mod common {
     /// What is known of a node.
     pub const NODE: &str = "select address, lease_until from node where node_id = $1";
     /// What a redaction takes out.
-    pub const BODY: &str = "select body, blob, salt from event where shard = $1 and session_id = $2 and seq = $3";
+    pub const BODY: &str = "select cast(body as text), blob, salt from event where shard = $1 and session_id = $2 and seq = $3";
     /// Blanks a body and leaves its digest.
     pub const REDACT: &str = "update event set body = null, blob = null, salt = null, digest = $4 \
          where shard = $1 and session_id = $2 and seq = $3";
@@ -48,7 +46,6 @@ pub mod common {
         ("STORE", STORE),
         ("COUNTS", COUNTS),
         ("NAME_SESSION", NAME_SESSION),
-        ("NAMED", NAMED),
         ("PUT_BLOB", PUT_BLOB),
         ("BLOB", BLOB),
         ("PUT_SNAPSHOT", PUT_SNAPSHOT),
@@ -153,8 +150,6 @@ pub mod sqlite {
     /// Lists sessions that need a worker.
     pub const SESSIONS_DUE: &str =
         concat!(session_columns!(), "where shard = ?1 and due = 1 order by updated_at desc, session_id desc limit ?2");
-    /// Lists the session of a name.
-    pub const SESSIONS_NAMED: &str = concat!(session_columns!(), "where shard = ?1 and name = ?3 limit ?2");
     /// Lists sessions by the beginning of their id.
     pub const SESSIONS_BETWEEN: &str = concat!(
         session_columns!(),
@@ -194,7 +189,6 @@ pub mod sqlite {
         ("SESSION", SESSION),
         ("SESSIONS", SESSIONS),
         ("SESSIONS_DUE", SESSIONS_DUE),
-        ("SESSIONS_NAMED", SESSIONS_NAMED),
         ("SESSIONS_BETWEEN", SESSIONS_BETWEEN),
     ];
 }

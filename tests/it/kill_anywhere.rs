@@ -12,8 +12,8 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use rekindle::engine::restore::{Trust, restore};
-use rekindle::session::{AgentState, Recorded, Seq};
-use rekindle::store::{OpenOptions, Read, Row, SessionFilter, SharedStore, verify_session};
+use rekindle::session::{AgentState, Recorded, Seq, SessionId};
+use rekindle::store::{OpenOptions, Read, Row, SharedStore, verify_session};
 use tempfile::TempDir;
 
 /// How often each of the four tests below kills.
@@ -131,7 +131,7 @@ fn outcomes(events: &[Recorded], intent: &Recorded) -> usize {
 async fn assert_sound(trial: &Trial, told: u64) -> (bool, bool) {
     let written = trial.journal();
     let store = trial.store().await;
-    let Some(row) = store.sessions(SessionFilter::Named("trial".parse().unwrap()), 1).await.unwrap().pop() else {
+    let Some(row) = store.session(SessionId::named(&"trial".parse().unwrap())).await.unwrap() else {
         // A session that was created but not yet named is not the one that is resumed; nothing was told of it.
         assert_eq!((told, written.len()), (0, 0), "what was told is lost");
         store.close().await;

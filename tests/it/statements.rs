@@ -45,7 +45,6 @@ async fn hot_statements_never_scan_or_sort() {
         sqlite::LONG_BODY,
         sqlite::SESSION,
         sqlite::SESSIONS,
-        sqlite::SESSIONS_NAMED,
         common::SNAPSHOT,
         common::DROP_BLOB,
     ];

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use rekindle::session::{Digest, Seq};
+use rekindle::session::{Digest, Seq, SessionId};
 use rekindle::store::conformance::{append, event, given, new_node, new_session};
 use rekindle::store::{Expected, OpenOptions, SharedStore, Snapshot, verify_session};
 use tokio::task::yield_now;
@@ -21,9 +21,9 @@ async fn abandoned<T>(work: impl Future<Output = T>, patience: usize) {
 }
 
 async fn abandon_everything(store: &SharedStore, patience: usize) {
-    let session = new_session();
-    given(store, session, 3).await;
     let name = format!("name-{patience}").parse().unwrap();
+    let session = SessionId::named(&name);
+    given(store, session, 3).await;
     let bytes = patience.to_le_bytes().to_vec();
     let snapshot = Snapshot { session, seq: Seq(2), reducer: "r".into(), digest: Digest::of(&bytes), bytes: bytes.clone() };
     abandoned(store.append(append(session, Expected::Any, vec![event("more")])), patience).await;

@@ -84,7 +84,7 @@ async fn a_row_that_is_no_event_is_named_and_the_rest_of_the_page_is_read() {
         assert!(matches!(&rows[2], Row::Damaged { seq: Seq(3), .. }), "{change}: {:?}", rows[2]);
         assert!(rows.iter().filter(|row| matches!(row, Row::Event { .. })).count() == 7);
         let fed = store.feed(FeedCursor::default(), 100).await.unwrap();
-        assert_eq!((fed.events.len(), fed.damaged.len()), (15, 1), "{change}");
+        assert_eq!((fed.rows.len(), fed.damaged.len()), (15, 1), "{change}");
         assert_eq!((fed.damaged[0].session, fed.damaged[0].seq), (Some(hurt), Seq(3)), "{change}");
         store.close().await;
     }

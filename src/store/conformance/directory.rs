@@ -126,27 +126,22 @@ fn a_name(text: &str) -> SessionName {
     text.parse().unwrap()
 }
 
-/// Names.
-pub async fn a_session_is_found_by_its_name(store: &SharedStore) {
-    let session = new_session();
+/// A session that another system named has an id made of that name.
+pub async fn a_session_keeps_its_name(store: &SharedStore) {
+    let name = a_name("fix-the-build");
+    let session = SessionId::named(&name);
     given(store, session, 1).await;
-    store.name(session, &a_name("fix-the-build")).await.unwrap();
-    assert_eq!(listed(store, SessionFilter::Named(a_name("fix-the-build")), 10).await, [session]);
-    assert_eq!(listed(store, SessionFilter::Named(a_name("fix-the")), 10).await, []);
-    store.name(session, &a_name("other")).await.unwrap();
-    assert_eq!(store.session(session).await.unwrap().unwrap().name, Some(a_name("other")));
-    assert_eq!(listed(store, SessionFilter::Named(a_name("fix-the-build")), 10).await, []);
+    assert_eq!(store.session(session).await.unwrap().unwrap().name, None);
+    store.name(session, &name).await.unwrap();
+    store.name(session, &name).await.unwrap();
     given(store, session, 1).await;
-    assert_eq!(store.session(session).await.unwrap().unwrap().name, Some(a_name("other")));
+    assert_eq!(store.session(session).await.unwrap().unwrap().name, Some(name));
 }
 
-/// One name, one session.
-pub async fn names_are_unique(store: &SharedStore) {
-    let (one, other) = (new_session(), new_session());
-    given(store, one, 1).await;
+/// One name, one session: a name belongs to the session whose id is made of it.
+pub async fn a_name_belongs_to_one_session(store: &SharedStore) {
+    let other = new_session();
     given(store, other, 1).await;
-    store.name(one, &a_name("taken")).await.unwrap();
-    store.name(one, &a_name("taken")).await.unwrap();
     let refused = store.name(other, &a_name("taken")).await;
     assert!(matches!(refused, Err(StoreError::Invalid(_))), "{refused:?}");
     assert_eq!(store.session(other).await.unwrap().unwrap().name, None);
@@ -154,6 +149,7 @@ pub async fn names_are_unique(store: &SharedStore) {
 
 /// There is nothing to name.
 pub async fn a_name_needs_a_session(store: &SharedStore) {
-    let refused = store.name(new_session(), &a_name("nobody")).await;
+    let name = a_name("nobody");
+    let refused = store.name(SessionId::named(&name), &name).await;
     assert!(matches!(refused, Err(StoreError::Invalid(_))), "{refused:?}");
 }

@@ -12,12 +12,12 @@ async fn drain(store: &SharedStore, cursor: &mut FeedCursor, limit: u32) -> Vec<
     loop {
         let page = store.feed(cursor.clone(), limit).await.unwrap();
         assert!(page.damaged.is_empty(), "{:?}", page.damaged);
-        assert!(page.events.len() <= limit as usize);
-        if page.events.is_empty() {
+        assert!(page.rows.len() <= limit as usize);
+        if page.rows.is_empty() {
             assert_eq!(page.next, *cursor);
             return events;
         }
-        events.extend(page.events);
+        events.extend(page.rows.into_iter().map(|row| into_event(row.row)));
         *cursor = page.next;
     }
 }

@@ -157,7 +157,7 @@ fn write_all(
         }
     }
     if position != begin {
-        connection.prepare_cached(sql::MOVE_POS)?.execute([SHARD, position])?;
+        connection.prepare_cached(sql::MOVE_POS)?.execute(params![SHARD, position])?;
     }
     Ok(answers)
 }

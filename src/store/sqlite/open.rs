@@ -272,9 +272,19 @@ async fn run_migrations(path: &Path, busy_wait: Duration) -> Result<(), sqlx::Er
     })
 }
 
+/// Brings the tables from nothing, or from any older format, to the present one. Each sets `user_version` to its own number.
+const MIGRATIONS: [(&str, &str); 4] = [
+    ("event log", include_str!("../../../migrations/sqlite/0001_event_log.sql")),
+    ("catch-up projections", include_str!("../../../migrations/sqlite/0002_catch_up_projections.sql")),
+    ("retention", include_str!("../../../migrations/sqlite/0003_retention.sql")),
+    ("inbox", include_str!("../../../migrations/sqlite/0004_inbox.sql")),
+];
+
 fn migrator() -> Migrator {
-    let event_log = include_str!("../../../migrations/sqlite/0001_event_log.sql");
-    Migrator::with_migrations(vec![Migration::new(1, "event log".into(), MigrationType::Simple, event_log.into_sql_str(), false)])
+    let migration = |(version, (what, sql)): (i64, &(&'static str, &'static str))| {
+        Migration::new(version, (*what).into(), MigrationType::Simple, sql.into_sql_str(), false)
+    };
+    Migrator::with_migrations((1..).zip(&MIGRATIONS).map(migration).collect())
 }
 
 fn directory(path: &Path) -> &Path {

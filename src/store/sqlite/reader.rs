@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use super::super::read::{PAGE_BYTES_MAX, PAGE_ROWS_MAX};
 use super::super::statements::sqlite as sql;
 use super::super::{
-    BoxError, DamagedEvent, FeedCursor, FeedPage, Order, Page, Read, Row, SessionFilter, SessionRow, StoreError, id_range,
+    BoxError, DamagedEvent, FeedCursor, FeedPage, FeedRow, Order, Page, Read, Row, SessionFilter, SessionRow, StoreError, id_range,
 };
 use super::decode::{self, EventRow, Held};
 use super::fault::{Fault, Health};
@@ -158,7 +158,7 @@ fn page(connection: &Connection, read: Read) -> Result<Page, StoreError> {
 }
 
 fn feed(connection: &Connection, after: FeedCursor, limit: u32) -> Result<FeedPage, StoreError> {
-    let position = i64::try_from(after.first_shard()).unwrap_or(i64::MAX);
+    let position = i64::try_from(after.position(SHARD)).unwrap_or(i64::MAX);
     let mut page = FeedPage { next: after, ..FeedPage::default() };
     let query = || -> Result<_, rusqlite::Error> { connection.prepare_cached(sql::FEED) };
     let mut statement = query().map_err(unavailable)?;
@@ -168,16 +168,15 @@ fn feed(connection: &Connection, after: FeedCursor, limit: u32) -> Result<FeedPa
         let row = match rows.next() {
             Ok(Some(row)) => row,
             Ok(None) => break,
-            Err(_) if !page.events.is_empty() => break,
+            Err(_) if !page.rows.is_empty() => break,
             Err(error) => return Err(unavailable(error)),
         };
-        page.next = FeedCursor::of_one_shard(decode::count(row, 14).map_err(|what| StoreError::Unavailable(what.into()))?);
+        let pos = decode::count(row, 14).map_err(|what| StoreError::Unavailable(what.into()))?;
+        page.next.advance(SHARD, pos);
         match decode::event(row, None).and_then(|row| with_body(connection, row)) {
             Ok(row) => {
                 bytes += bytes_of(&row);
-                if let Row::Event { event, .. } = row {
-                    page.events.push(event);
-                }
+                page.rows.push(FeedRow { shard: SHARD, pos, row });
             }
             Err(damaged) => page.damaged.push(damaged),
         }
@@ -197,13 +196,11 @@ fn sessions(connection: &Connection, filter: &SessionFilter, limit: u32) -> Resu
     let statement = match filter {
         SessionFilter::All => sql::SESSIONS,
         SessionFilter::Due => sql::SESSIONS_DUE,
-        SessionFilter::Named(_) => sql::SESSIONS_NAMED,
         SessionFilter::IdPrefix(_) => sql::SESSIONS_BETWEEN,
     };
     let mut statement = connection.prepare_cached(statement).map_err(unavailable)?;
     let mut rows = match filter {
         SessionFilter::All | SessionFilter::Due => statement.query(params![SHARD, limit]),
-        SessionFilter::Named(name) => statement.query(params![SHARD, limit, name.as_str()]),
         SessionFilter::IdPrefix(prefix) => {
             let (low, high) = id_range(prefix)?;
             statement.query(params![SHARD, limit, low, high])

@@ -1,0 +1,17 @@
+-- What may be purged, what must not be, and what is left where a session was.
+
+alter table session add column hold text;              -- why it must not be purged: a legal hold
+alter table session add column purged_at integer;      -- utc, microseconds; its events are gone, its head stays
+
+-- One row: positions of the feed whose events were purged, first and last among them.
+create table hole (
+    shard      integer not null,
+    first_pos  integer not null,
+    last_pos   integer not null,
+    session_id blob    not null,
+    primary key (shard, first_pos)
+) strict;
+
+create index hole_session on hole (shard, session_id);
+
+pragma user_version = 3;
