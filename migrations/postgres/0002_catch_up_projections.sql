@@ -30,3 +30,5 @@ create table quarantine (
     what       text    not null,               -- why not
     primary key (shard, projection, version, session_id)
 );
+
+update store set format = 2;

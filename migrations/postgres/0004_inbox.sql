@@ -11,3 +11,5 @@ create table inbox (
     answer     text,                           -- JSON; null until it was carried out or refused
     primary key (shard, node_id, letter_id)
 );
+
+update store set format = 4;

@@ -31,4 +31,5 @@ create table quarantine (
     primary key (shard, projection, version, session_id)
 ) strict;
 
+update store set format = 2;
 pragma user_version = 2;

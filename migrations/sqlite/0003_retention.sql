@@ -14,4 +14,5 @@ create table hole (
 
 create index hole_session on hole (shard, session_id);
 
+update store set format = 3;
 pragma user_version = 3;

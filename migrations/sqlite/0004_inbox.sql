@@ -12,4 +12,5 @@ create table inbox (
     primary key (shard, node_id, letter_id)
 ) strict;
 
+update store set format = 4;
 pragma user_version = 4;

@@ -14,8 +14,8 @@ use super::append::{self, Ownership};
 use super::chain::Envelope;
 use super::read::{PAGE_BYTES_MAX, PAGE_ROWS_MAX};
 use super::{
-    Append, Appended, Directory, FeedCursor, FeedPage, FeedRow, NodeRow, Order, Page, Read, Row, SessionFilter, SessionRow, Shard, Snapshot,
-    Store, StoreError, StoreInfo, WakeUps, id_range,
+    Append, Appended, Directory, FeedCursor, FeedPage, FeedRow, NodeRow, Order, Page, Read, Row, SessionFilter, SessionRow,
+    Shard, Snapshot, Store, StoreError, StoreInfo, WakeUps, id_range,
 };
 use crate::session::{Body, Digest, Epoch, EventId, NodeId, Recorded, Seq, SessionId, SessionName, Timestamp};
 

@@ -26,7 +26,8 @@ pub use chain::{Flaw, Verified, Verifier, verify_session};
 pub use error::{BoxError, OpenError, StoreError};
 pub use memory::MemoryStore;
 pub use read::{
-    DamagedEvent, FeedCursor, FeedPage, FeedRow, NodeRow, Order, Page, Read, Row, SessionFilter, Shard, Snapshot, StoreInfo, WakeUps,
+    DamagedEvent, FeedCursor, FeedPage, FeedRow, NodeRow, Order, Page, Read, Row, SessionFilter, Shard, Snapshot, StoreInfo,
+    WakeUps,
 };
 
 use crate::session::{Digest, NodeId, Seq, SessionId, SessionName};
@@ -183,5 +184,9 @@ fn no_event(id: SessionId, seq: Seq) -> StoreError {
 
 /// A session has its name from its birth: its id is made of it, so that no two sessions can have the same.
 fn is_name_of(name: &SessionName, id: SessionId) -> Result<(), StoreError> {
-    if SessionId::named(name) == id { Ok(()) } else { Err(StoreError::Invalid(format!("the name {name} belongs to another session"))) }
+    if SessionId::named(name) == id {
+        Ok(())
+    } else {
+        Err(StoreError::Invalid(format!("the name {name} belongs to another session")))
+    }
 }

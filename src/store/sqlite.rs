@@ -19,7 +19,8 @@ use tokio::sync::{Mutex, broadcast};
 use super::dialect::{Dialect, Turn};
 use super::statements::sqlite as sql;
 use super::{
-    Append, Appended, FeedCursor, FeedPage, OpenError, OpenOptions, Page, Read, SessionFilter, SessionRow, Shard, StoreError, WakeUps,
+    Append, Appended, FeedCursor, FeedPage, OpenError, OpenOptions, Page, Read, SessionFilter, SessionRow, Shard, StoreError,
+    WakeUps,
 };
 use crate::session::SessionId;
 use fault::{Fault, Health};

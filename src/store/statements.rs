@@ -5,7 +5,8 @@ pub mod common {
     /// The format and the birth of the store.
     pub const STORE: &str = "select format, created_at from store";
     /// How many sessions and events there are.
-    pub const COUNTS: &str = "select (select count(*) from session), (select cast(coalesce(sum(head_pos), 0) as bigint) from shard)";
+    pub const COUNTS: &str =
+        "select (select count(*) from session), (select cast(coalesce(sum(head_pos), 0) as bigint) from shard)";
     /// Names a session.
     pub const NAME_SESSION: &str = "update session set name = $3 where shard = $1 and session_id = $2";
     /// Keeps content once.

@@ -108,7 +108,7 @@ impl Trial {
     }
 }
 
-async fn log(store: &SharedStore, id: rekindle::session::SessionId) -> Vec<Recorded> {
+async fn log(store: &SharedStore, id: SessionId) -> Vec<Recorded> {
     let mut events: Vec<Recorded> = Vec::new();
     loop {
         let after = events.last().map_or(Seq::ZERO, |event| event.seq);

@@ -12,7 +12,8 @@ use tokio::sync::Semaphore;
 use super::super::read::{PAGE_BYTES_MAX, PAGE_ROWS_MAX};
 use super::super::statements::sqlite as sql;
 use super::super::{
-    BoxError, DamagedEvent, FeedCursor, FeedPage, FeedRow, Order, Page, Read, Row, SessionFilter, SessionRow, StoreError, id_range,
+    BoxError, DamagedEvent, FeedCursor, FeedPage, FeedRow, Order, Page, Read, Row, SessionFilter, SessionRow, StoreError,
+    id_range,
 };
 use super::decode::{self, EventRow, Held};
 use super::fault::{Fault, Health};
