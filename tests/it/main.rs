@@ -29,6 +29,8 @@ mod kill_anywhere;
 #[cfg(feature = "cli")]
 mod kill_at_every_write;
 mod layers;
+#[cfg(feature = "postgres")]
+mod postgres_server;
 mod projection_views;
 #[cfg(feature = "cli")]
 mod replay_recordings;
