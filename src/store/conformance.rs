@@ -75,7 +75,7 @@ macro_rules! store_conformance {
             a_repeated_long_body_is_recognised,
             the_same_append_at_once_from_many_callers_is_done_once,
             an_id_with_other_content_is_reused,
-            an_id_of_another_session_is_reused,
+            an_id_of_another_session_is_no_repetition,
             a_partly_repeated_append_is_refused,
             an_id_twice_in_one_append_is_invalid,
             // ownership

@@ -79,8 +79,36 @@ pub enum StoreError {
 #[non_exhaustive]
 pub enum OpenError {
     /// The address has a scheme that this build does not speak.
-    #[error("{0:?} is not a store address; use sqlite://PATH or memory:")]
+    #[error("{0:?} is not a store address; use sqlite://PATH, postgres://USER@HOST/DATABASE or memory:")]
     Address(String),
+    /// A server's address that says something that cannot be understood; it may hold a password, so it is not repeated.
+    #[error("the address of the PostgreSQL store is wrong: {0}")]
+    Parameter(String),
+    /// No server of the address can be used.
+    #[error("cannot use the PostgreSQL server at {address}; check that it runs, and who may connect to it")]
+    Server {
+        /// Where, without secrets.
+        address: String,
+        /// What each of them says.
+        #[source]
+        source: BoxError,
+    },
+    /// A database without our tables, which were not to be made.
+    #[error("there is no store in {0}; `rekindle store init` makes one there")]
+    NotMade(String),
+    /// Tables of an older Rekindle, which another process may be using just now.
+    #[error("the store in {address} has format {found}, this version needs {needed}; `rekindle store migrate` brings it there")]
+    Older {
+        /// Where, without secrets.
+        address: String,
+        /// Its format.
+        found: i64,
+        /// The one that this version needs.
+        needed: i64,
+    },
+    /// The tables were to be distributed where nothing can distribute them.
+    #[error("{0} has no Citus extension, so its tables cannot be distributed; make the store without --distributed")]
+    NotDistributable(String),
     /// There is nothing at that place, and it was not to be created.
     #[error("there is no store at {}; name another place, or let a replay or an import make one there", .0.display())]
     Missing(PathBuf),
@@ -88,10 +116,10 @@ pub enum OpenError {
     #[error("{} is not a Rekindle store; name another file with --store, it was left as it is", .0.display())]
     NotAStore(PathBuf),
     /// Written by a newer Rekindle.
-    #[error("{} has format {found}, this version reads up to {supported}; upgrade Rekindle, the store was left as it is", path.display())]
+    #[error("{address} has format {found}, this version reads up to {supported}; upgrade Rekindle, the store was left as it is")]
     Newer {
-        /// The file.
-        path: PathBuf,
+        /// The file or the database.
+        address: String,
         /// Its format.
         found: i64,
         /// The newest that this version reads.

@@ -4,16 +4,20 @@ mod append;
 pub mod chain;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod dialect;
 mod error;
 mod memory;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod read;
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod sealed;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod sql;
 #[cfg(feature = "sqlite")]
 mod sqlite;
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub mod statements;
 
 use std::sync::Arc;
@@ -118,24 +122,59 @@ pub type SharedStore = Arc<dyn Store>;
 pub struct OpenOptions {
     /// Make the store when there is none.
     pub create: bool,
+    /// Bring the tables of an older version to this one's. A SQLite file that may be written is brought there in any case: nobody
+    /// else can be using it with an older version that a server would have to think of.
+    pub migrate: bool,
     /// Open it for reading only, even where it could be written.
     pub read_only: bool,
     /// How long to wait for another process that is writing.
     pub busy_wait: Duration,
-    /// The most bytes that the store may take on disk; none by default.
+    /// How long an append waits for a server that is away: restarting, failing over, out of reach.
+    pub outage_wait: Duration,
+    /// The most bytes that a SQLite store may take on disk; none by default.
     pub bytes_max: Option<u64>,
+    /// Where a new store's tables are.
+    pub placement: Placement,
+}
+
+/// Where the tables of a new store are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Placement {
+    /// In one database, on one server.
+    OneServer,
+    /// Distributed over the workers of a Citus cluster, by shard.
+    Distributed,
+}
+
+impl OpenOptions {
+    /// What is usual.
+    pub const DEFAULT: Self = Self {
+        create: true,
+        migrate: false,
+        read_only: false,
+        busy_wait: BUSY_WAIT,
+        outage_wait: OUTAGE_WAIT,
+        bytes_max: None,
+        placement: Placement::OneServer,
+    };
 }
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        Self { create: true, read_only: false, busy_wait: BUSY_WAIT, bytes_max: None }
+        Self::DEFAULT
     }
 }
 
 /// How long a writer waits for another process by default.
 const BUSY_WAIT: Duration = Duration::from_secs(10);
+/// How long an append waits for a server by default: longer than a failover takes.
+const OUTAGE_WAIT: Duration = Duration::from_secs(30);
 
-/// Opens the store at `url`: `sqlite://PATH`, `sqlite:PATH`, or `memory:` for one that is gone with the process.
+/// Opens the store at `url`: `sqlite://PATH`, `sqlite:PATH`, `postgres://USER@HOST/DATABASE`, or `memory:` for one that is gone with
+/// the process.
+///
+/// Several PostgreSQL addresses, separated by commas, are the members of one cluster: the one that can be written is used, also
+/// after it moved. The parameter `pooler=session|transaction` says what stands between, if not the server itself.
 ///
 /// # Errors
 /// [`StoreError::Open`] says why it cannot be opened and what to do about it.
@@ -151,7 +190,11 @@ pub async fn connect(url: &str, options: OpenOptions) -> Result<SharedStore, Sto
     {
         return Ok(Arc::new(sql::SqlStore::new(sqlite::Sqlite::open(path, options).await?)));
     }
-    #[cfg(not(feature = "sqlite"))]
+    #[cfg(feature = "postgres")]
+    if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+        return Ok(Arc::new(sql::SqlStore::new(postgres::Postgres::open(url, options).await?)));
+    }
+    #[cfg(not(any(feature = "sqlite", feature = "postgres")))]
     let _ = options;
     Err(OpenError::Address(url.to_owned()).into())
 }

@@ -62,7 +62,11 @@ pub mod common {
     ];
 }
 
+#[cfg(feature = "postgres")]
+pub mod postgres;
+
 /// Statements of SQLite alone, with `?n` parameters: its hot paths, and what only it has.
+#[cfg(feature = "sqlite")]
 pub mod sqlite {
     /// Begins a transaction that writes; one that begins by reading can fail at its first write, and no wait helps then.
     pub const BEGIN: &str = "begin immediate";

@@ -30,6 +30,8 @@ mod kill_anywhere;
 mod kill_at_every_write;
 mod layers;
 #[cfg(feature = "postgres")]
+mod postgres_contract;
+#[cfg(feature = "postgres")]
 mod postgres_server;
 mod projection_views;
 #[cfg(feature = "cli")]

@@ -12,7 +12,7 @@ use rusqlite::Connection;
 
 use crate::store_fixture::Place;
 
-const OPEN: OpenOptions = OpenOptions { create: false, read_only: false, busy_wait: Duration::from_secs(10), bytes_max: None };
+const OPEN: OpenOptions = OpenOptions { create: false, ..OpenOptions::DEFAULT };
 const READ: OpenOptions = OpenOptions { read_only: true, ..OPEN };
 const CREATE: OpenOptions = OpenOptions { create: true, ..OPEN };
 

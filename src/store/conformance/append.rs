@@ -206,7 +206,7 @@ pub async fn one_conflict_among_many_appends_spoils_none_of_the_others(store: &S
             let append = match index % 6 {
                 0 => append(taken, Expected::NoSession, events(1)),
                 // An id that is taken is only found out when the row is written.
-                1 => append(new_session(), Expected::Any, vec![NewEvent { id: known.id, ..event("other") }]),
+                1 => append(taken, Expected::Any, vec![NewEvent { id: known.id, ..event("other") }]),
                 _ => append(new_session(), Expected::NoSession, events(2)),
             };
             tokio::spawn(async move { (index, store.append(append).await) })

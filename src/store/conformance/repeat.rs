@@ -111,14 +111,16 @@ pub async fn an_id_with_other_content_is_reused(store: &SharedStore) {
     assert_eq!(all_events(store, session).await.len(), 1);
 }
 
-/// An id names one event of one session.
-pub async fn an_id_of_another_session_is_reused(store: &SharedStore) {
+/// An id is looked for where its session is stored: elsewhere it is refused or a new event, never answered as a repetition.
+pub async fn an_id_of_another_session_is_no_repetition(store: &SharedStore) {
     let known = event("known");
     store.append(append(new_session(), Expected::Any, vec![known.clone()])).await.unwrap();
     let session = new_session();
-    let reused = store.append(append(session, Expected::Any, vec![event("new"), known])).await;
-    assert!(matches!(reused, Err(StoreError::Reused { .. })), "{reused:?}");
-    assert_eq!(store.session(session).await.unwrap(), None);
+    match store.append(append(session, Expected::Any, vec![event("new"), known])).await {
+        Ok(appended) => assert!(!appended.repeated && appended.last == Seq(2), "{appended:?}"),
+        Err(StoreError::Reused { .. }) => assert_eq!(store.session(session).await.unwrap(), None),
+        Err(error) => panic!("{error:?}"),
+    }
 }
 
 /// Some of its events are there, others not: it is no repetition.

@@ -4,43 +4,14 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, params};
 
-use super::super::append::{self, Ownership, Seal};
+use super::super::append::{self, Ownership};
 use super::super::chain::Envelope;
+use super::super::sealed::Sealed;
 use super::super::statements::sqlite as sql;
 use super::super::{Append, Appended, BoxError, Directory, Row, StoreError};
 use super::fault::Fault;
 use super::{SHARD, decode, reader};
-use crate::session::{Digest, Epoch, EventId, NewEvent, Recorded, Seq};
-
-/// Bodies up to this length lie in the row of their event, longer ones in the table of blobs, once.
-const INLINE_BYTES_MAX: usize = 64 * 1024;
-
-/// An append with everything that can be computed before it is known where it will stand.
-pub(super) struct Sealed {
-    pub(super) append: Append,
-    seals: Vec<Seal>,
-    /// The digest of each body that is too long for its row.
-    long: Vec<Option<Digest>>,
-}
-
-impl Sealed {
-    /// Does the caller's part of the work, so that the writer has less of it.
-    pub(super) fn new(append: Append) -> Result<Self, StoreError> {
-        append.validate()?;
-        let seals = append::seal(&append.events)?;
-        let long = |event: &NewEvent| (event.body.len() > INLINE_BYTES_MAX).then(|| Digest::of(event.body.as_bytes()));
-        let long = append.events.iter().map(long).collect();
-        Ok(Self { append, seals, long })
-    }
-
-    /// How much it brings to write, about.
-    pub(super) fn bytes(&self) -> usize {
-        self.append.events.iter().map(|event| event.body.len() + EVENT_BYTES).sum()
-    }
-}
-
-/// What an event takes beside its body: ids, hash, indexes; about.
-const EVENT_BYTES: usize = 256;
+use crate::session::{Digest, Epoch, EventId, Recorded, Seq};
 
 /// What came of each append of a batch, and whether the handle may go on writing.
 pub(super) struct Outcome {
@@ -243,7 +214,7 @@ fn write_events(
     let session = sealed.append.session;
     let mut statement = connection.prepare_cached(sql::INSERT_EVENT)?;
     let mut seq = head;
-    for ((event, seal), long) in sealed.append.events.iter().zip(&sealed.seals).zip(&sealed.long) {
+    for (event, seal, long) in sealed.events() {
         seq = seq.next();
         *position += 1;
         hash = Envelope::of_new(session, seq, event).hash(&hash, &seal.digest);

@@ -303,7 +303,7 @@ fn no_write(error: &rusqlite::Error) -> bool {
 }
 
 fn newer(path: &Path, found: i64) -> StoreError {
-    OpenError::Newer { path: path.to_owned(), found, supported: FORMAT }.into()
+    OpenError::Newer { address: path.display().to_string(), found, supported: FORMAT }.into()
 }
 
 /// What cannot be told to be ours is taken for somebody else's.

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use rusqlite::Connection;
 use tokio::sync::{Mutex, broadcast, mpsc, oneshot};
 
+use super::super::sealed::Sealed;
 use super::super::statements::sqlite as sql;
 use super::super::{Append, Appended, StoreError, closed};
-use super::commit::{self, Sealed};
+use super::commit;
 use super::fault::{Fault, Health};
 use crate::session::SessionId;
 

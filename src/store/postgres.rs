@@ -1,0 +1,165 @@
+//! The log in PostgreSQL: a few committers, each with shards of its own, a pool to read through, and a doorbell between nodes.
+
+mod columns;
+mod commit;
+mod committer;
+mod decode;
+mod doorbell;
+mod fault;
+mod open;
+mod reader;
+mod servers;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use sqlx::postgres::{PgPool, PgQueryResult};
+
+use super::dialect::{Dialect, Turn};
+use super::sealed::Sealed;
+use super::statements::postgres as sql;
+use super::{
+    Append, Appended, FeedCursor, FeedPage, OpenOptions, Page, Read, SessionFilter, SessionRow, Shard, StoreError, WakeUps,
+};
+use crate::session::SessionId;
+use commit::Speech;
+use committer::Committers;
+use doorbell::Doorbell;
+use fault::Fault;
+use reader::Readers;
+use servers::{Pooler, Servers, Wanted};
+
+/// Connections that read, and write what is not an append.
+const CONNECTIONS_MAX: u32 = 8;
+
+/// One PostgreSQL database.
+#[derive(Debug)]
+pub(super) struct Postgres {
+    servers: Arc<Servers>,
+    shards: Shard,
+    pool: PgPool,
+    readers: Readers,
+    /// `None` where it was opened to be read.
+    committers: Option<Committers>,
+    doorbell: Doorbell,
+    closed: AtomicBool,
+}
+
+impl Postgres {
+    /// Opens the store in the database at `urls`, or makes it.
+    pub(super) async fn open(urls: &str, options: OpenOptions) -> Result<Self, StoreError> {
+        let wanted = if options.read_only { Wanted::Any } else { Wanted::Primary };
+        let servers = Arc::new(Servers::read(urls, wanted)?);
+        let found = open::open(&servers, options).await?;
+        let pool = servers.pool(CONNECTIONS_MAX, options.outage_wait);
+        let doorbell = Doorbell::new(&servers, &pool);
+        let transaction_pooler = servers.pooler == Pooler::Transaction;
+        let speech = Speech {
+            begin: if transaction_pooler { sql::BEGIN_DURABLE } else { sql::BEGIN },
+            keeps_statements: servers.keeps_statements(),
+            routed: found.distributed,
+        };
+        let committers = (!options.read_only).then(|| Committers::start(&servers, speech, options.outage_wait, doorbell.bell()));
+        let readers = Readers { pool: pool.clone(), servers: Arc::clone(&servers), patience: options.outage_wait };
+        Ok(Self { servers, shards: found.shards, pool, readers, committers, doorbell, closed: AtomicBool::new(false) })
+    }
+}
+
+/// Spreads ids over shards: FNV-1a, since time-ordered ids differ in few of their bits.
+fn spread(id: &[u8; 16], shards: Shard) -> Shard {
+    let hash = id.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
+    let shards = u64::try_from(shards).unwrap_or(1).max(1);
+    // The high bits depend on every byte.
+    Shard::try_from((hash >> 32) % shards).unwrap_or_default()
+}
+
+#[async_trait]
+impl Dialect for Postgres {
+    type Db = sqlx::Postgres;
+
+    const BEGIN_WRITE: &'static str = sql::BEGIN;
+    const NOW: &'static str = sql::NOW;
+    const BYTES: &'static str = sql::BYTES;
+    const VERSION: &'static str = sql::VERSION;
+
+    fn rows_affected(result: &PgQueryResult) -> u64 {
+        result.rows_affected()
+    }
+
+    fn address(&self) -> &str {
+        &self.servers.address
+    }
+
+    fn shard_of(&self, session: SessionId) -> Shard {
+        spread(session.as_bytes(), self.shards)
+    }
+
+    fn reads(&self) -> &PgPool {
+        &self.pool
+    }
+
+    fn writes(&self) -> &PgPool {
+        &self.pool
+    }
+
+    fn readable(&self) -> Result<(), StoreError> {
+        if self.closed.load(Ordering::Acquire) { Err(super::closed()) } else { Ok(()) }
+    }
+
+    async fn turn(&self) -> Result<Turn, StoreError> {
+        self.readable()?;
+        match self.committers {
+            Some(_) => Ok(Turn(None)),
+            None => Err(StoreError::ReadOnly("it was opened to be read".to_owned())),
+        }
+    }
+
+    fn failed_read(&self, error: sqlx::Error) -> StoreError {
+        StoreError::Unavailable(error.into())
+    }
+
+    fn failed_write(&self, error: sqlx::Error) -> StoreError {
+        Fault::of(&error).failed_write(error.into())
+    }
+
+    async fn append(&self, append: Append) -> Result<Appended, StoreError> {
+        self.turn().await?;
+        let Some(committers) = &self.committers else { return Err(super::closed()) };
+        let shard = self.shard_of(append.session);
+        committers.append(shard, Sealed::new(append)?).await
+    }
+
+    async fn read(&self, read: Read) -> Result<Page, StoreError> {
+        self.readable()?;
+        self.readers.page(self.shard_of(read.session), read).await
+    }
+
+    async fn feed(&self, after: FeedCursor, limit: u32) -> Result<FeedPage, StoreError> {
+        self.readable()?;
+        self.readers.feed(after, limit).await
+    }
+
+    async fn session(&self, id: SessionId) -> Result<Option<SessionRow>, StoreError> {
+        self.readable()?;
+        self.readers.session(self.shard_of(id), id).await
+    }
+
+    async fn sessions(&self, filter: SessionFilter, limit: u32) -> Result<Vec<SessionRow>, StoreError> {
+        self.readable()?;
+        self.readers.sessions(filter, limit).await
+    }
+
+    fn wake_ups(&self) -> WakeUps {
+        self.doorbell.wake_ups()
+    }
+
+    async fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        if let Some(committers) = &self.committers {
+            committers.close().await;
+        }
+        self.doorbell.close().await;
+        self.pool.close().await;
+    }
+}

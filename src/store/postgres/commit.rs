@@ -1,0 +1,283 @@
+//! One batch of appends in one transaction: each is judged by itself, all that are admitted become durable together.
+
+use std::collections::{BTreeMap, HashMap};
+
+use sqlx::postgres::PgConnection;
+use uuid::Uuid;
+
+use super::super::append::{self, Ownership};
+use super::super::chain::Envelope;
+use super::super::sealed::Sealed;
+use super::super::statements::postgres as sql;
+use super::super::{Appended, BoxError, Row, Shard, StoreError};
+use super::columns::{Begun, Events, LongBodies, Moved};
+use super::decode::{self, Head};
+use super::fault::Fault;
+use super::reader;
+use crate::session::{Digest, Epoch, EventId, Recorded, Seq, SessionId};
+
+/// How a transaction is spoken.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Speech {
+    /// How it begins.
+    pub(super) begin: &'static str,
+    /// Whether statements may be kept prepared by name.
+    pub(super) keeps_statements: bool,
+    /// Whether each statement must name the one shard that it is for.
+    pub(super) routed: bool,
+}
+
+/// Whether each append of a batch is kept apart from the others, at a price.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Care {
+    /// Ids are looked up only where the head does not fit; any failure takes the whole batch back.
+    Swift,
+    /// The session is locked first, then the ids are looked up: whatever a lost connection left is known after that.
+    Careful,
+}
+
+/// Why a batch as a whole was not committed.
+pub(super) enum Failure {
+    /// Somebody else moved one of its sessions meanwhile. Nothing was written.
+    Raced,
+    /// The database failed.
+    Database {
+        /// How.
+        error: sqlx::Error,
+        /// Whether it was the commit itself that failed, so that its outcome may be unknown.
+        committing: bool,
+    },
+    /// What the database holds cannot be understood.
+    Damaged(StoreError),
+}
+
+impl From<sqlx::Error> for Failure {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database { error, committing: false }
+    }
+}
+
+impl Failure {
+    /// Whether it may all the same have been committed.
+    pub(super) fn leaves_doubt(&self) -> bool {
+        matches!(self, Self::Database { committing: true, .. })
+    }
+
+    /// What a caller is told.
+    pub(super) fn answer(self) -> StoreError {
+        match self {
+            Self::Raced => StoreError::Busy("others kept appending to the same session".into()),
+            Self::Database { error, committing: true } if Fault::of(&error) == Fault::Away => StoreError::Unknown(error.into()),
+            Self::Database { error, .. } => Fault::of(&error).failed_write(error.into()),
+            Self::Damaged(error) => error,
+        }
+    }
+}
+
+/// Commits what is admitted of `batch`. With care it holds one append.
+pub(super) async fn commit(
+    connection: &mut PgConnection,
+    speech: Speech,
+    batch: &[(Shard, Sealed)],
+    care: Care,
+) -> Result<Vec<Result<Appended, StoreError>>, Failure> {
+    sqlx::raw_sql(speech.begin).execute(&mut *connection).await?;
+    match write(connection, speech, batch, care).await {
+        Ok(answers) => match sqlx::raw_sql(sql::COMMIT).execute(&mut *connection).await {
+            Ok(_) => Ok(answers),
+            Err(error) => Err(Failure::Database { error, committing: true }),
+        },
+        Err(failure) => {
+            // A connection on which this fails is let go by the caller.
+            let _ = sqlx::raw_sql(sql::ROLLBACK).execute(&mut *connection).await;
+            Err(failure)
+        }
+    }
+}
+
+/// What is to be written of a batch.
+#[derive(Default)]
+struct Plan<'b> {
+    begun: Vec<Begun<'b>>,
+    moved: Vec<Moved<'b>>,
+    events: Events<'b>,
+    long: LongBodies<'b>,
+    /// How many positions each shard needs.
+    positions: BTreeMap<Shard, i64>,
+}
+
+async fn write(
+    connection: &mut PgConnection,
+    speech: Speech,
+    batch: &[(Shard, Sealed)],
+    care: Care,
+) -> Result<Vec<Result<Appended, StoreError>>, Failure> {
+    let mut heads = heads(connection, speech, batch, care).await?;
+    let mut plan = Plan::default();
+    let mut answers = Vec::with_capacity(batch.len());
+    for (shard, sealed) in batch {
+        let known = match care {
+            Care::Careful => find(connection, speech, *shard, sealed).await?,
+            Care::Swift => HashMap::new(),
+        };
+        let mut answer = judge(&mut plan, &mut heads, *shard, sealed, &known);
+        if care == Care::Swift && answer.is_err() {
+            // It may be here already, from an append whose answer was lost.
+            let known = find(connection, speech, *shard, sealed).await?;
+            if let Some(repeated) = repeated(sealed, &known).transpose() {
+                answer = repeated;
+            }
+        }
+        answers.push(answer);
+    }
+    write_plan(connection, speech, plan).await?;
+    Ok(answers)
+}
+
+/// Admits one append into the plan, or says why not.
+fn judge<'b>(
+    plan: &mut Plan<'b>,
+    heads: &mut HashMap<SessionId, Head>,
+    shard: Shard,
+    sealed: &'b Sealed,
+    known: &HashMap<EventId, (Recorded, Digest)>,
+) -> Result<Appended, StoreError> {
+    if let Some(repeated) = repeated(sealed, known)? {
+        return Ok(repeated);
+    }
+    let append = &sealed.append;
+    let stood = heads.get(&append.session).copied();
+    let Head { seq: head, mut hash, epoch } = stood.unwrap_or(Head { seq: Seq::ZERO, hash: Digest::ZERO, epoch: Epoch(0) });
+    let ownership = append.admit(head, epoch)?;
+    let mut seq = head;
+    for (event, seal, long) in sealed.events() {
+        seq = seq.next();
+        hash = Envelope::of_new(append.session, seq, event).hash(&hash, &seal.digest);
+        plan.events.push(shard, append.session, seq, event, seal, long, hash);
+        if let Some(digest) = long {
+            plan.long.push(shard, digest, &event.body);
+        }
+    }
+    *plan.positions.entry(shard).or_default() += i64::try_from(append.events.len()).unwrap_or(i64::MAX);
+    let epoch = match ownership {
+        Ownership::Stays => epoch,
+        Ownership::Passes { epoch, .. } => epoch,
+    };
+    let now = Head { seq, hash, epoch };
+    heads.insert(append.session, now);
+    match stood {
+        Some(stood) => Moved::add(&mut plan.moved, &mut plan.begun, shard, append, stood, now, ownership),
+        None => plan.begun.push(Begun::new(shard, append, now, ownership)),
+    }
+    Ok(Appended { first: head.next(), last: seq, hash, repeated: false })
+}
+
+async fn write_plan(connection: &mut PgConnection, speech: Speech, mut plan: Plan<'_>) -> Result<(), Failure> {
+    if plan.positions.is_empty() {
+        return Ok(());
+    }
+    // In one order by all, so that no two transactions wait for each other.
+    plan.begun.sort_by_key(|begun| (begun.shard, begun.session));
+    plan.moved.sort_by_key(|moved| (moved.shard, moved.session));
+    let routed = speech.routed.then(|| plan.positions.keys().next().copied()).flatten();
+    if !plan.begun.is_empty() {
+        Begun::insert(&plan.begun, speech).execute(&mut *connection).await?;
+    }
+    if !plan.moved.is_empty() {
+        let moved = Moved::update(&plan.moved, speech, routed).execute(&mut *connection).await?;
+        if usize::try_from(moved.rows_affected()).ok() != Some(plan.moved.len()) {
+            return Err(Failure::Raced);
+        }
+    }
+    if !plan.long.is_empty() {
+        plan.long.insert(connection, speech).await?;
+    }
+    let mut ends = take_positions(connection, speech, &plan.positions, routed).await?;
+    for (shard, count) in &plan.positions {
+        if let Some(end) = ends.get_mut(shard) {
+            *end -= count;
+        }
+    }
+    plan.events.place(&mut ends)?;
+    plan.events.insert(speech, routed).execute(&mut *connection).await?;
+    Ok(())
+}
+
+/// Takes positions and returns the last one of each shard.
+async fn take_positions(
+    connection: &mut PgConnection,
+    speech: Speech,
+    positions: &BTreeMap<Shard, i64>,
+    routed: Option<Shard>,
+) -> Result<BTreeMap<Shard, i64>, Failure> {
+    use sqlx::Row as _;
+    let query = match routed {
+        Some(shard) => {
+            let count = positions.get(&shard).copied().unwrap_or_default();
+            sqlx::query(sql::TAKE_POSITIONS_ROUTED).bind(shard).bind(count)
+        }
+        None => {
+            let (shards, counts): (Vec<Shard>, Vec<i64>) = positions.iter().map(|(shard, count)| (*shard, *count)).unzip();
+            sqlx::query(sql::TAKE_POSITIONS).bind(shards).bind(counts)
+        }
+    };
+    let rows = query.persistent(speech.keeps_statements).fetch_all(connection).await?;
+    rows.iter().map(|row| Ok((row.try_get::<Shard, _>(0)?, row.try_get::<i64, _>(1)?))).collect()
+}
+
+/// Where the sessions of a batch stand; those that are not there yet are left out.
+async fn heads(
+    connection: &mut PgConnection,
+    speech: Speech,
+    batch: &[(Shard, Sealed)],
+    care: Care,
+) -> Result<HashMap<SessionId, Head>, Failure> {
+    let first = batch.first().map(|(shard, sealed)| (*shard, sealed.append.session.as_uuid()));
+    let sessions = || -> Vec<Uuid> { batch.iter().map(|(_, sealed)| sealed.append.session.as_uuid()).collect() };
+    let query = match (care, first) {
+        (_, None) => return Ok(HashMap::new()),
+        (Care::Careful, Some((shard, session))) => sqlx::query(sql::HEAD_LOCKED).bind(shard).bind(session),
+        (Care::Swift, Some((shard, _))) if speech.routed => sqlx::query(sql::HEADS_ROUTED).bind(shard).bind(sessions()),
+        (Care::Swift, Some(_)) => {
+            let shards: Vec<Shard> = batch.iter().map(|(shard, _)| *shard).collect();
+            sqlx::query(sql::HEADS).bind(shards).bind(sessions())
+        }
+    };
+    let rows = query.persistent(speech.keeps_statements).fetch_all(connection).await?;
+    let damaged = |what: String| Failure::Damaged(StoreError::Unavailable(BoxError::from(what)));
+    rows.iter().map(|row| decode::head(row).map_err(damaged)).collect()
+}
+
+/// The events of an append that are in the log already.
+async fn find(
+    connection: &mut PgConnection,
+    speech: Speech,
+    shard: Shard,
+    sealed: &Sealed,
+) -> Result<HashMap<EventId, (Recorded, Digest)>, Failure> {
+    let ids: Vec<Uuid> = sealed.append.events.iter().map(|event| event.id.as_uuid()).collect();
+    let query = sqlx::query(sql::EVENTS_BY_ID).persistent(speech.keeps_statements).bind(shard).bind(ids);
+    let rows = query.fetch_all(&mut *connection).await?;
+    let mut found = HashMap::with_capacity(rows.len());
+    for row in &rows {
+        let event = decode::event(row);
+        let row = match event {
+            Ok(event) => reader::with_body(connection, speech.keeps_statements, shard, event).await?,
+            Err(damaged) => Err(damaged),
+        };
+        match row {
+            Ok(Row::Event { event, hash, .. }) => found.insert(event.id, (event, hash)),
+            Ok(Row::Damaged { seq, what }) => return Err(damaged(sealed, seq, what)),
+            Err(bad) => return Err(damaged(sealed, bad.seq, bad.what)),
+        };
+    }
+    Ok(found)
+}
+
+fn damaged(sealed: &Sealed, seq: Seq, what: String) -> Failure {
+    Failure::Damaged(StoreError::Damaged { session: sealed.append.session, seq, what })
+}
+
+fn repeated(sealed: &Sealed, known: &HashMap<EventId, (Recorded, Digest)>) -> Result<Option<Appended>, StoreError> {
+    if known.is_empty() { Ok(None) } else { append::repeated(&sealed.append, |id| Ok::<_, StoreError>(known.get(&id).cloned())) }
+}

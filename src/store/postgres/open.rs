@@ -1,0 +1,152 @@
+//! Opening a database as a store: its tables are made where that was asked for, and are of a format that this version speaks.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::postgres::PgConnection;
+use sqlx::{Connection as _, Row as _, SqlSafeStr as _};
+
+use super::super::statements::postgres as sql;
+use super::super::{FORMAT, OpenError, OpenOptions, Placement, Shard, StoreError};
+use super::servers::{Pooler, Servers};
+
+/// How many shards a new store has: enough that no two committers want the same one often, few enough to ask all of them at once.
+const SHARDS: Shard = 256;
+
+/// How often making the tables is tried again because another process makes them too.
+const RACES_MAX: u32 = 20;
+
+/// Brings the tables from nothing, or from any older format, to the present one. Each sets `format` to its own number.
+const MIGRATIONS: [(&str, &str); 4] = [
+    ("event log", include_str!("../../../migrations/postgres/0001_event_log.sql")),
+    ("catch-up projections", include_str!("../../../migrations/postgres/0002_catch_up_projections.sql")),
+    ("retention", include_str!("../../../migrations/postgres/0003_retention.sql")),
+    ("inbox", include_str!("../../../migrations/postgres/0004_inbox.sql")),
+];
+
+/// Tables whose rows belong to a shard, the table of shards first.
+const SHARDED: [&str; 10] =
+    ["shard", "session", "event", "blob", "snapshot", "checkpoint", "document", "quarantine", "hole", "inbox"];
+
+/// What is known of a store that can be used.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Found {
+    pub(super) shards: Shard,
+    /// Whether its tables are distributed, so that every statement must name its shard.
+    pub(super) distributed: bool,
+}
+
+/// Finds the store, or makes it.
+pub(super) async fn open(servers: &Servers, options: OpenOptions) -> Result<Found, StoreError> {
+    let unreachable =
+        |error: sqlx::Error| StoreError::from(OpenError::Server { address: servers.address.clone(), source: error.into() });
+    let mut connection = servers.connect().await.map_err(unreachable)?;
+    let mut races = 0;
+    let found = loop {
+        match look(&mut connection, servers).await.map_err(unreachable)? {
+            Some((FORMAT, shards)) => break shards,
+            Some((format, _)) if format > FORMAT => {
+                let address = servers.address.clone();
+                return Err(OpenError::Newer { address, found: format, supported: FORMAT }.into());
+            }
+            Some((format, _)) if !options.migrate => {
+                let address = servers.address.clone();
+                return Err(OpenError::Older { address, found: format, needed: FORMAT }.into());
+            }
+            None if !options.create || options.read_only => return Err(OpenError::NotMade(servers.address.clone()).into()),
+            Some(_) | None => {}
+        }
+        // Another process that does the same at once is in the way for a moment.
+        if let Err(error) = make(&mut connection, servers, options).await {
+            races += 1;
+            if races >= RACES_MAX || !in_the_way(&error) {
+                return Err(error);
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    let distributed = is_distributed(&mut connection, servers).await.map_err(unreachable)?;
+    // The server sees it go in any case.
+    let _ = connection.close().await;
+    Ok(Found { shards: found, distributed })
+}
+
+/// The format and the shards of the store in this database; `None` when there is none.
+async fn look(connection: &mut PgConnection, servers: &Servers) -> Result<Option<(i64, Shard)>, sqlx::Error> {
+    let mut transaction = connection.begin_with(sql::BEGIN).await?;
+    let named = servers.keeps_statements();
+    let there: bool = sqlx::query(sql::HAS_STORE).persistent(named).fetch_one(&mut *transaction).await?.try_get(0)?;
+    let row = match there {
+        true => sqlx::query(sql::FORMAT).persistent(named).fetch_optional(&mut *transaction).await?,
+        false => None,
+    };
+    transaction.commit().await?;
+    row.map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).transpose()
+}
+
+async fn is_distributed(connection: &mut PgConnection, servers: &Servers) -> Result<bool, sqlx::Error> {
+    let mut transaction = connection.begin_with(sql::BEGIN).await?;
+    let named = servers.keeps_statements();
+    let ask = |statement| sqlx::query(statement).persistent(named);
+    let citus: bool = ask(sql::HAS_CITUS).fetch_one(&mut *transaction).await?.try_get(0)?;
+    let distributed = match citus {
+        true => ask(sql::IS_DISTRIBUTED).fetch_one(&mut *transaction).await?.try_get(0)?,
+        false => false,
+    };
+    transaction.commit().await?;
+    Ok(distributed)
+}
+
+/// Makes the tables, or brings them to the present format.
+async fn make(connection: &mut PgConnection, servers: &Servers, options: OpenOptions) -> Result<(), StoreError> {
+    if servers.pooler == Pooler::Transaction {
+        let what = "tables are made over a direct connection: leave pooler=transaction away for `rekindle store init`";
+        return Err(OpenError::Parameter(what.to_owned()).into());
+    }
+    let failed = |error: sqlx::Error| StoreError::Unavailable(error.into());
+    let citus: bool =
+        sqlx::query(sql::HAS_CITUS).fetch_one(&mut *connection).await.map_err(failed)?.try_get(0).map_err(failed)?;
+    if options.placement == Placement::Distributed && !citus {
+        return Err(OpenError::NotDistributable(servers.address.clone()).into());
+    }
+    let mut migrator = migrator();
+    // A lock of the session is lost on poolers and unknown to some databases; that two make the tables at once is seen by who is second.
+    migrator.set_locking(false);
+    migrator.run_direct(None, &mut *connection, false).await.map_err(|error| match error {
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => failed(error),
+        other => StoreError::Unavailable(other.into()),
+    })?;
+    let mut transaction = connection.begin_with(sql::BEGIN).await.map_err(failed)?;
+    let known = sqlx::query(sql::FORMAT).fetch_optional(&mut *transaction).await.map_err(failed)?;
+    if known.is_none() {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
+        let now = i64::try_from(now).unwrap_or(i64::MAX);
+        sqlx::query(sql::INSERT_SHARDS).bind(SHARDS).execute(&mut *transaction).await.map_err(failed)?;
+        sqlx::query(sql::INSERT_STORE).bind(FORMAT).bind(SHARDS).bind(now).execute(&mut *transaction).await.map_err(failed)?;
+        if options.placement == Placement::Distributed {
+            for table in SHARDED {
+                let with = if table == "shard" { "none" } else { "shard" };
+                let distribute = sqlx::query(sql::DISTRIBUTE).bind(table).bind(with);
+                distribute.execute(&mut *transaction).await.map_err(failed)?;
+            }
+            for table in ["store", "node"] {
+                sqlx::query(sql::EVERYWHERE).bind(table).execute(&mut *transaction).await.map_err(failed)?;
+            }
+        }
+    }
+    transaction.commit().await.map_err(failed)
+}
+
+fn in_the_way(error: &StoreError) -> bool {
+    let StoreError::Unavailable(source) = error else { return false };
+    let code = source.downcast_ref::<sqlx::Error>().and_then(|error| error.as_database_error()).and_then(|error| error.code());
+    // Unique violations of the catalog, duplicate tables and types, locks taken in another order, a row of ours that is there by now.
+    code.is_some_and(|code| ["23505", "42P07", "42710", "42701", "40P01", "XX000"].contains(&code.as_ref()))
+}
+
+fn migrator() -> Migrator {
+    let migration = |(version, (what, sql)): (i64, &(&'static str, &'static str))| {
+        Migration::new(version, (*what).into(), MigrationType::Simple, sql.into_sql_str(), false)
+    };
+    Migrator::with_migrations((1..).zip(&MIGRATIONS).map(migration).collect())
+}

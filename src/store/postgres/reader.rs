@@ -1,0 +1,363 @@
+//! Reading: one bounded page at a time, again when the server was away for a moment.
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::TryStreamExt;
+use sqlx::postgres::{PgConnection, PgPool, PgRow};
+use sqlx::{Connection as _, Row as _};
+use tokio::time::Instant;
+
+use super::super::read::{PAGE_BYTES_MAX, PAGE_ROWS_MAX};
+use super::super::statements::postgres as sql;
+use super::super::{
+    DamagedEvent, FeedCursor, FeedPage, FeedRow, Order, Page, Read, Row, SessionFilter, SessionRow, Shard, StoreError, id_range,
+};
+use super::decode::{self, EventRow};
+use super::fault::Fault;
+use super::servers::Servers;
+use crate::session::{Body, Digest, Seq, SessionId};
+
+/// How long to wait before a read is repeated.
+const RETRY_WAIT: Duration = Duration::from_millis(50);
+
+/// What is read through.
+#[derive(Debug, Clone)]
+pub(super) struct Readers {
+    pub(super) pool: PgPool,
+    pub(super) servers: Arc<Servers>,
+    /// How long a read is repeated while the server is away.
+    pub(super) patience: Duration,
+}
+
+/// Why something could not be read.
+enum Trouble {
+    Database(sqlx::Error),
+    Refused(StoreError),
+}
+
+impl From<sqlx::Error> for Trouble {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl Readers {
+    pub(super) async fn page(&self, shard: Shard, read: Read) -> Result<Page, StoreError> {
+        self.run(move |connection, named| Box::pin(page(connection, named, shard, read))).await
+    }
+
+    pub(super) async fn feed(&self, after: FeedCursor, limit: u32) -> Result<FeedPage, StoreError> {
+        self.run(move |connection, named| Box::pin(feed(connection, named, after.clone(), limit))).await
+    }
+
+    pub(super) async fn session(&self, shard: Shard, id: SessionId) -> Result<Option<SessionRow>, StoreError> {
+        self.run(move |connection, named| Box::pin(session(connection, named, shard, id))).await
+    }
+
+    pub(super) async fn sessions(&self, filter: SessionFilter, limit: u32) -> Result<Vec<SessionRow>, StoreError> {
+        self.run(move |connection, named| Box::pin(sessions(connection, named, filter.clone(), limit))).await
+    }
+
+    /// Reads in a task of its own, so that no connection goes back in the middle of an answer, and again while that may help.
+    async fn run<T, F>(&self, read: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'c> Fn(&'c mut PgConnection, bool) -> futures_util::future::BoxFuture<'c, Result<T, Trouble>>
+            + Send
+            + Sync
+            + 'static,
+    {
+        let readers = self.clone();
+        let task = tokio::spawn(async move {
+            let deadline = Instant::now() + readers.patience;
+            loop {
+                match readers.once(&read).await {
+                    Ok(value) => return Ok(value),
+                    Err(Trouble::Refused(error)) => return Err(error),
+                    Err(Trouble::Database(error)) if Fault::of(&error).is_passing() && Instant::now() < deadline => {
+                        // It may be another server by now; where it is is known once it was reached.
+                        if let Ok(found) = readers.servers.connect().await {
+                            readers.pool.set_connect_options(readers.servers.here());
+                            let _ = found.close().await;
+                        }
+                    }
+                    Err(Trouble::Database(error)) => return Err(StoreError::Unavailable(error.into())),
+                }
+                tokio::time::sleep(RETRY_WAIT).await;
+            }
+        });
+        task.await.map_err(|error| StoreError::Unavailable(error.into()))?
+    }
+
+    async fn once<T, F>(&self, read: &F) -> Result<T, Trouble>
+    where
+        F: for<'c> Fn(&'c mut PgConnection, bool) -> futures_util::future::BoxFuture<'c, Result<T, Trouble>>,
+    {
+        let mut connection = self.pool.acquire().await?;
+        if self.servers.keeps_statements() {
+            return read(&mut connection, true).await;
+        }
+        // A pooler of transactions may answer from another connection between two messages that are not in one.
+        let mut transaction = connection.begin_with(sql::BEGIN_READ).await?;
+        let value = read(&mut transaction, false).await?;
+        transaction.commit().await?;
+        Ok(value)
+    }
+}
+
+async fn page(connection: &mut PgConnection, named: bool, shard: Shard, read: Read) -> Result<Page, Trouble> {
+    let statement = match read.order {
+        Order::OldestFirst => sql::EVENTS_FORWARD,
+        Order::NewestFirst => sql::EVENTS_BACKWARD,
+    };
+    let limit = usize::try_from(read.limit.min(PAGE_ROWS_MAX)).unwrap_or(usize::MAX);
+    let query = sqlx::query(statement)
+        .persistent(named)
+        .bind(shard)
+        .bind(read.session.as_uuid())
+        .bind(bounded(read.after))
+        .bind(bounded(read.upto))
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1));
+    let mut page = Page::default();
+    let mut bytes = 0;
+    let mut long = Vec::new();
+    {
+        let mut rows = query.fetch(&mut *connection);
+        while let Some(row) = rows.try_next().await? {
+            if page.rows.len() == limit || bytes >= PAGE_BYTES_MAX {
+                page.more = true;
+                break;
+            }
+            match decode::event(&row) {
+                Ok(event) => {
+                    bytes += bytes_of(&event.row);
+                    long.push(event.long);
+                    page.rows.push(event.row);
+                }
+                Err(DamagedEvent { seq, what, .. }) => {
+                    long.push(None);
+                    page.rows.push(Row::Damaged { seq, what });
+                }
+            }
+        }
+    }
+    fill(connection, named, shard, &mut page, &long).await?;
+    Ok(page)
+}
+
+/// Fetches the long bodies of a page, and cuts it where they make it too long.
+async fn fill(
+    connection: &mut PgConnection,
+    named: bool,
+    shard: Shard,
+    page: &mut Page,
+    long: &[Option<Digest>],
+) -> Result<(), Trouble> {
+    let mut bytes = 0;
+    for index in 0..page.rows.len() {
+        if bytes >= PAGE_BYTES_MAX {
+            page.rows.truncate(index);
+            page.more = true;
+            return Ok(());
+        }
+        let Some(row) = page.rows.get_mut(index) else { return Ok(()) };
+        if let Some(Some(digest)) = long.get(index) {
+            match long_body(connection, named, shard, *digest).await? {
+                Ok(body) => set_body(row, body),
+                Err(what) => *row = Row::Damaged { seq: row.seq(), what },
+            }
+        }
+        bytes += bytes_of(row);
+    }
+    Ok(())
+}
+
+async fn feed(connection: &mut PgConnection, named: bool, after: FeedCursor, limit: u32) -> Result<FeedPage, Trouble> {
+    let heads = sqlx::query(sql::FEED_HEADS).persistent(named).fetch_all(&mut *connection).await?;
+    let mut news = Vec::new();
+    for row in &heads {
+        let (shard, head): (Shard, i64) = (row.try_get(0)?, row.try_get(1)?);
+        let position = i64::try_from(after.position(shard)).unwrap_or(i64::MAX);
+        if head > position {
+            news.push((shard, position, head));
+        }
+    }
+    // Those that are the furthest behind first, so that none starves.
+    news.sort_by_key(|(shard, position, head)| (Reverse(head - position), *shard));
+    let mut page = FeedPage { next: after, ..FeedPage::default() };
+    let limit = usize::try_from(limit.min(PAGE_ROWS_MAX)).unwrap_or(usize::MAX);
+    let mut bytes = 0;
+    for (shard, position, head) in news {
+        if page.rows.len() >= limit || bytes >= PAGE_BYTES_MAX {
+            break;
+        }
+        let room = i64::try_from(limit - page.rows.len()).unwrap_or(i64::MAX);
+        let query = sqlx::query(sql::FEED).persistent(named).bind(shard).bind(position).bind(head).bind(room);
+        let rows = query.fetch_all(&mut *connection).await?;
+        let last = if i64::try_from(rows.len()).is_ok_and(|count| count < room) { Some(head) } else { None };
+        bytes += feed_shard(connection, named, &mut page, Part { shard, position, last }, &rows).await?;
+    }
+    Ok(page)
+}
+
+/// What of a shard a page takes.
+struct Part {
+    shard: Shard,
+    /// Where it begins, not included.
+    position: i64,
+    /// Where it ends if all rows up to there were asked for.
+    last: Option<i64>,
+}
+
+async fn feed_shard(
+    connection: &mut PgConnection,
+    named: bool,
+    page: &mut FeedPage,
+    part: Part,
+    rows: &[PgRow],
+) -> Result<usize, Trouble> {
+    let Part { shard, position, last } = part;
+    let mut before = position;
+    let mut bytes = 0;
+    for row in rows {
+        if bytes >= PAGE_BYTES_MAX {
+            return Ok(bytes);
+        }
+        let pos = decode::position(row).map_err(|what| Trouble::Refused(StoreError::Unavailable(what.into())))?;
+        let place = i64::try_from(pos).unwrap_or(i64::MAX);
+        if place > before + 1 {
+            missing(connection, named, page, shard, before + 1, place - 1).await?;
+        }
+        before = place;
+        page.next.advance(shard, pos);
+        let event = match decode::event(row) {
+            Ok(event) => with_body(connection, named, shard, event).await?,
+            Err(damaged) => Err(damaged),
+        };
+        match event {
+            Ok(row) => {
+                bytes += bytes_of(&row);
+                page.rows.push(FeedRow { shard, pos, row });
+            }
+            Err(damaged) => page.damaged.push(damaged),
+        }
+    }
+    if let Some(last) = last
+        && last > before
+    {
+        missing(connection, named, page, shard, before + 1, last).await?;
+        page.next.advance(shard, u64::try_from(last).unwrap_or_default());
+    }
+    Ok(bytes)
+}
+
+/// Passes over positions that have no event: purged ones are known, others are damage.
+async fn missing(
+    connection: &mut PgConnection,
+    named: bool,
+    page: &mut FeedPage,
+    shard: Shard,
+    first: i64,
+    last: i64,
+) -> Result<(), Trouble> {
+    let query = sqlx::query(sql::HOLES).persistent(named).bind(shard).bind(first).bind(last);
+    let purged: i64 = query.fetch_one(connection).await?.try_get(0)?;
+    if purged < last - first + 1 {
+        let what = format!("of the positions {first} to {last} of shard {shard} not all are there");
+        page.damaged.push(DamagedEvent { session: None, seq: Seq::ZERO, what });
+    }
+    Ok(())
+}
+
+async fn session(connection: &mut PgConnection, named: bool, shard: Shard, id: SessionId) -> Result<Option<SessionRow>, Trouble> {
+    let query = sqlx::query(sql::SESSION).persistent(named).bind(shard).bind(id.as_uuid());
+    let Some(row) = query.fetch_optional(connection).await? else { return Ok(None) };
+    let damaged = |what| Trouble::Refused(StoreError::Damaged { session: id, seq: Seq::ZERO, what });
+    decode::session(&row).map(Some).map_err(damaged)
+}
+
+async fn sessions(
+    connection: &mut PgConnection,
+    named: bool,
+    filter: SessionFilter,
+    limit: u32,
+) -> Result<Vec<SessionRow>, Trouble> {
+    let limit = i64::from(limit);
+    let query = match &filter {
+        SessionFilter::All => sqlx::query(sql::SESSIONS).bind(limit),
+        SessionFilter::Due => sqlx::query(sql::SESSIONS_DUE).bind(limit),
+        SessionFilter::IdPrefix(prefix) => {
+            let (low, high) = id_range(prefix).map_err(Trouble::Refused)?;
+            let (low, high) = (uuid::Uuid::from_bytes(low), uuid::Uuid::from_bytes(high));
+            sqlx::query(sql::SESSIONS_BETWEEN).bind(limit).bind(low).bind(high)
+        }
+    };
+    let rows = query.persistent(named).fetch_all(connection).await?;
+    let mut sessions = Vec::with_capacity(rows.len());
+    for row in &rows {
+        match decode::session(row) {
+            Ok(session) => sessions.push(session),
+            // One bad row must not hide all other sessions; asking for that session by its id names the damage.
+            Err(what) => tracing::warn!(what, "a session's row cannot be read and is left out of the list"),
+        }
+    }
+    Ok(sessions)
+}
+
+/// Fetches a long body, which must still be what its digest says.
+pub(super) async fn with_body(
+    connection: &mut PgConnection,
+    named: bool,
+    shard: Shard,
+    event: EventRow,
+) -> Result<Result<Row, DamagedEvent>, sqlx::Error> {
+    let EventRow { mut row, long } = event;
+    let Some(digest) = long else { return Ok(Ok(row)) };
+    Ok(match long_body(connection, named, shard, digest).await? {
+        Ok(body) => {
+            set_body(&mut row, body);
+            Ok(row)
+        }
+        Err(what) => {
+            let session = match &row {
+                Row::Event { event, .. } => Some(event.session),
+                Row::Damaged { .. } => None,
+            };
+            Err(DamagedEvent { session, seq: row.seq(), what })
+        }
+    })
+}
+
+async fn long_body(
+    connection: &mut PgConnection,
+    named: bool,
+    shard: Shard,
+    digest: Digest,
+) -> Result<Result<String, String>, sqlx::Error> {
+    let query = sqlx::query(sql::LONG_BODY).persistent(named).bind(shard).bind(digest.0.as_slice().to_vec());
+    let Some(row) = query.fetch_optional(connection).await? else {
+        return Ok(Err(format!("its body is not there: blob {} is missing", digest.short())));
+    };
+    let bytes: Vec<u8> = row.try_get(0)?;
+    Ok(String::from_utf8(bytes).map_err(|_| format!("its body in blob {} is not UTF-8", digest.short())))
+}
+
+fn set_body(row: &mut Row, body: String) {
+    if let Row::Event { event, .. } = row {
+        event.body = Body::Json(body);
+    }
+}
+
+fn bytes_of(row: &Row) -> usize {
+    match row {
+        Row::Event { event, .. } => event.body.as_json().len(),
+        Row::Damaged { .. } => 0,
+    }
+}
+
+/// The same place as a number that the database can hold.
+fn bounded(seq: Seq) -> i64 {
+    i64::try_from(seq.0).unwrap_or(i64::MAX)
+}

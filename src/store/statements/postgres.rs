@@ -1,0 +1,215 @@
+//! Statements of PostgreSQL alone: its hot paths, and what only it has.
+//!
+//! Where a batch may touch many shards there are two forms of a statement: one for a single server, and a routed one that names one
+//! shard in `$1`, so that a distributed database sends it to the one worker that has it.
+
+/// Begins a transaction that writes.
+pub const BEGIN: &str = "begin isolation level read committed";
+/// Begins one that only reads.
+pub const BEGIN_READ: &str = "begin isolation level read committed read only";
+/// Makes a transaction durable.
+pub const COMMIT: &str = "commit";
+/// Takes a transaction back.
+pub const ROLLBACK: &str = "rollback";
+/// Asks for durable commits where the server would answer before the disk does.
+pub const DURABLE: &str = "set synchronous_commit = on";
+/// Begins a transaction that writes and asks for its durable commit.
+pub const BEGIN_DURABLE: &str = "begin isolation level read committed; set local synchronous_commit = on";
+/// Ends a session that somebody abandoned inside a transaction, before it holds up everybody else.
+pub const NO_IDLE_TRANSACTIONS: &str = "set idle_in_transaction_session_timeout = '60s'";
+/// What a connection leads to: a standby, and whether commits wait for the disk.
+pub const SERVER: &str = "select pg_is_in_recovery(), current_setting('synchronous_commit')";
+/// The database's clock, in microseconds.
+pub const NOW: &str = "select cast(extract(epoch from clock_timestamp()) * 1000000 as bigint)";
+/// What the tables and their indexes take.
+pub const BYTES: &str = "select cast(coalesce(sum(pg_total_relation_size(oid)), 0) as bigint) from pg_class where relkind = 'r' \
+     and relnamespace = (select relnamespace from pg_class where oid = 'event'::regclass) \
+     and relname in ('store', 'shard', 'session', 'event', 'blob', 'snapshot', 'node', 'checkpoint', 'document', 'quarantine', \
+     'hole', 'inbox')";
+/// The server and its version.
+pub const VERSION: &str = "select 'PostgreSQL ' || current_setting('server_version')";
+/// Whether there is a store in this database; false where its tables are not.
+pub const HAS_STORE: &str = "select to_regclass('store') is not null and to_regclass('event') is not null";
+/// The format of the tables and the number of shards.
+pub const FORMAT: &str = "select format, shards from store";
+/// Makes the store's own row.
+pub const INSERT_STORE: &str = "insert into store (format, shards, created_at) values ($1, $2, $3)";
+/// Makes the rows of all shards.
+pub const INSERT_SHARDS: &str = "insert into shard (shard, head_pos) select generate_series(0, $1 - 1), 0";
+/// Whether tables can be distributed here.
+pub const HAS_CITUS: &str = "select exists (select 1 from pg_extension where extname = 'citus')";
+/// Distributes a table by its shard, together with the table of shards.
+pub const DISTRIBUTE: &str = "select create_distributed_table($1::regclass, 'shard', colocate_with => $2)";
+/// Copies a small table to every worker.
+pub const EVERYWHERE: &str = "select create_reference_table($1::regclass)";
+/// Whether the tables are distributed.
+pub const IS_DISTRIBUTED: &str = "select exists (select 1 from pg_dist_partition where logicalrelid = 'event'::regclass)";
+/// Rings for sessions.
+pub const RING: &str = "select pg_notify($1, $2)";
+
+/// Where sessions stand.
+pub const HEADS: &str = "select session.session_id, session.head_seq, session.head_hash, session.epoch from session \
+     join unnest($1::integer[], $2::uuid[]) as wanted (shard, session_id) \
+     on session.shard = wanted.shard and session.session_id = wanted.session_id";
+/// Where one session stands, locked until the transaction ends.
+pub const HEAD_LOCKED: &str = "select session_id, head_seq, head_hash, epoch from session \
+     where shard = $1 and session_id = $2 for update";
+/// Where sessions of one shard stand.
+pub const HEADS_ROUTED: &str = "select session_id, head_seq, head_hash, epoch from session \
+     where shard = $1 and session_id = any($2::uuid[])";
+
+macro_rules! begin_sessions {
+    () => {
+        "insert into session (shard, session_id, head_seq, head_hash, epoch, owner, created_at, updated_at, phase, due, origin, \
+         title, actions, messages, errors, tokens, cost_micro_usd) "
+    };
+}
+/// Begins sessions.
+pub const BEGIN_SESSIONS: &str = concat!(
+    begin_sessions!(),
+    "select * from unnest($1::integer[], $2::uuid[], $3::bigint[], $4::bytea[], $5::bigint[], $6::uuid[], $7::bigint[], \
+     $8::bigint[], $9::text[], $10::boolean[], $11::text[], $12::text[], $13::bigint[], $14::bigint[], $15::bigint[], \
+     $16::bigint[], $17::bigint[])"
+);
+
+macro_rules! move_sessions {
+    () => {
+        "update session set head_seq = moved.head_seq, head_hash = moved.head_hash, updated_at = moved.updated_at, \
+         epoch = moved.epoch, owner = coalesce(moved.owner, session.owner), phase = coalesce(moved.phase, session.phase), \
+         due = coalesce(moved.due, session.due), origin = coalesce(moved.origin, session.origin), \
+         title = case when moved.phase is null then session.title else moved.title end, \
+         actions = coalesce(moved.actions, session.actions), messages = coalesce(moved.messages, session.messages), \
+         errors = coalesce(moved.errors, session.errors), tokens = coalesce(moved.tokens, session.tokens), \
+         cost_micro_usd = case when moved.phase is null then session.cost_micro_usd else moved.cost_micro_usd end \
+         from unnest($1::integer[], $2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bytea[], $7::bigint[], \
+         $8::bigint[], $9::uuid[], $10::text[], $11::boolean[], $12::text[], $13::text[], $14::bigint[], $15::bigint[], \
+         $16::bigint[], $17::bigint[], $18::bigint[]) as moved (shard, session_id, old_seq, old_epoch, head_seq, head_hash, \
+         updated_at, epoch, owner, phase, due, origin, title, actions, messages, errors, tokens, cost_micro_usd) "
+    };
+}
+/// Moves the heads of sessions that still stand where they were seen.
+pub const MOVE_SESSIONS: &str = concat!(
+    move_sessions!(),
+    "where session.shard = moved.shard and session.session_id = moved.session_id and session.head_seq = moved.old_seq \
+     and session.epoch = moved.old_epoch"
+);
+/// The same for sessions of the shard `$19`.
+pub const MOVE_SESSIONS_ROUTED: &str = concat!(
+    move_sessions!(),
+    "where session.shard = $19 and session.session_id = moved.session_id and session.head_seq = moved.old_seq \
+     and session.epoch = moved.old_epoch"
+);
+
+/// Takes positions in the feeds of shards. Their rows are locked in one order by all, so that no two wait for each other, and until
+/// the commit, so that positions follow the order of commits.
+pub const TAKE_POSITIONS: &str = "update shard set head_pos = shard.head_pos + taken.count from (select shard.shard, wanted.count \
+     from shard join unnest($1::integer[], $2::bigint[]) as wanted (shard, count) on shard.shard = wanted.shard \
+     order by shard.shard for update of shard) as taken where shard.shard = taken.shard returning shard.shard, shard.head_pos";
+/// Takes positions in the feed of one shard.
+pub const TAKE_POSITIONS_ROUTED: &str = "update shard set head_pos = head_pos + $2 where shard = $1 returning shard, head_pos";
+
+/// Keeps long bodies once.
+pub const INSERT_BLOBS: &str = "insert into blob (shard, digest, bytes) \
+     select * from unnest($1::integer[], $2::bytea[], $3::bytea[]) on conflict (shard, digest) do nothing";
+/// Keeps one long body once.
+pub const INSERT_BLOB: &str =
+    "insert into blob (shard, digest, bytes) values ($1, $2, $3) on conflict (shard, digest) do nothing";
+
+macro_rules! insert_events {
+    ($shard:literal, $from:literal) => {
+        concat!(
+            "insert into event (shard, session_id, seq, pos, event_id, kind, v, at, source, cause, must_understand, body, blob, \
+             salt, hash) select ",
+            $shard,
+            ", new.session_id, new.seq, new.pos, new.event_id, new.kind, new.v, new.at, new.source, new.cause, \
+             new.must_understand, new.body::json, new.blob, new.salt, new.hash from ",
+            $from,
+            "unnest($1::integer[], $2::uuid[], $3::bigint[], $4::bigint[], $5::uuid[], $6::text[], $7::integer[], $8::bigint[], \
+             $9::text[], $10::bigint[], $11::boolean[], $12::text[], $13::bytea[], $14::bytea[], $15::bytea[]) with ordinality \
+             as new (shard, session_id, seq, pos, event_id, kind, v, at, source, cause, must_understand, body, blob, salt, hash, \
+             place) "
+        )
+    };
+}
+/// Writes events.
+pub const INSERT_EVENTS: &str = concat!(insert_events!("new.shard", ""), "order by new.place");
+/// Writes events of the shard `$16`; that its row takes part is what lets the whole be sent to the worker that has it.
+pub const INSERT_EVENTS_ROUTED: &str = concat!(insert_events!("shard.shard", "shard, "), "where shard.shard = $16");
+
+macro_rules! event_columns {
+    () => {
+        "select event.session_id, event.seq, event.event_id, event.kind, event.v, event.at, event.source, event.cause, \
+             event.must_understand, event.body, event.blob, event.salt, event.digest, event.hash, event.pos from event "
+    };
+}
+macro_rules! session_columns {
+    () => {
+        "select session_id, name, head_seq, head_hash, epoch, owner, created_at, updated_at, phase, due, origin, title, \
+         actions, messages, errors, tokens, cost_micro_usd from session "
+    };
+}
+
+/// Finds events by their ids.
+pub const EVENTS_BY_ID: &str = concat!(event_columns!(), "where shard = $1 and event_id = any($2::uuid[])");
+/// Reads a session forward.
+pub const EVENTS_FORWARD: &str =
+    concat!(event_columns!(), "where shard = $1 and session_id = $2 and seq > $3 and seq <= $4 order by seq limit $5");
+/// Reads a session backward.
+pub const EVENTS_BACKWARD: &str =
+    concat!(event_columns!(), "where shard = $1 and session_id = $2 and seq > $3 and seq <= $4 order by seq desc limit $5");
+/// How far the feed of each shard goes.
+pub const FEED_HEADS: &str = "select shard, head_pos from shard";
+/// Reads the feed of one shard.
+pub const FEED: &str = concat!(event_columns!(), "where shard = $1 and pos > $2 and pos <= $3 order by pos limit $4");
+/// How many positions between two were purged.
+pub const HOLES: &str = "select cast(coalesce(sum(least(last_pos, $3) - greatest(first_pos, $2) + 1), 0) as bigint) from hole \
+     where shard = $1 and last_pos >= $2 and first_pos <= $3";
+/// Reads a long body.
+pub const LONG_BODY: &str = "select bytes from blob where shard = $1 and digest = $2";
+
+/// Reads one session's row.
+pub const SESSION: &str = concat!(session_columns!(), "where shard = $1 and session_id = $2");
+/// Lists all sessions.
+pub const SESSIONS: &str = concat!(session_columns!(), "order by updated_at desc, session_id desc limit $1");
+/// Lists sessions that need a worker.
+pub const SESSIONS_DUE: &str = concat!(session_columns!(), "where due order by updated_at desc, session_id desc limit $1");
+/// Lists sessions by the beginning of their id.
+pub const SESSIONS_BETWEEN: &str =
+    concat!(session_columns!(), "where session_id between $2 and $3 order by updated_at desc, session_id desc limit $1");
+
+/// Each of them that can be prepared on a plain server, with its name.
+pub const ALL: &[(&str, &str)] = &[
+    ("SERVER", SERVER),
+    ("NOW", NOW),
+    ("BYTES", BYTES),
+    ("VERSION", VERSION),
+    ("HAS_STORE", HAS_STORE),
+    ("FORMAT", FORMAT),
+    ("INSERT_STORE", INSERT_STORE),
+    ("INSERT_SHARDS", INSERT_SHARDS),
+    ("HAS_CITUS", HAS_CITUS),
+    ("RING", RING),
+    ("HEADS", HEADS),
+    ("HEAD_LOCKED", HEAD_LOCKED),
+    ("HEADS_ROUTED", HEADS_ROUTED),
+    ("BEGIN_SESSIONS", BEGIN_SESSIONS),
+    ("MOVE_SESSIONS", MOVE_SESSIONS),
+    ("MOVE_SESSIONS_ROUTED", MOVE_SESSIONS_ROUTED),
+    ("TAKE_POSITIONS", TAKE_POSITIONS),
+    ("TAKE_POSITIONS_ROUTED", TAKE_POSITIONS_ROUTED),
+    ("INSERT_BLOBS", INSERT_BLOBS),
+    ("INSERT_BLOB", INSERT_BLOB),
+    ("INSERT_EVENTS", INSERT_EVENTS),
+    ("INSERT_EVENTS_ROUTED", INSERT_EVENTS_ROUTED),
+    ("EVENTS_BY_ID", EVENTS_BY_ID),
+    ("EVENTS_FORWARD", EVENTS_FORWARD),
+    ("EVENTS_BACKWARD", EVENTS_BACKWARD),
+    ("FEED_HEADS", FEED_HEADS),
+    ("FEED", FEED),
+    ("HOLES", HOLES),
+    ("LONG_BODY", LONG_BODY),
+    ("SESSION", SESSION),
+    ("SESSIONS", SESSIONS),
+    ("SESSIONS_DUE", SESSIONS_DUE),
+    ("SESSIONS_BETWEEN", SESSIONS_BETWEEN),
+];
