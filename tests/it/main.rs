@@ -32,6 +32,12 @@ mod layers;
 #[cfg(feature = "postgres")]
 mod postgres_contract;
 #[cfg(feature = "postgres")]
+mod postgres_failover;
+#[cfg(feature = "postgres")]
+mod postgres_load;
+#[cfg(feature = "postgres")]
+mod postgres_outages;
+#[cfg(feature = "postgres")]
 mod postgres_server;
 mod projection_views;
 #[cfg(feature = "cli")]
@@ -67,5 +73,7 @@ mod store_fixture;
 #[cfg(feature = "sqlite")]
 mod store_open_errors;
 mod stored_forms;
+#[cfg(feature = "postgres")]
+mod tcp_proxy;
 mod trajectory_bad_input;
 mod trajectory_round_trip;
