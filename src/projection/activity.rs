@@ -32,13 +32,14 @@ pub struct Activity {
 
 impl AddAssign for Activity {
     fn add_assign(&mut self, other: Self) {
-        self.sessions += other.sessions;
-        self.actions += other.actions;
-        self.messages += other.messages;
-        self.errors += other.errors;
-        self.tokens += other.tokens;
+        let add = |sum: &mut u64, more| *sum = sum.saturating_add(more);
+        add(&mut self.sessions, other.sessions);
+        add(&mut self.actions, other.actions);
+        add(&mut self.messages, other.messages);
+        add(&mut self.errors, other.errors);
+        add(&mut self.tokens, other.tokens);
         if let Some(cost) = other.cost_micro_usd {
-            *self.cost_micro_usd.get_or_insert(0) += cost;
+            add(self.cost_micro_usd.get_or_insert(0), cost);
         }
     }
 }
@@ -76,7 +77,8 @@ impl FeedProjection for ActivityByDay {
     }
 
     fn fold(&self, event: &Recorded, documents: &mut Documents<ActivityDocument>) -> Result<(), String> {
-        let mut seen = Activity { sessions: u64::from(event.seq == Seq(1)), errors: u64::from(is_error(event)), ..Activity::default() };
+        let mut seen =
+            Activity { sessions: u64::from(event.seq == Seq(1)), errors: u64::from(is_error(event)), ..Activity::default() };
         if is_action(event) {
             seen.actions = 1;
             seen.messages = u64::from(event.kind.tag() == "message");
@@ -89,8 +91,8 @@ impl FeedProjection for ActivityByDay {
             let mut after = before;
             after.fold(event);
             if after != before {
-                seen.tokens = (after.prompt_tokens + after.completion_tokens) - (before.prompt_tokens + before.completion_tokens);
-                seen.cost_micro_usd = after.cost_micro_usd.map(|cost| cost - before.cost_micro_usd.unwrap_or(0));
+                seen.tokens = tokens(after).saturating_sub(tokens(before));
+                seen.cost_micro_usd = after.cost_micro_usd.map(|cost| cost.saturating_sub(before.cost_micro_usd.unwrap_or(0)));
                 documents.put(&key, ActivityDocument::Session(after));
             }
         }
@@ -107,6 +109,10 @@ impl FeedProjection for ActivityByDay {
         documents.put(&key, ActivityDocument::Day(day));
         Ok(())
     }
+}
+
+const fn tokens(usage: Usage) -> u64 {
+    usage.prompt_tokens.saturating_add(usage.completion_tokens)
 }
 
 fn is_action(event: &Recorded) -> bool {

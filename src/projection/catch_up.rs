@@ -12,8 +12,7 @@ use serde::de::DeserializeOwned;
 use super::fold::{Batch, Known};
 use crate::session::{Recorded, Seq, SessionId};
 use crate::store::{
-    Change, DocumentWrite, FeedCursor, FeedPage, Projected, ProjectionId, Read, ReadModels, Row, Shard, SharedStore,
-    StoreError,
+    Change, DocumentWrite, FeedCursor, FeedPage, Projected, ProjectionId, Read, ReadModels, Row, Shard, SharedStore, StoreError,
 };
 
 pub use super::fold::Documents;
@@ -277,7 +276,9 @@ impl<P: FeedProjection> CatchUp<P> {
         for (key, document) in &batch.changed {
             let change = match document {
                 None => Change::Delete,
-                Some(document) => Change::Put(serde_json::to_string(document).map_err(|error| unreadable(&self.id, key, &error))?),
+                Some(document) => {
+                    Change::Put(serde_json::to_string(document).map_err(|error| unreadable(&self.id, key, &error))?)
+                }
             };
             writes.push(DocumentWrite { key: key.clone(), change });
         }
@@ -387,7 +388,9 @@ pub async fn documents<D: DeserializeOwned>(
 }
 
 fn unreadable(id: &ProjectionId, key: &str, error: &serde_json::Error) -> StoreError {
-    StoreError::Invalid(format!("document {key:?} of the projection {id} is not what it should be: {error}; drop it to build it anew"))
+    StoreError::Invalid(format!(
+        "document {key:?} of the projection {id} is not what it should be: {error}; drop it to build it anew"
+    ))
 }
 
 /// The newest version of a projection that has caught up once: the one to read.

@@ -43,6 +43,16 @@ impl FeedCursor {
         self.0.iter().map(|(shard, position)| (*shard, *position))
     }
 
+    /// The place `count` positions earlier in each shard.
+    #[must_use]
+    pub fn back(&self, count: u64) -> Self {
+        let mut earlier = Self::default();
+        for (shard, position) in self.positions() {
+            earlier.advance(shard, position.saturating_sub(count));
+        }
+        earlier
+    }
+
     /// Whether whoever has read up to here has read all that `other` has.
     pub fn covers(&self, other: &Self) -> bool {
         self.ahead(other).is_none()
