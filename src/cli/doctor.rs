@@ -1,5 +1,7 @@
 //! `rekindle doctor`: how the store and this machine are, and what to do about what is not well.
 
+mod projections;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -81,6 +83,7 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
             findings.extend(of_store(context, &info));
             findings.extend(of_disk(&info));
             findings.extend(of_sessions(context, store.as_ref()).await?);
+            findings.extend(projections::of_projections(store.as_ref()).await?);
             if args.deep {
                 let deep = of_logs(context, store.as_ref()).await?;
                 damaged = deep.iter().any(|finding| finding.state == State::Bad);

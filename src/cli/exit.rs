@@ -171,7 +171,8 @@ fn of_engine(error: &EngineError) -> Exit {
 fn of_store(error: &StoreError) -> Exit {
     match error {
         StoreError::Open(OpenError::Address(_)) => Exit::Usage,
-        StoreError::Conflict { .. } | StoreError::Fenced { .. } => Exit::Conflict,
+        StoreError::Conflict { .. } | StoreError::Fenced { .. } | StoreError::Moved { .. } => Exit::Conflict,
+        StoreError::Ahead { .. } => Exit::NotFound,
         StoreError::Damaged { .. } => Exit::Unverified,
         StoreError::Reused { .. } | StoreError::Invalid(_) => Exit::Failure,
         StoreError::Unknown(_)

@@ -13,6 +13,8 @@ mod resume;
 mod show;
 mod state;
 mod tail;
+mod tail_all;
+mod usage;
 mod verify;
 
 mod address;
@@ -88,6 +90,7 @@ enum Command {
     Show(show::Args),
     State(state::Args),
     Tail(tail::Args),
+    Usage(usage::Args),
     Verify(verify::Args),
     Close(close::Args),
     Import(import::Args),
@@ -155,6 +158,7 @@ pub async fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Show(args) => Box::pin(show::run(context, args)).await,
         Command::State(args) => Box::pin(state::run(context, args)).await,
         Command::Tail(args) => Box::pin(tail::run(context, args)).await,
+        Command::Usage(args) => Box::pin(usage::run(context, args)).await,
         Command::Verify(args) => Box::pin(verify::run(context, args)).await,
         Command::Close(args) => Box::pin(close::run(context, args)).await,
         Command::Import(args) => Box::pin(import::run(context, args)).await,

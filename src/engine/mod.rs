@@ -2,6 +2,7 @@
 
 pub mod clock;
 mod error;
+mod feed;
 pub mod ownership;
 mod perform;
 pub mod ports;
@@ -19,13 +20,14 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 pub use error::EngineError;
+pub use feed::{Fed, FeedSubscription};
 pub use recover::Recovery;
 pub use restore::{Restored, Trust};
 pub use subscribe::Subscription;
 pub use worker::{FailedBy, Failure, Status};
 
 use crate::session::{Command, Digest, NodeId, Phase, Seq, Session, SessionId, SessionName, SessionSpec};
-use crate::store::{SharedStore, StoreError};
+use crate::store::{FeedCursor, SharedStore, StoreError};
 use clock::{Clock, Ids};
 use ownership::{LEASE, LEASE_RENEWAL, Standing};
 use ports::Ports;
@@ -160,6 +162,11 @@ impl Engine {
     /// Follows a session's events: those after `after`, then live.
     pub fn subscribe(&self, id: SessionId, after: Seq) -> Subscription {
         Subscription::new(Arc::clone(&self.shared.store), id, after)
+    }
+
+    /// Follows the events of all sessions: those after `cursor`, then live.
+    pub fn feed(&self, cursor: FeedCursor) -> FeedSubscription {
+        FeedSubscription::new(Arc::clone(&self.shared.store), cursor)
     }
 
     /// Waits until the session that runs here waits for a command, and says how its worker is.

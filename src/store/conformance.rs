@@ -23,6 +23,7 @@ mod directory;
 mod feed;
 mod ownership;
 mod read;
+mod read_models;
 mod repeat;
 mod storage;
 
@@ -32,6 +33,7 @@ pub use directory::*;
 pub use feed::*;
 pub use ownership::*;
 pub use read::*;
+pub use read_models::*;
 pub use repeat::*;
 pub use storage::*;
 
@@ -103,6 +105,18 @@ macro_rules! store_conformance {
             the_feed_misses_nothing_while_many_write,
             a_commit_rings,
             a_wait_without_commits_ends,
+            a_commit_rings_for_whoever_follows_all,
+            the_head_of_the_feed_is_where_it_ends,
+            a_cursor_ahead_of_the_feed_is_refused,
+            // read_models
+            a_checkpoint_and_its_documents_move_together,
+            a_checkpoint_that_somebody_moved_is_not_moved_again,
+            of_racing_runners_one_moves_the_checkpoint,
+            documents_of_shards_and_versions_stand_beside_each_other,
+            documents_are_found_by_the_beginning_of_their_keys,
+            a_quarantined_session_is_known_until_it_is_released,
+            who_does_not_know_the_quarantine_stores_nothing,
+            a_dropped_projection_leaves_nothing,
             // directory
             a_session_row_follows_its_log,
             directory_columns_come_back,

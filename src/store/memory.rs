@@ -2,6 +2,8 @@
 //!
 //! Everything is under one lock and every call is one critical section, so that the contract can be read off line by line.
 
+mod read_models;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,8 +16,8 @@ use super::append::{self, Ownership};
 use super::chain::Envelope;
 use super::read::{PAGE_BYTES_MAX, PAGE_ROWS_MAX};
 use super::{
-    Append, Appended, Directory, FeedCursor, FeedPage, FeedRow, NodeRow, Order, Page, Read, Row, SessionFilter, SessionRow,
-    Shard, Snapshot, Store, StoreError, StoreInfo, WakeUps, id_range,
+    Append, Appended, Directory, FeedCursor, FeedPage, FeedRow, NodeRow, Order, Page, ProjectionId, Read, Row, SessionFilter,
+    SessionRow, Shard, Snapshot, Store, StoreError, StoreInfo, WakeUps, id_range,
 };
 use crate::session::{Body, Digest, Epoch, EventId, NodeId, Recorded, Seq, SessionId, SessionName, Timestamp};
 
@@ -42,6 +44,7 @@ struct State {
     blobs: BTreeMap<Digest, Vec<u8>>,
     snapshots: BTreeMap<(SessionId, String, Seq), Snapshot>,
     nodes: BTreeMap<NodeId, (String, Instant)>,
+    models: BTreeMap<ProjectionId, read_models::Model>,
 }
 
 #[derive(Debug)]
@@ -74,6 +77,12 @@ impl State {
     fn event(&self, session: SessionId, seq: Seq) -> Option<&Row> {
         let index = usize::try_from(seq.0.checked_sub(1)?).ok()?;
         self.sessions.get(&session)?.events.get(index)
+    }
+
+    fn head(&self) -> FeedCursor {
+        let mut head = FeedCursor::default();
+        head.advance(SHARD, self.feed.len() as u64);
+        head
     }
 
     fn by_id(&self, id: EventId) -> Option<(Recorded, Digest)> {
@@ -241,6 +250,7 @@ impl Store for MemoryStore {
 
     async fn feed(&self, after: FeedCursor, limit: u32) -> Result<FeedPage, StoreError> {
         let state = self.state()?;
+        super::is_reached(&after, &state.head())?;
         let mut position = after.position(SHARD);
         let mut page = FeedPage { next: after, ..FeedPage::default() };
         let mut bytes = 0;
@@ -258,6 +268,10 @@ impl Store for MemoryStore {
             }
         }
         Ok(page)
+    }
+
+    async fn feed_head(&self) -> Result<FeedCursor, StoreError> {
+        Ok(self.state()?.head())
     }
 
     async fn renew_lease(&self, node: NodeId, address: &str, ttl: Duration) -> Result<(), StoreError> {

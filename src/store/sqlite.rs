@@ -6,6 +6,7 @@ mod fault;
 pub mod filesystem;
 mod open;
 mod reader;
+mod watch;
 mod writer;
 
 use std::path::Path;
@@ -26,12 +27,13 @@ use crate::session::SessionId;
 use fault::{Fault, Health};
 use open::Access;
 use reader::Readers;
+use watch::{Eye, Watch};
 use writer::Writer;
 
 /// The only shard.
 const SHARD: Shard = 0;
-/// How often a listener looks by itself for what other processes appended.
-const POLL: Duration = Duration::from_millis(200);
+/// How long a listener waits at most; what other processes append rings long before.
+const POLL: Duration = Duration::from_secs(2);
 /// Commits that a slow listener may be behind before its rings merge into one.
 const RINGS_MAX: usize = 1024;
 /// Connections of sqlx for the reads that are not hot.
@@ -49,6 +51,7 @@ pub(super) struct Sqlite {
     gate: Arc<Mutex<()>>,
     health: Arc<Health>,
     commits: broadcast::Sender<SessionId>,
+    watch: Arc<Watch>,
 }
 
 impl Sqlite {
@@ -70,15 +73,18 @@ impl Sqlite {
             .map(start)
             .transpose()
             .map_err(|error| StoreError::from(OpenError::Io { path: path.to_owned(), source: error.into() }))?;
+        let readers = Readers::new(path.to_owned(), immutable, options.busy_wait, Arc::clone(&health));
+        let eye = writer.as_ref().map_or_else(|| Eye::Readers(readers.clone()), |writer| Eye::Writer(writer.asker()));
         Ok(Self {
             address,
-            readers: Readers::new(path.to_owned(), immutable, options.busy_wait, Arc::clone(&health)),
+            readers,
             writer,
             reads: pool(READS_MAX).connect_lazy_with(connect.clone()),
             writes: pool(1).connect_lazy_with(connect),
             gate,
             health,
             commits,
+            watch: Arc::new(Watch::new(eye)),
         })
     }
 }
@@ -172,7 +178,7 @@ impl Dialect for Sqlite {
     }
 
     fn wake_ups(&self) -> WakeUps {
-        WakeUps::new(self.commits.subscribe(), POLL)
+        WakeUps::new(self.commits.subscribe(), POLL).with(Arc::clone(&self.watch) as _)
     }
 
     async fn close(&self) {

@@ -42,6 +42,46 @@ pub mod common {
     pub const DROP_BLOB: &str = "delete from blob where shard = $1 and digest = $2 \
          and not exists (select 1 from event where event.shard = $1 and event.blob = $2)";
 
+    /// How far the feed of each shard goes.
+    pub const HEADS: &str = "select shard, head_pos from shard";
+    /// How far a projection has read each shard.
+    pub const CHECKPOINTS: &str = "select shard, pos from checkpoint where projection = $1 and version = $2";
+    /// Moves a checkpoint from where it must stand. Also what makes two runners take turns.
+    pub const MOVE_CHECKPOINT: &str = "update checkpoint set pos = $4 \
+         where shard = $1 and projection = $2 and version = $3 and pos = $5";
+    /// Begins a checkpoint that must not be there.
+    pub const BEGIN_CHECKPOINT: &str = "insert into checkpoint (shard, projection, version, pos) values ($1, $2, $3, $4) \
+         on conflict (shard, projection, version) do nothing";
+    /// Which sessions of a shard a projection passes over.
+    pub const HELD: &str = "select session_id, seq from quarantine where shard = $1 and projection = $2 and version = $3";
+    /// Writes a document.
+    pub const PUT_DOCUMENT: &str = "insert into document (shard, projection, version, key, value) values ($1, $2, $3, $4, $5) \
+         on conflict (shard, projection, version, key) do update set value = excluded.value";
+    /// Takes a document away.
+    pub const DELETE_DOCUMENT: &str = "delete from document where shard = $1 and projection = $2 and version = $3 and key = $4";
+    /// Reads a document.
+    pub const DOCUMENT: &str = "select value from document where shard = $1 and projection = $2 and version = $3 and key = $4";
+    /// Reads the documents whose keys begin so. Not by a range: databases differ in how they order texts.
+    pub const DOCUMENTS: &str = "select key, shard, value from document \
+         where projection = $1 and version = $2 and substr(key, 1, $4) = $3";
+    /// Puts a session into quarantine.
+    pub const QUARANTINE: &str = "insert into quarantine (shard, projection, version, session_id, seq, what) \
+         values ($1, $2, $3, $4, $5, $6) \
+         on conflict (shard, projection, version, session_id) do update set seq = excluded.seq, what = excluded.what";
+    /// Takes a session out of quarantine.
+    pub const RELEASE_SESSION: &str =
+        "delete from quarantine where shard = $1 and projection = $2 and version = $3 and session_id = $4";
+    /// The sessions that a projection could not read.
+    pub const QUARANTINED: &str = "select shard, session_id, seq, what from quarantine where projection = $1 and version = $2";
+    /// Forgets how far a projection has read.
+    pub const DROP_CHECKPOINTS: &str = "delete from checkpoint where projection = $1 and version = $2";
+    /// Forgets the documents of a projection.
+    pub const DROP_DOCUMENTS: &str = "delete from document where projection = $1 and version = $2";
+    /// Forgets what a projection could not read.
+    pub const DROP_QUARANTINED: &str = "delete from quarantine where projection = $1 and version = $2";
+    /// Every version of every projection.
+    pub const PROJECTIONS: &str = "select distinct projection, version from checkpoint";
+
     /// Each of them, with its name.
     pub const ALL: &[(&str, &str)] = &[
         ("STORE", STORE),
@@ -59,6 +99,22 @@ pub mod common {
         ("BODY", BODY),
         ("REDACT", REDACT),
         ("DROP_BLOB", DROP_BLOB),
+        ("HEADS", HEADS),
+        ("CHECKPOINTS", CHECKPOINTS),
+        ("MOVE_CHECKPOINT", MOVE_CHECKPOINT),
+        ("BEGIN_CHECKPOINT", BEGIN_CHECKPOINT),
+        ("HELD", HELD),
+        ("PUT_DOCUMENT", PUT_DOCUMENT),
+        ("DELETE_DOCUMENT", DELETE_DOCUMENT),
+        ("DOCUMENT", DOCUMENT),
+        ("DOCUMENTS", DOCUMENTS),
+        ("QUARANTINE", QUARANTINE),
+        ("RELEASE_SESSION", RELEASE_SESSION),
+        ("QUARANTINED", QUARANTINED),
+        ("DROP_CHECKPOINTS", DROP_CHECKPOINTS),
+        ("DROP_DOCUMENTS", DROP_DOCUMENTS),
+        ("DROP_QUARANTINED", DROP_QUARANTINED),
+        ("PROJECTIONS", PROJECTIONS),
     ];
 }
 
@@ -84,6 +140,8 @@ pub mod sqlite {
     pub const NOW: &str = "select cast(unixepoch('subsec') * 1000 as integer) * 1000";
     /// What the file takes.
     pub const BYTES: &str = "select page_count * page_size from pragma_page_count, pragma_page_size";
+    /// Changes when another connection has committed.
+    pub const DATA_VERSION: &str = "pragma data_version";
     /// The version of the library.
     pub const VERSION: &str = "select 'SQLite ' || sqlite_version()";
     /// Whose file it is. Reads the first page and nothing else.
@@ -171,6 +229,7 @@ pub mod sqlite {
         ("ROLLBACK_TO", ROLLBACK_TO),
         ("NOW", NOW),
         ("BYTES", BYTES),
+        ("DATA_VERSION", DATA_VERSION),
         ("VERSION", VERSION),
         ("APPLICATION_ID", APPLICATION_ID),
         ("USER_VERSION", USER_VERSION),

@@ -7,11 +7,11 @@ use async_trait::async_trait;
 
 use crate::session::{Digest, NodeId, Seq, SessionId, SessionName};
 use crate::store::{
-    Append, Appended, FeedCursor, FeedPage, NodeRow, Page, Read, SessionFilter, SessionRow, SharedStore, Snapshot, Store,
-    StoreError, StoreInfo, WakeUps,
+    Append, Appended, Document, FeedCursor, FeedPage, NodeRow, Page, Projected, ProjectionId, Quarantined, Read, ReadModels,
+    SessionFilter, SessionRow, Shard, SharedStore, Snapshot, Store, StoreError, StoreInfo, WakeUps,
 };
 
-/// One way for an append to fail.
+/// One way for an append, or for what a projection stores, to fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// It took place, but the answer was lost.
@@ -53,6 +53,45 @@ impl FaultStore {
             1 => Fault::LostAndUnknown,
             _ => Fault::Busy,
         })
+    }
+}
+
+#[async_trait]
+impl ReadModels for FaultStore {
+    async fn checkpoint(&self, projection: &ProjectionId) -> Result<FeedCursor, StoreError> {
+        self.inner.checkpoint(projection).await
+    }
+
+    async fn project(&self, projected: Projected) -> Result<(), StoreError> {
+        match self.fault() {
+            None => self.inner.project(projected).await,
+            Some(Fault::AppliedButUnknown) => {
+                self.inner.project(projected).await?;
+                Err(StoreError::Unknown("the answer was lost".into()))
+            }
+            Some(Fault::LostAndUnknown) => Err(StoreError::Unknown("the request was lost".into())),
+            Some(Fault::Busy) => Err(StoreError::Busy("the lock was held".into())),
+        }
+    }
+
+    async fn document(&self, projection: &ProjectionId, shard: Shard, key: &str) -> Result<Option<String>, StoreError> {
+        self.inner.document(projection, shard, key).await
+    }
+
+    async fn documents(&self, projection: &ProjectionId, prefix: &str) -> Result<Vec<Document>, StoreError> {
+        self.inner.documents(projection, prefix).await
+    }
+
+    async fn quarantined(&self, projection: &ProjectionId) -> Result<Vec<Quarantined>, StoreError> {
+        self.inner.quarantined(projection).await
+    }
+
+    async fn drop_projection(&self, projection: &ProjectionId) -> Result<(), StoreError> {
+        self.inner.drop_projection(projection).await
+    }
+
+    async fn projections(&self) -> Result<Vec<ProjectionId>, StoreError> {
+        self.inner.projections().await
     }
 }
 
@@ -104,6 +143,10 @@ impl Store for FaultStore {
 
     async fn feed(&self, after: FeedCursor, limit: u32) -> Result<FeedPage, StoreError> {
         self.inner.feed(after, limit).await
+    }
+
+    async fn feed_head(&self) -> Result<FeedCursor, StoreError> {
+        self.inner.feed_head().await
     }
 
     async fn renew_lease(&self, node: NodeId, address: &str, ttl: Duration) -> Result<(), StoreError> {

@@ -14,6 +14,8 @@ mod cli_demo;
 #[cfg(feature = "cli")]
 mod cli_exit_codes;
 #[cfg(feature = "cli")]
+mod cli_feed;
+#[cfg(feature = "cli")]
 mod cli_import_export;
 #[cfg(feature = "cli")]
 mod cli_read;
@@ -22,6 +24,7 @@ mod cli_replay;
 #[cfg(feature = "cli")]
 mod cli_support;
 mod engine_sessions;
+mod feed;
 mod golden_vectors;
 mod import_round_trip;
 #[cfg(feature = "cli")]

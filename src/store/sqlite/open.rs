@@ -11,7 +11,7 @@ use sqlx::{Connection as _, SqlSafeStr as _};
 
 use super::super::statements::sqlite as sql;
 use super::super::{BoxError, FORMAT, OpenError, OpenOptions, StoreError};
-use super::fault::Fault;
+use super::fault::{Fault, busy};
 use super::filesystem;
 
 /// Marks a file as ours: `REKN`.
@@ -250,7 +250,7 @@ async fn migrate(path: &Path, writer: Connection, busy_wait: Duration) -> Result
             if !late && (!in_the_way || begin.elapsed() >= busy_wait) {
                 return Err(match Fault::of_sqlx(&error) {
                     Fault::Full => StoreError::Full(error.into()),
-                    Fault::Busy => StoreError::Busy(error.into()),
+                    Fault::Busy => busy(&error.into()),
                     _ => unusable(path, error),
                 });
             }
@@ -324,7 +324,7 @@ fn unusable(path: &Path, source: impl Into<BoxError>) -> StoreError {
 
 fn unopened(path: &Path, error: rusqlite::Error) -> StoreError {
     match Fault::of(&error) {
-        Fault::Busy => StoreError::Busy(error.into()),
+        Fault::Busy => busy(&error.into()),
         Fault::Full => StoreError::Full(error.into()),
         _ => unusable(path, error),
     }

@@ -1,5 +1,7 @@
 //! The one implementation of [`Store`] over SQL: what is not hot is written once here, the rest is the dialect's.
 
+mod read_models;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,8 +13,8 @@ use uuid::Uuid;
 use super::dialect::Dialect;
 use super::statements::common as sql;
 use super::{
-    Append, Appended, FeedCursor, FeedPage, LEASE_MAX, NodeRow, Page, Read, SNAPSHOTS_KEPT, SessionFilter, SessionRow, Snapshot,
-    Store, StoreError, StoreInfo, WakeUps, chain, is_name_of, no_event, no_session,
+    Append, Appended, FeedCursor, FeedPage, LEASE_MAX, NodeRow, Page, Read, SNAPSHOTS_KEPT, SessionFilter, SessionRow, Shard,
+    Snapshot, Store, StoreError, StoreInfo, WakeUps, chain, is_name_of, is_reached, no_event, no_session,
 };
 use crate::session::{Digest, NodeId, Seq, SessionId, SessionName, Timestamp};
 
@@ -198,7 +200,22 @@ where
     }
 
     async fn feed(&self, after: FeedCursor, limit: u32) -> Result<FeedPage, StoreError> {
-        self.dialect.feed(after, limit).await
+        let page = self.dialect.feed(after.clone(), limit).await?;
+        if page.next == after && after != FeedCursor::default() {
+            is_reached(&after, &self.feed_head().await?)?;
+        }
+        Ok(page)
+    }
+
+    async fn feed_head(&self) -> Result<FeedCursor, StoreError> {
+        self.dialect.readable()?;
+        let failed = |error| self.dialect.failed_read(error);
+        let mut head = FeedCursor::default();
+        for row in sqlx::query(sql::HEADS).fetch_all(self.dialect.reads()).await.map_err(failed)? {
+            let (shard, position): (Shard, i64) = (row.try_get(0).map_err(failed)?, row.try_get(1).map_err(failed)?);
+            head.advance(shard, u64::try_from(position).unwrap_or_default());
+        }
+        Ok(head)
     }
 
     async fn renew_lease(&self, node: NodeId, address: &str, ttl: Duration) -> Result<(), StoreError> {
