@@ -22,6 +22,8 @@ mod cli_replay;
 #[cfg(feature = "cli")]
 mod cli_support;
 mod engine_sessions;
+#[cfg(feature = "postgres")]
+mod feed_torture;
 mod golden_vectors;
 mod import_round_trip;
 #[cfg(feature = "cli")]
