@@ -1,0 +1,314 @@
+//! The log on PostgreSQL against the raw limits of the same server: appends, their latency, restores, pages, and how soon another node
+//! sees an append.
+//!
+//! `cargo bench --bench postgres` starts a throw-away server.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a panic is how a bench fails")]
+
+#[path = "../tests/it/postgres_server.rs"]
+mod postgres_server;
+mod support;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::TryStreamExt as _;
+use postgres_server::{Disk, Server};
+use rekindle::session::{Body, NewEvent, Recorded, Seq, Session, SessionId};
+use rekindle::store::{Append, Expected, OpenOptions, Order, Read, Row, SharedStore, Writer, connect, verify_session};
+use sqlx::postgres::PgConnection;
+use sqlx::{Connection as _, Row as _};
+use support::{Stream, events, new_session, shown, spread};
+
+const ROUNDS: usize = 5;
+const RAW_TABLE: &str = "create table raw (shard integer, session_id uuid, seq bigint, pos bigint, event_id uuid, kind text, v integer, \
+     at bigint, source text, cause bigint, must_understand boolean, body json, salt bytea, hash bytea, \
+     primary key (shard, session_id, seq), unique (shard, pos), unique (shard, event_id))";
+const RAW_INSERT: &str = "insert into raw values ($1, $2, $3, $4, $5, $6, 1, $7, 'agent', null, false, $8::text::json, $9, $10)";
+const RAW_UNNEST: &str = "insert into raw select 1, s, q, p, e, k, 1, a, 'agent', null, false, b::json, x, h from \
+     unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::uuid[], $5::text[], $6::bigint[], $7::text[], $8::bytea[], $9::bytea[]) \
+     as t (s, q, p, e, k, a, b, x, h)";
+
+fn one(session: SessionId, expected: Seq, event: NewEvent) -> Append {
+    Append { session, expected: Expected::Exact(expected), writer: Writer::Anyone, events: vec![event], directory: None }
+}
+
+/// Events per second and the latencies of `appenders` that each append one event at a time.
+async fn ours(store: &SharedStore, appenders: usize, each: usize, seed: u64) -> (f64, Vec<Duration>) {
+    let mut stream = Stream::new(seed);
+    let mut work = Vec::new();
+    for _ in 0..appenders {
+        let session = new_session();
+        let mut events = events(&mut stream, each + 1);
+        store.append(one(session, Seq::ZERO, events.remove(0))).await.unwrap();
+        work.push((session, events));
+    }
+    let begin = Instant::now();
+    let tasks: Vec<_> = work
+        .into_iter()
+        .map(|(session, events)| {
+            let store = Arc::clone(store);
+            tokio::spawn(async move {
+                let mut latencies = Vec::with_capacity(events.len());
+                for (event, seq) in events.into_iter().zip(1..) {
+                    let begin = Instant::now();
+                    store.append(one(session, Seq(seq), event)).await.unwrap();
+                    latencies.push(begin.elapsed());
+                }
+                latencies
+            })
+        })
+        .collect();
+    let mut latencies = Vec::new();
+    for task in tasks {
+        latencies.extend(task.await.unwrap());
+    }
+    let rate = latencies.len() as f64 / begin.elapsed().as_secs_f64();
+    latencies.sort();
+    (rate, latencies)
+}
+
+async fn clear(url: &str) -> PgConnection {
+    let mut connection = PgConnection::connect(url).await.unwrap();
+    sqlx::raw_sql("drop table if exists raw").execute(&mut connection).await.unwrap();
+    sqlx::raw_sql(RAW_TABLE).execute(&mut connection).await.unwrap();
+    connection
+}
+
+/// One INSERT a transaction, by `clients` connections at once.
+async fn raw_inserts(url: &str, clients: usize, each: usize, seed: u64) -> f64 {
+    clear(url).await;
+    let mut stream = Stream::new(seed);
+    let mut work = Vec::new();
+    for client in 0..clients {
+        work.push((client, PgConnection::connect(url).await.unwrap(), events(&mut stream, each)));
+    }
+    let begin = Instant::now();
+    let tasks: Vec<_> = work
+        .into_iter()
+        .map(|(client, mut connection, events)| {
+            tokio::spawn(async move {
+                let session = new_session();
+                for (event, seq) in events.into_iter().zip(1_i64..) {
+                    sqlx::query(RAW_INSERT)
+                        .bind(client as i32)
+                        .bind(session.as_uuid())
+                        .bind(seq)
+                        .bind(seq)
+                        .bind(event.id.as_uuid())
+                        .bind(event.kind.as_str())
+                        .bind(event.at.0)
+                        .bind(event.body.as_str())
+                        .bind([7_u8; 16].as_slice())
+                        .bind([7_u8; 32].as_slice())
+                        .execute(&mut connection)
+                        .await
+                        .unwrap();
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    (clients * each) as f64 / begin.elapsed().as_secs_f64()
+}
+
+/// 64 events a transaction through one connection: what a group commit can reach that knows nothing but rows.
+async fn raw_unnest(url: &str, batches: usize, seed: u64) -> f64 {
+    let mut connection = clear(url).await;
+    let mut stream = Stream::new(seed);
+    let sessions: Vec<_> = (0..64).map(|_| new_session().as_uuid()).collect();
+    let batches: Vec<_> = (0..batches).map(|_| events(&mut stream, 64)).collect();
+    let count = batches.len() * 64;
+    let begin = Instant::now();
+    for (events, seq) in batches.into_iter().zip(1_i64..) {
+        sqlx::query(RAW_UNNEST)
+            .bind(&sessions)
+            .bind(vec![seq; 64])
+            .bind((0..64).map(|index| seq * 64 + index).collect::<Vec<_>>())
+            .bind(events.iter().map(|event| event.id.as_uuid()).collect::<Vec<_>>())
+            .bind(events.iter().map(|event| event.kind.as_str()).collect::<Vec<_>>())
+            .bind(events.iter().map(|event| event.at.0).collect::<Vec<_>>())
+            .bind(events.iter().map(|event| event.body.as_str()).collect::<Vec<_>>())
+            .bind(vec![vec![7_u8; 16]; 64])
+            .bind(vec![vec![7_u8; 32]; 64])
+            .execute(&mut connection)
+            .await
+            .unwrap();
+    }
+    count as f64 / begin.elapsed().as_secs_f64()
+}
+
+async fn appends(url: &str, store: &SharedStore) {
+    let (mut alone, mut raw_alone, mut many, mut raw_many, mut raw_group) = (vec![], vec![], vec![], vec![], vec![]);
+    for round in 0..ROUNDS as u64 {
+        raw_alone.push(raw_inserts(url, 1, 400, round).await);
+        alone.push(ours(store, 1, 400, round).await.0);
+        raw_many.push(raw_inserts(url, 64, 60, round).await);
+        many.push(ours(store, 64, 150, round).await.0);
+        raw_group.push(raw_unnest(url, 100, round).await);
+    }
+    let ratio = |ours: &[f64], raw: &[f64]| spread(ours).0 / spread(raw).0;
+    println!("| what | events/s | raw events/s | ratio |\n|---|---|---|---|");
+    println!(
+        "| one session, against one INSERT after another | {} | {} | {:.2} |",
+        shown(&alone, 0),
+        shown(&raw_alone, 0),
+        ratio(&alone, &raw_alone)
+    );
+    println!(
+        "| 64 sessions, against one INSERT a transaction by 64 clients | {} | {} | {:.2} |",
+        shown(&many, 0),
+        shown(&raw_many, 0),
+        ratio(&many, &raw_many)
+    );
+    println!(
+        "| 64 sessions, against UNNEST of 64 rows through one connection | {} | {} | {:.2} |",
+        shown(&many, 0),
+        shown(&raw_group, 0),
+        ratio(&many, &raw_group)
+    );
+}
+
+fn percentile(sorted: &[Duration], percent: usize) -> f64 {
+    sorted[(sorted.len() - 1) * percent / 100].as_secs_f64() * 1e3
+}
+
+async fn latencies(store: &SharedStore) {
+    println!("\n| sessions at once | events/s | p50 ms | p99 ms |\n|---|---|---|---|");
+    for (sessions, each) in [(1, 400), (16, 200), (64, 150), (256, 60)] {
+        let (rate, sorted) = ours(store, sessions, each, 9).await;
+        println!("| {sessions} | {rate:.0} | {:.1} | {:.1} |", percentile(&sorted, 50), percentile(&sorted, 99));
+    }
+}
+
+async fn filled(store: &SharedStore, count: usize) -> SessionId {
+    let session = new_session();
+    let mut stream = Stream::new(3);
+    for _ in 0..count / 250 {
+        let events = events(&mut stream, 250);
+        let append = Append { session, expected: Expected::Any, writer: Writer::Anyone, events, directory: None };
+        store.append(append).await.unwrap();
+    }
+    session
+}
+
+const RAW_SCAN: &str = "select seq, event_id, kind, v, at, source, cause, must_understand, body, salt, hash from event \
+     where session_id = $1 order by seq";
+
+/// The scan and the fold, with nothing around them.
+async fn raw_fold(url: &str, session: SessionId) -> f64 {
+    let mut connection = PgConnection::connect(url).await.unwrap();
+    let begin = Instant::now();
+    let mut folded = Session::default();
+    let mut rows = sqlx::query(RAW_SCAN).bind(session.as_uuid()).fetch(&mut connection);
+    while let Some(row) = rows.try_next().await.unwrap() {
+        let body: &str = row.try_get_unchecked(8).unwrap();
+        folded.apply(&Recorded {
+            session,
+            seq: Seq(row.get::<i64, _>(0) as u64),
+            id: rekindle::session::EventId::from_uuid(row.get(1)),
+            kind: rekindle::session::Kind::new(row.get::<&str, _>(2)),
+            v: 1,
+            at: rekindle::session::Timestamp(row.get(4)),
+            source: row.get::<&str, _>(5).parse().unwrap(),
+            cause: None,
+            must_understand: row.get(7),
+            body: Body::Json(body.to_owned()),
+        });
+    }
+    assert!(folded.version > Seq::ZERO);
+    begin.elapsed().as_secs_f64()
+}
+
+async fn our_fold(store: &SharedStore, session: SessionId) -> f64 {
+    let begin = Instant::now();
+    let mut folded = Session::default();
+    loop {
+        let page = store.read(Read::forward(session, folded.version)).await.unwrap();
+        for row in &page.rows {
+            let Row::Event { event, .. } = row else { panic!("damage") };
+            folded.apply(event);
+        }
+        if !page.more {
+            return begin.elapsed().as_secs_f64();
+        }
+    }
+}
+
+async fn restores(url: &str, store: &SharedStore) {
+    println!("\n| what | ms | raw ms | ratio |\n|---|---|---|---|");
+    for count in [1_000, 10_000, 50_000] {
+        let session = filled(store, count).await;
+        let (mut ours, mut raw, mut verified) = (vec![], vec![], vec![]);
+        for _ in 0..ROUNDS {
+            raw.push(raw_fold(url, session).await * 1e3);
+            ours.push(our_fold(store, session).await * 1e3);
+            let begin = Instant::now();
+            verify_session(store.as_ref(), session).await.unwrap();
+            verified.push(begin.elapsed().as_secs_f64() * 1e3);
+        }
+        let ratio = spread(&ours).0 / spread(&raw).0;
+        println!("| fold {count} events | {} | {} | {ratio:.2} |", shown(&ours, 1), shown(&raw, 1));
+        println!("| check the chain of {count} | {} | | |", shown(&verified, 1));
+        if count == 50_000 {
+            last_page(url, store, session).await;
+        }
+    }
+}
+
+async fn last_page(url: &str, store: &SharedStore, session: SessionId) {
+    let mut connection = PgConnection::connect(url).await.unwrap();
+    let raw_page = format!("{RAW_SCAN} desc limit 50");
+    let (mut ours, mut raw) = (vec![], vec![]);
+    for _ in 0..200 {
+        let begin = Instant::now();
+        let read = Read { session, after: Seq::ZERO, upto: Seq(i64::MAX as u64), order: Order::NewestFirst, limit: 50 };
+        assert_eq!(store.read(read).await.unwrap().rows.len(), 50);
+        ours.push(begin.elapsed().as_secs_f64() * 1e3);
+        let begin = Instant::now();
+        let query = sqlx::query(sqlx::AssertSqlSafe(raw_page.clone())).bind(session.as_uuid());
+        assert_eq!(query.fetch_all(&mut connection).await.unwrap().len(), 50);
+        raw.push(begin.elapsed().as_secs_f64() * 1e3);
+    }
+    println!("| the last 50 events | {} | {} | {:.2} |", shown(&ours, 2), shown(&raw, 2), spread(&ours).0 / spread(&raw).0);
+}
+
+/// From the append on one node to the event in the hands of a subscriber on another.
+async fn across(url: &str, store: &SharedStore) {
+    let other = connect(url, OpenOptions::default()).await.unwrap();
+    let mut latencies = Vec::new();
+    let session = new_session();
+    let mut stream = Stream::new(5);
+    store.append(one(session, Seq::ZERO, events(&mut stream, 1).remove(0))).await.unwrap();
+    let mut subscription = rekindle::engine::Subscription::new(Arc::clone(&other), session, Seq(1));
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    for seq in 1..200 {
+        let event = events(&mut stream, 1).remove(0);
+        store.append(one(session, Seq(seq), event)).await.unwrap();
+        let begin = Instant::now();
+        subscription.next().await.unwrap();
+        latencies.push(begin.elapsed());
+    }
+    latencies.sort();
+    println!(
+        "\nfrom an acknowledged append to a subscriber on another node: p50 {:.1} ms, p99 {:.1} ms",
+        percentile(&latencies, 50),
+        percentile(&latencies, 99)
+    );
+    other.close().await;
+}
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let server = Server::start(Disk::Waits);
+        let url = server.url("postgres");
+        let store = connect(&url, OpenOptions::default()).await.unwrap();
+        appends(&url, &store).await;
+        latencies(&store).await;
+        restores(&url, &store).await;
+        across(&url, &store).await;
+        store.close().await;
+    });
+}
