@@ -96,10 +96,12 @@ impl Dialect for Postgres {
     }
 
     fn reads(&self) -> &PgPool {
+        self.servers.lead(&self.pool);
         &self.pool
     }
 
     fn writes(&self) -> &PgPool {
+        self.servers.lead(&self.pool);
         &self.pool
     }
 

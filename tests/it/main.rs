@@ -25,6 +25,8 @@ mod cli_replay;
 mod cli_support;
 mod engine_sessions;
 mod feed;
+#[cfg(feature = "postgres")]
+mod feed_torture;
 mod golden_vectors;
 mod import_round_trip;
 #[cfg(feature = "cli")]

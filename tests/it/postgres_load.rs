@@ -50,6 +50,7 @@ pub struct Written {
 
 /// All of it together.
 #[derive(Debug)]
+#[allow(dead_code, reason = "for people who read what a test prints")]
 pub struct Summary {
     pub events: u64,
     pub repeated: u64,

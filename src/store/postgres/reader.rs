@@ -80,7 +80,6 @@ impl Readers {
                     Err(Trouble::Database(error)) if Fault::of(&error).is_passing() && Instant::now() < deadline => {
                         // It may be another server by now; where it is is known once it was reached.
                         if let Ok(found) = readers.servers.connect().await {
-                            readers.pool.set_connect_options(readers.servers.here());
                             let _ = found.close().await;
                         }
                     }
@@ -96,6 +95,7 @@ impl Readers {
     where
         F: for<'c> Fn(&'c mut PgConnection, bool) -> futures_util::future::BoxFuture<'c, Result<T, Trouble>>,
     {
+        self.servers.lead(&self.pool);
         let mut connection = self.pool.acquire().await?;
         if self.servers.keeps_statements() {
             return read(&mut connection, true).await;

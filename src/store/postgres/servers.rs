@@ -53,6 +53,8 @@ pub(super) struct Servers {
     hosts: Vec<PgConnectOptions>,
     /// The one that could be written when it was last looked for.
     current: AtomicUsize,
+    /// The one that the pool connects to.
+    pooled: AtomicUsize,
     wanted: Wanted,
     pub(super) pooler: Pooler,
     /// All of them, without secrets.
@@ -81,7 +83,7 @@ impl Servers {
             hosts = hosts.into_iter().map(|host| host.statement_cache_capacity(0)).collect();
         }
         let address = hosts.iter().map(describe).collect::<Vec<_>>().join(",");
-        Ok(Self { hosts, current: AtomicUsize::new(0), wanted, pooler, address })
+        Ok(Self { hosts, current: AtomicUsize::new(0), pooled: AtomicUsize::new(0), wanted, pooler, address })
     }
 
     /// A connection to the server that can be written, wherever it is now.
@@ -152,9 +154,11 @@ impl Servers {
     /// Connections for reading, all to the server that can be written.
     pub(super) fn pool(self: &std::sync::Arc<Self>, connections: u32, patience: Duration) -> PgPool {
         let servers = std::sync::Arc::clone(self);
+        self.pooled.store(self.current.load(Ordering::Relaxed), Ordering::Relaxed);
         PgPoolOptions::new()
             .max_connections(connections)
-            .acquire_timeout(patience)
+            // Shorter than the patience, since meanwhile the server may have been found elsewhere.
+            .acquire_timeout(patience.min(CONNECT_WAIT))
             .after_connect(move |connection, _| {
                 let servers = std::sync::Arc::clone(&servers);
                 Box::pin(async move {
@@ -169,8 +173,16 @@ impl Servers {
             .connect_lazy_with(self.here())
     }
 
+    /// Lets new connections of `pool` go where the server was found last.
+    pub(super) fn lead(&self, pool: &PgPool) {
+        let current = self.current.load(Ordering::Relaxed);
+        if self.pooled.swap(current, Ordering::Relaxed) != current {
+            pool.set_connect_options(self.here());
+        }
+    }
+
     /// How to connect to the server that could be written when it was last looked for.
-    pub(super) fn here(&self) -> PgConnectOptions {
+    fn here(&self) -> PgConnectOptions {
         let current = self.current.load(Ordering::Relaxed);
         self.hosts.get(current).or_else(|| self.hosts.first()).cloned().unwrap_or_else(PgConnectOptions::new)
     }
