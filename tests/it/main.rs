@@ -68,3 +68,5 @@ mod store_open_errors;
 mod stored_forms;
 mod trajectory_bad_input;
 mod trajectory_round_trip;
+#[cfg(feature = "cli")]
+mod two_processes;
