@@ -82,3 +82,5 @@ mod stored_forms;
 mod tcp_proxy;
 mod trajectory_bad_input;
 mod trajectory_round_trip;
+#[cfg(feature = "cli")]
+mod two_processes;
