@@ -5,7 +5,7 @@ mod errand;
 mod error;
 mod lease;
 mod letters;
-pub mod ownership;
+mod ownership;
 mod perform;
 pub mod ports;
 mod recover;

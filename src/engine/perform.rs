@@ -9,8 +9,8 @@ use super::lease::Term;
 use super::ports::{Provision, Runtime, RuntimeError, Timeout};
 use crate::session::replay::{Script, Step};
 use crate::session::{
-    Action, Command, Content, Effect, Event, Extras, Observation, OnUnknown, Origin, Report, Seq, Session, SessionId, StartStep,
-    StepDone, Timestamp,
+    Action, Command, Content, Digest, Effect, Event, Extras, Observation, OnUnknown, Origin, Report, Seq, Session, SessionId,
+    StartStep, StepDone, Timestamp,
 };
 use crate::store::{Order, Read, Row, StoreError};
 
@@ -108,6 +108,7 @@ impl Performing {
         let spec = self.session.spec.as_ref().ok_or("the session has no spec")?;
         let request = Provision {
             session: self.id,
+            birth: self.birth().await,
             name: format!("{}-{}-{attempt}", self.id, StartStep::Runtime),
             epoch: self.session.epoch,
             workspace: spec.workspace.clone(),
@@ -117,6 +118,15 @@ impl Performing {
         self.holding.runtime = Some(provisioned.runtime);
         let report = serde_json::to_value(&provisioned.report).map_err(|error| error.to_string())?;
         Ok(StepDone::Report(Report(report)))
+    }
+
+    /// The chain hash of the session's first event.
+    async fn birth(&self) -> Digest {
+        let first = Read { upto: Seq(1), limit: 1, ..Read::forward(self.id, Seq::ZERO) };
+        match self.shared.store.read(first).await.ok().and_then(|page| page.rows.into_iter().next()) {
+            Some(Row::Event { hash, .. }) => hash,
+            _ => Digest::ZERO,
+        }
     }
 
     /// Where the last command of the session left its shell.

@@ -65,10 +65,7 @@ impl Engine {
                 }
                 () = tokio::time::sleep_until(next) => {}
             }
-            let took = |session| {
-                let engine = self.clone();
-                running.push(Box::pin(async move { (session, engine.rest(session).await) }));
-            };
+            let mut taken = Vec::new();
             let pass = async {
                 if !told_role {
                     self.tell_role().await?;
@@ -76,7 +73,7 @@ impl Engine {
                 }
                 self.pass(&mut waiting, |served| {
                     if let Served::Took(session) = &served {
-                        took(*session);
+                        taken.push(*session);
                     }
                     tell(served);
                 })
@@ -87,6 +84,10 @@ impl Engine {
                 _ = stopping.wait_for(|stopping| *stopping) => return,
                 passed = pass => passed,
             };
+            for session in taken {
+                let engine = self.clone();
+                running.push(Box::pin(async move { (session, engine.rest(session).await) }));
+            }
             if let Err(error) = passed {
                 tell(Served::Troubled(error));
             }

@@ -29,6 +29,7 @@ mod kill_anywhere;
 #[cfg(feature = "cli")]
 mod kill_at_every_write;
 mod layers;
+mod ownership;
 mod projection_views;
 #[cfg(feature = "cli")]
 mod replay_recordings;
