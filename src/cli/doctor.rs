@@ -16,7 +16,7 @@ use super::text::{bytes, count};
 use super::{Context, verify};
 use crate::engine::ports::{Mount, Provision, Runtimes};
 use crate::host::runtime::local::{LocalOptions, LocalRuntimes};
-use crate::session::{Epoch, SessionId};
+use crate::session::{Digest, Epoch, SessionId};
 use crate::store::{FORMAT, SessionFilter, Store, StoreInfo};
 
 /// How long the trial of the runtime may take.
@@ -201,6 +201,7 @@ async fn of_runtime() -> Finding {
     let session = SessionId::from_uuid(uuid::Uuid::nil());
     let request = Provision {
         session,
+        birth: Digest::ZERO,
         name: format!("doctor-{}", std::process::id()),
         epoch: Epoch(1),
         workspace: dir.clone(),

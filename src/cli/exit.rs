@@ -162,7 +162,10 @@ fn of_engine(error: &EngineError) -> Exit {
     match error {
         EngineError::NotFound(_) | EngineError::Rejected(Rejection::Missing) => Exit::NotFound,
         EngineError::Rejected(Rejection::NotUnderstood(_)) | EngineError::Unproven { .. } => Exit::Unproven,
-        EngineError::Rejected(_) | EngineError::OwnedElsewhere { .. } => Exit::Conflict,
+        EngineError::Rejected(_)
+        | EngineError::OwnedElsewhere { .. }
+        | EngineError::Unanswered { .. }
+        | EngineError::LeaseLost => Exit::Conflict,
         EngineError::Store(error) => of_store(error),
         EngineError::ShutDown => Exit::Failure,
     }

@@ -21,6 +21,7 @@ mod append;
 mod chain;
 mod directory;
 mod feed;
+mod inbox;
 mod ownership;
 mod read;
 mod read_models;
@@ -31,6 +32,7 @@ pub use append::*;
 pub use chain::*;
 pub use directory::*;
 pub use feed::*;
+pub use inbox::*;
 pub use ownership::*;
 pub use read::*;
 pub use read_models::*;
@@ -140,8 +142,15 @@ macro_rules! store_conformance {
             a_lease_passes,
             a_lease_can_be_renewed,
             a_lease_can_be_ended,
+            the_nodes_are_listed,
             the_store_tells_about_itself,
             a_closed_store_refuses,
+            // inbox
+            a_letter_reaches_the_node_that_it_is_for,
+            letters_come_in_order_and_bounded,
+            a_letter_is_begun_once,
+            an_answer_is_taken_once,
+            a_withdrawn_letter_is_never_carried_out,
             // chain
             the_chain_of_a_session_verifies,
             the_chain_verifies_across_pages,

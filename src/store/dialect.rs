@@ -5,7 +5,7 @@ use sqlx::{Database, Pool};
 use tokio::sync::OwnedMutexGuard;
 
 use super::{Append, Appended, FeedCursor, FeedPage, Page, Read, SessionFilter, SessionRow, Shard, StoreError, WakeUps};
-use crate::session::SessionId;
+use crate::session::{NodeId, SessionId};
 
 /// The right to write, for as long as it is held; nothing where the database queues writers by itself.
 #[derive(Debug)]
@@ -34,6 +34,11 @@ pub trait Dialect: Send + Sync + 'static {
 
     /// The shard of a session.
     fn shard_of(&self, session: SessionId) -> Shard;
+
+    /// The shard of a node's letters: that of a session with the same id.
+    fn shard_of_node(&self, node: NodeId) -> Shard {
+        self.shard_of(SessionId::from_uuid(node.as_uuid()))
+    }
 
     /// Connections that read.
     fn reads(&self) -> &Pool<Self::Db>;

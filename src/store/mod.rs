@@ -8,6 +8,7 @@ mod cursor;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod dialect;
 mod error;
+mod inbox;
 mod memory;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -32,6 +33,7 @@ pub use append::{Append, Appended, Directory, Expected, SessionRow, Writer};
 pub use chain::{Flaw, Verified, Verifier, verify_session};
 pub use cursor::{FeedCursor, InvalidCursor};
 pub use error::{BoxError, OpenError, StoreError};
+pub use inbox::{Inbox, Letter};
 pub use memory::MemoryStore;
 pub use read::{
     DamagedEvent, FeedDamage, FeedPage, FeedRow, NodeRow, Order, Page, Read, Row, SessionFilter, Shard, Snapshot, StoreInfo,
@@ -65,7 +67,7 @@ pub const LEASE_MAX: Duration = Duration::from_hours(24);
 ///
 /// Dropping the future of an append does not undo it: the append happens, or not, as if nobody had asked for the answer.
 #[async_trait]
-pub trait Store: ReadModels + Send + Sync + 'static {
+pub trait Store: Inbox + ReadModels {
     /// Appends all events of `append`, durably, or none.
     async fn append(&self, append: Append) -> Result<Appended, StoreError>;
 
@@ -105,6 +107,9 @@ pub trait Store: ReadModels + Send + Sync + 'static {
 
     /// What is known of a node.
     async fn node(&self, node: NodeId) -> Result<Option<NodeRow>, StoreError>;
+
+    /// All nodes that may live, and those whose lease passed not long ago; others that passed may be missing.
+    async fn nodes(&self) -> Result<Vec<NodeRow>, StoreError>;
 
     /// Gives up the lease of `node`, so that others need not wait for it to pass.
     async fn end_lease(&self, node: NodeId) -> Result<(), StoreError>;

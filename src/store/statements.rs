@@ -33,6 +33,28 @@ pub mod common {
     pub const END_LEASE: &str = "update node set lease_until = $2 where node_id = $1";
     /// What is known of a node.
     pub const NODE: &str = "select address, lease_until from node where node_id = $1";
+    /// The nodes whose lease lasts beyond a moment.
+    pub const NODES: &str = "select node_id, address, lease_until from node where lease_until > $1";
+    /// Sends a letter, once.
+    pub const POST_LETTER: &str = "insert into inbox (shard, node_id, letter_id, session_id, at, command) \
+         values ($1, $2, $3, $4, $5, $6) on conflict (shard, node_id, letter_id) do nothing";
+    /// The letters to a node that nobody has begun to carry out.
+    pub const LETTERS: &str = "select letter_id, session_id, command from inbox \
+         where shard = $1 and node_id = $2 and answer is null order by at, letter_id limit $3";
+    /// Begins to carry a letter out.
+    pub const BEGIN_LETTER: &str = "update inbox set answer = '' \
+         where shard = $1 and node_id = $2 and letter_id = $3 and answer is null";
+    /// Answers a letter.
+    pub const ANSWER_LETTER: &str = "update inbox set answer = $4 where shard = $1 and node_id = $2 and letter_id = $3";
+    /// Reads the answer to a letter.
+    pub const ANSWER: &str = "select answer from inbox where shard = $1 and node_id = $2 and letter_id = $3 and answer <> ''";
+    /// Lets a letter go.
+    pub const DROP_LETTER: &str = "delete from inbox where shard = $1 and node_id = $2 and letter_id = $3";
+    /// Takes a letter back that nobody has begun to carry out.
+    pub const WITHDRAW_LETTER: &str = "delete from inbox \
+         where shard = $1 and node_id = $2 and letter_id = $3 and answer is null";
+    /// Lets letters go that nobody asks about any more.
+    pub const SWEEP_LETTERS: &str = "delete from inbox where shard = $1 and at < $2";
     /// What a redaction takes out.
     pub const BODY: &str = "select cast(body as text), blob, salt from event where shard = $1 and session_id = $2 and seq = $3";
     /// Blanks a body and leaves its digest.
@@ -96,6 +118,15 @@ pub mod common {
         ("RENEW_LEASE", RENEW_LEASE),
         ("END_LEASE", END_LEASE),
         ("NODE", NODE),
+        ("NODES", NODES),
+        ("POST_LETTER", POST_LETTER),
+        ("LETTERS", LETTERS),
+        ("BEGIN_LETTER", BEGIN_LETTER),
+        ("ANSWER_LETTER", ANSWER_LETTER),
+        ("ANSWER", ANSWER),
+        ("DROP_LETTER", DROP_LETTER),
+        ("WITHDRAW_LETTER", WITHDRAW_LETTER),
+        ("SWEEP_LETTERS", SWEEP_LETTERS),
         ("BODY", BODY),
         ("REDACT", REDACT),
         ("DROP_BLOB", DROP_BLOB),

@@ -1,14 +1,15 @@
 //! A store that fails on purpose: from one seed, so that every failure can be had again.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use uuid::Uuid;
 
 use crate::session::{Digest, NodeId, Seq, SessionId, SessionName};
 use crate::store::{
-    Append, Appended, Document, FeedCursor, FeedPage, NodeRow, Page, Projected, ProjectionId, Quarantined, Read, ReadModels,
-    SessionFilter, SessionRow, Shard, SharedStore, Snapshot, Store, StoreError, StoreInfo, WakeUps,
+    Append, Appended, Document, FeedCursor, FeedPage, Inbox, Letter, NodeRow, Page, Projected, ProjectionId, Quarantined, Read,
+    ReadModels, SessionFilter, SessionRow, Shard, SharedStore, Snapshot, Store, StoreError, StoreInfo, WakeUps,
 };
 
 /// One way for an append, or for what a projection stores, to fail.
@@ -28,12 +29,19 @@ pub struct FaultStore {
     state: AtomicU64,
     /// Of a hundred appends, how many fail.
     percent: u64,
+    /// Whether leases are not renewed any more.
+    leaseless: AtomicBool,
 }
 
 impl FaultStore {
     /// Lets `percent` of a hundred appends to `inner` fail, chosen from `seed`.
     pub const fn new(inner: SharedStore, seed: u64, percent: u64) -> Self {
-        Self { inner, state: AtomicU64::new(seed.wrapping_mul(2) | 1), percent }
+        Self { inner, state: AtomicU64::new(seed.wrapping_mul(2) | 1), percent, leaseless: AtomicBool::new(false) }
+    }
+
+    /// From now on no lease is renewed, as when the database cannot be reached just for that; appends go on.
+    pub fn stop_leases(&self) {
+        self.leaseless.store(true, Ordering::SeqCst);
     }
 
     /// The next number of a xorshift64* generator.
@@ -150,11 +158,18 @@ impl Store for FaultStore {
     }
 
     async fn renew_lease(&self, node: NodeId, address: &str, ttl: Duration) -> Result<(), StoreError> {
+        if self.leaseless.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("the lease was not to be renewed".into()));
+        }
         self.inner.renew_lease(node, address, ttl).await
     }
 
     async fn node(&self, node: NodeId) -> Result<Option<NodeRow>, StoreError> {
         self.inner.node(node).await
+    }
+
+    async fn nodes(&self) -> Result<Vec<NodeRow>, StoreError> {
+        self.inner.nodes().await
     }
 
     async fn end_lease(&self, node: NodeId) -> Result<(), StoreError> {
@@ -175,5 +190,32 @@ impl Store for FaultStore {
 
     async fn close(&self) {
         self.inner.close().await;
+    }
+}
+
+#[async_trait]
+impl Inbox for FaultStore {
+    async fn post(&self, letter: Letter) -> Result<(), StoreError> {
+        self.inner.post(letter).await
+    }
+
+    async fn letters(&self, node: NodeId, limit: u32) -> Result<Vec<Letter>, StoreError> {
+        self.inner.letters(node, limit).await
+    }
+
+    async fn begin(&self, node: NodeId, letter: Uuid) -> Result<bool, StoreError> {
+        self.inner.begin(node, letter).await
+    }
+
+    async fn answer(&self, node: NodeId, letter: Uuid, answer: &str) -> Result<(), StoreError> {
+        self.inner.answer(node, letter, answer).await
+    }
+
+    async fn take_answer(&self, node: NodeId, letter: Uuid) -> Result<Option<String>, StoreError> {
+        self.inner.take_answer(node, letter).await
+    }
+
+    async fn withdraw(&self, node: NodeId, letter: Uuid) -> Result<bool, StoreError> {
+        self.inner.withdraw(node, letter).await
     }
 }

@@ -34,6 +34,7 @@ mod kill_anywhere;
 #[cfg(feature = "cli")]
 mod kill_at_every_write;
 mod layers;
+mod ownership;
 #[cfg(feature = "postgres")]
 mod postgres_contract;
 #[cfg(feature = "postgres")]

@@ -1,5 +1,6 @@
 //! The one implementation of [`Store`] over SQL: what is not hot is written once here, the rest is the dialect's.
 
+mod inbox;
 mod read_models;
 
 use std::sync::Arc;
@@ -20,6 +21,9 @@ use crate::session::{Digest, NodeId, Seq, SessionId, SessionName, Timestamp};
 
 /// The longest content that is kept as one blob, in bytes.
 const BLOB_BYTES_MAX: usize = 512 * 1024 * 1024;
+
+/// How long a node whose lease has passed is still listed.
+const NODES_KEPT: Duration = Duration::from_hours(24);
 
 /// A log in a database that sqlx speaks to.
 #[derive(Debug)]
@@ -241,6 +245,19 @@ where
         let now: i64 = now.try_get(0).map_err(failed)?;
         let until: i64 = row.try_get(1).map_err(failed)?;
         Ok(Some(NodeRow { id: node, address: row.try_get(0).map_err(failed)?, expired: until <= now }))
+    }
+
+    async fn nodes(&self) -> Result<Vec<NodeRow>, StoreError> {
+        self.dialect.readable()?;
+        let failed = |error| self.dialect.failed_read(error);
+        let now: i64 = sqlx::query(D::NOW).fetch_one(self.dialect.reads()).await.map_err(failed)?.try_get(0).map_err(failed)?;
+        let since = now.saturating_sub(Timestamp(0).plus(NODES_KEPT).0);
+        let rows = sqlx::query(sql::NODES).bind(since).fetch_all(self.dialect.reads()).await.map_err(failed)?;
+        let node = |row: &<D::Db as sqlx::Database>::Row| {
+            let until: i64 = row.try_get(2)?;
+            Ok(NodeRow { id: NodeId::from_uuid(row.try_get(0)?), address: row.try_get(1)?, expired: until <= now })
+        };
+        rows.iter().map(node).collect::<Result<_, _>>().map_err(failed)
     }
 
     async fn end_lease(&self, node: NodeId) -> Result<(), StoreError> {
