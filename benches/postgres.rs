@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::TryStreamExt as _;
-use postgres_server::{Disk, Server};
+use postgres_server::Server;
 use rekindle::session::{Body, NewEvent, Recorded, Seq, Session, SessionId};
 use rekindle::store::{Append, Expected, OpenOptions, Order, Read, Row, SharedStore, Writer, connect, verify_session};
 use sqlx::postgres::PgConnection;
@@ -194,7 +194,7 @@ async fn filled(store: &SharedStore, count: usize) -> SessionId {
 }
 
 const RAW_SCAN: &str = "select seq, event_id, kind, v, at, source, cause, must_understand, body, salt, hash from event \
-     where session_id = $1 order by seq";
+     where shard = (select shard from session where session_id = $1) and session_id = $1 order by seq";
 
 /// The scan and the fold, with nothing around them.
 async fn raw_fold(url: &str, session: SessionId) -> f64 {
@@ -302,8 +302,8 @@ async fn across(url: &str, store: &SharedStore) {
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
-        let server = Server::start(Disk::Waits);
-        let url = server.url("postgres");
+        let server = Server::start_with(&["shared_buffers=256MB", "max_wal_size=4GB"]);
+        let url = server.fresh_database().await;
         let store = connect(&url, OpenOptions::default()).await.unwrap();
         appends(&url, &store).await;
         latencies(&store).await;

@@ -407,6 +407,7 @@ fn children(parent: u32) -> Vec<u32> {
     all.filter(|pid| process(*pid).is_some_and(|(_, of)| of == parent)).collect()
 }
 
+#[cfg(test)]
 mod tests {
     use super::*;
 
