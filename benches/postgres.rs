@@ -302,8 +302,8 @@ async fn across(url: &str, store: &SharedStore) {
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
-        let server = Server::start();
-        let url = server.url("postgres");
+        let server = Server::start_with(&["shared_buffers=256MB", "max_wal_size=4GB"]);
+        let url = server.fresh_database().await;
         let store = connect(&url, OpenOptions::default()).await.unwrap();
         appends(&url, &store).await;
         latencies(&store).await;

@@ -42,9 +42,13 @@ mod postgres_failover;
 #[cfg(feature = "postgres")]
 mod postgres_load;
 #[cfg(feature = "postgres")]
+mod postgres_nodes;
+#[cfg(feature = "postgres")]
 mod postgres_outages;
 #[cfg(feature = "postgres")]
 mod postgres_server;
+#[cfg(feature = "postgres")]
+mod postgres_server_ends;
 mod projection_views;
 #[cfg(feature = "cli")]
 mod replay_recordings;
