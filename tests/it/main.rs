@@ -29,12 +29,16 @@ mod kill_anywhere;
 #[cfg(feature = "cli")]
 mod kill_at_every_write;
 mod layers;
+#[cfg(feature = "cli")]
+mod node_support;
 mod ownership;
 mod projection_views;
 #[cfg(feature = "cli")]
 mod replay_recordings;
 #[cfg(feature = "host")]
 mod runtime_containment;
+#[cfg(feature = "cli")]
+mod runtime_fence;
 #[cfg(feature = "host")]
 mod runtime_files;
 #[cfg(feature = "host")]
@@ -47,6 +51,8 @@ mod runtime_support;
 mod runtime_workspace_mount;
 mod session_properties;
 mod session_scenarios;
+#[cfg(feature = "cli")]
+mod split_brain;
 #[cfg(feature = "sqlite")]
 mod sqlite_version;
 #[cfg(feature = "sqlite")]
@@ -66,3 +72,5 @@ mod store_open_errors;
 mod stored_forms;
 mod trajectory_bad_input;
 mod trajectory_round_trip;
+#[cfg(feature = "cli")]
+mod two_nodes;
