@@ -10,6 +10,7 @@ mod ls;
 mod man;
 mod replay;
 mod resume;
+mod serve;
 mod show;
 mod state;
 mod tail;
@@ -86,6 +87,7 @@ enum Command {
     Demo(demo::Args),
     Replay(replay::Args),
     Resume(resume::Args),
+    Serve(serve::Args),
     Ls(ls::Args),
     Show(show::Args),
     State(state::Args),
@@ -154,6 +156,7 @@ pub async fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Demo(args) => Box::pin(demo::run(context, args)).await,
         Command::Replay(args) => Box::pin(replay::run(context, args)).await,
         Command::Resume(args) => Box::pin(resume::run(context, args)).await,
+        Command::Serve(args) => Box::pin(serve::run(context, args)).await,
         Command::Ls(args) => ls::run(context, args).await,
         Command::Show(args) => Box::pin(show::run(context, args)).await,
         Command::State(args) => Box::pin(state::run(context, args)).await,

@@ -34,6 +34,7 @@ mod kill_anywhere;
 #[cfg(feature = "cli")]
 mod kill_at_every_write;
 mod layers;
+mod node_support;
 mod ownership;
 #[cfg(feature = "postgres")]
 mod postgres_contract;
@@ -55,6 +56,8 @@ mod replay_recordings;
 #[cfg(feature = "host")]
 mod runtime_containment;
 #[cfg(feature = "host")]
+mod runtime_fence;
+#[cfg(feature = "host")]
 mod runtime_files;
 #[cfg(feature = "host")]
 mod runtime_python;
@@ -66,6 +69,8 @@ mod runtime_support;
 mod runtime_workspace_mount;
 mod session_properties;
 mod session_scenarios;
+#[cfg(feature = "cli")]
+mod split_brain;
 #[cfg(feature = "sqlite")]
 mod sqlite_version;
 #[cfg(feature = "sqlite")]
@@ -87,5 +92,7 @@ mod stored_forms;
 mod tcp_proxy;
 mod trajectory_bad_input;
 mod trajectory_round_trip;
+#[cfg(feature = "cli")]
+mod two_nodes;
 #[cfg(feature = "cli")]
 mod two_processes;
