@@ -34,6 +34,7 @@ mod kill_anywhere;
 #[cfg(feature = "cli")]
 mod kill_at_every_write;
 mod layers;
+#[cfg(feature = "cli")]
 mod node_support;
 mod ownership;
 #[cfg(feature = "postgres")]
