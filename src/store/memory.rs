@@ -2,6 +2,7 @@
 //!
 //! Everything is under one lock and every call is one critical section, so that the contract can be read off line by line.
 
+mod care;
 mod read_models;
 
 use std::collections::{BTreeMap, HashMap};
@@ -18,7 +19,7 @@ use super::chain::Envelope;
 use super::inbox::is_answer;
 use super::read::{PAGE_BYTES_MAX, PAGE_ROWS_MAX};
 use super::{
-    Append, Appended, Directory, FeedCursor, FeedPage, FeedRow, Inbox, Letter, NodeRow, Order, Page, ProjectionId, Read, Row,
+    Append, Appended, Directory, FeedCursor, FeedPage, FeedRow, Inbox, Keeping, Letter, NodeRow, Order, Page, ProjectionId, Read, Row,
     SessionFilter, SessionRow, Shard, Snapshot, Store, StoreError, StoreInfo, WakeUps, id_range,
 };
 use crate::session::{Body, Digest, Epoch, EventId, NodeId, Recorded, Seq, SessionId, SessionName, Timestamp};
@@ -47,6 +48,7 @@ struct State {
     snapshots: BTreeMap<(SessionId, String, Seq), Snapshot>,
     nodes: BTreeMap<NodeId, (String, Instant)>,
     models: BTreeMap<ProjectionId, read_models::Model>,
+    keepings: HashMap<SessionId, Keeping>,
     /// In the order in which they were sent.
     letters: Vec<(Letter, Stage)>,
 }
@@ -112,6 +114,9 @@ impl State {
     fn append(&mut self, append: Append) -> Result<Appended, StoreError> {
         if let Some(answer) = append::repeated(&append, |id| Ok::<_, StoreError>(self.by_id(id)))? {
             return Ok(answer);
+        }
+        if self.keepings.get(&append.session).is_some_and(|keeping| keeping.purged_at.is_some()) {
+            return Err(super::purged(append.session));
         }
         let row = self.sessions.get(&append.session).map(|entry| &entry.row);
         let (head, epoch) = row.map_or((Seq::ZERO, Epoch(0)), |row| (row.head, row.epoch));

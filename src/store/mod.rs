@@ -1,9 +1,11 @@
 //! Layer 2 · the log. [`Store`] is the contract; the in-memory store is its readable reference, `SqlStore` the durable one.
 
 mod append;
+mod care;
 pub mod chain;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
+mod copy;
 mod cursor;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod dialect;
@@ -30,7 +32,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 pub use append::{Append, Appended, Directory, Expected, SessionRow, Writer};
+pub use care::{Adoption, Backup, Care, Keeping};
 pub use chain::{Flaw, Verified, Verifier, verify_session};
+pub use copy::{Copied, copy};
 pub use cursor::{FeedCursor, InvalidCursor};
 pub use error::{BoxError, OpenError, StoreError};
 pub use inbox::{Inbox, Letter};
@@ -67,7 +71,7 @@ pub const LEASE_MAX: Duration = Duration::from_hours(24);
 ///
 /// Dropping the future of an append does not undo it: the append happens, or not, as if nobody had asked for the answer.
 #[async_trait]
-pub trait Store: Inbox + ReadModels {
+pub trait Store: Care + Inbox + ReadModels {
     /// Appends all events of `append`, durably, or none.
     async fn append(&self, append: Append) -> Result<Appended, StoreError>;
 
@@ -236,6 +240,14 @@ fn is_reached(after: &FeedCursor, head: &FeedCursor) -> Result<(), StoreError> {
 /// What a closed store answers.
 fn closed() -> StoreError {
     StoreError::Unavailable("it was closed".into())
+}
+
+/// The phase of a session whose events were purged.
+pub const PURGED: &str = "purged";
+
+/// What an append to a purged session is told.
+fn purged(id: SessionId) -> StoreError {
+    StoreError::Invalid(format!("session {id} was purged; nothing can be appended to it any more"))
 }
 
 fn no_session(id: SessionId) -> StoreError {

@@ -17,6 +17,7 @@ use async_trait::async_trait;
 use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
 use tokio::sync::{Mutex, broadcast};
 
+use super::care::Backup;
 use super::dialect::{Dialect, Turn};
 use super::statements::sqlite as sql;
 use super::{
@@ -105,6 +106,7 @@ impl Dialect for Sqlite {
 
     const BEGIN_WRITE: &'static str = sql::BEGIN;
     const NOW: &'static str = sql::NOW;
+    const INSERT_EVENT_ROW: &'static str = sql::INSERT_EVENT_ROW;
     const BYTES: &'static str = sql::BYTES;
     const VERSION: &'static str = sql::VERSION;
 
@@ -179,6 +181,19 @@ impl Dialect for Sqlite {
 
     fn wake_ups(&self) -> WakeUps {
         WakeUps::new(self.commits.subscribe(), POLL).with(Arc::clone(&self.watch) as _)
+    }
+
+    async fn backup(&self, to: &Path) -> Result<Backup, StoreError> {
+        let failed = |error: sqlx::Error| StoreError::Unavailable(error.into());
+        let unsynced = |error: std::io::Error| StoreError::Unavailable(error.into());
+        let path = to.to_str().ok_or_else(|| StoreError::Invalid(format!("{} is not UTF-8", to.display())))?;
+        sqlx::query(sql::BACKUP).bind(path.to_owned()).execute(&self.reads).await.map_err(failed)?;
+        let copy = std::fs::File::open(to).map_err(unsynced)?;
+        tokio::task::spawn_blocking(move || copy.sync_all())
+            .await
+            .map_err(|error| StoreError::Unavailable(error.into()))?
+            .map_err(unsynced)?;
+        Ok(Backup::Made)
     }
 
     async fn close(&self) {

@@ -104,6 +104,43 @@ pub mod common {
     /// Every version of every projection.
     pub const PROJECTIONS: &str = "select distinct projection, version from checkpoint";
 
+    /// Where a session stands.
+    pub const STANDING: &str = "select head_seq, head_hash from session where shard = $1 and session_id = $2";
+    /// The chain hash of an event.
+    pub const EVENT_HASH: &str = "select hash from event where shard = $1 and session_id = $2 and seq = $3";
+    /// Takes positions in the feed.
+    pub const ADD_POSITIONS: &str = "update shard set head_pos = head_pos + $2 where shard = $1";
+    /// The last position in the feed.
+    pub const LAST_POSITION: &str = "select head_pos from shard where shard = $1";
+    /// Begins a session of another store.
+    pub const BEGIN_ADOPTED: &str = "insert into session (shard, session_id, head_seq, head_hash, epoch, phase, due, origin, actions, messages, errors, tokens, \
+         created_at, updated_at) values ($1, $2, $3, $4, 0, '', false, '', 0, 0, 0, 0, $5, $5)";
+    /// Moves the head of a session of another store.
+    pub const MOVE_ADOPTED: &str = "update session set head_seq = $3, head_hash = $4, updated_at = $5 where shard = $1 and session_id = $2";
+    /// Makes a session what it is in another store.
+    pub const SETTLE: &str = "update session set name = $3, epoch = $4, owner = $5, phase = $6, due = $7, origin = $8, title = $9, actions = $10, \
+         messages = $11, errors = $12, tokens = $13, cost_micro_usd = $14, created_at = $15, updated_at = $16, hold = $17, \
+         purged_at = $18 where shard = $1 and session_id = $2";
+    /// Whether a session is held or purged.
+    pub const KEEPING: &str = "select hold, purged_at from session where shard = $1 and session_id = $2";
+    /// Holds a session, or lets it go.
+    pub const HOLD: &str = "update session set hold = $3 where shard = $1 and session_id = $2";
+    /// Says that a session was purged; the higher epoch fences off whoever still means to write.
+    pub const PURGED: &str = "update session set purged_at = coalesce(purged_at, $3), phase = $4, title = null, epoch = epoch + 1 \
+         where shard = $1 and session_id = $2";
+    /// Whether a session may be purged.
+    pub const PURGEABLE: &str = "select hold, due from session where shard = $1 and session_id = $2";
+    /// The positions of a session in the feed.
+    pub const POSITIONS: &str = "select pos from event where shard = $1 and session_id = $2 order by pos";
+    /// The long bodies of a session.
+    pub const BLOBS_OF: &str = "select distinct blob from event where shard = $1 and session_id = $2 and blob is not null";
+    /// Notes that positions have no events any more.
+    pub const INSERT_HOLE: &str = "insert into hole (shard, first_pos, last_pos, session_id) values ($1, $2, $3, $4)";
+    /// Removes the events of a session.
+    pub const DROP_EVENTS: &str = "delete from event where shard = $1 and session_id = $2";
+    /// Forgets that projections could not read a session.
+    pub const DROP_QUARANTINE: &str = "delete from quarantine where shard = $1 and session_id = $2";
+
     /// Each of them, with its name.
     pub const ALL: &[(&str, &str)] = &[
         ("STORE", STORE),
@@ -129,6 +166,22 @@ pub mod common {
         ("SWEEP_LETTERS", SWEEP_LETTERS),
         ("BODY", BODY),
         ("REDACT", REDACT),
+        ("STANDING", STANDING),
+        ("EVENT_HASH", EVENT_HASH),
+        ("ADD_POSITIONS", ADD_POSITIONS),
+        ("LAST_POSITION", LAST_POSITION),
+        ("BEGIN_ADOPTED", BEGIN_ADOPTED),
+        ("MOVE_ADOPTED", MOVE_ADOPTED),
+        ("SETTLE", SETTLE),
+        ("KEEPING", KEEPING),
+        ("HOLD", HOLD),
+        ("PURGED", PURGED),
+        ("PURGEABLE", PURGEABLE),
+        ("POSITIONS", POSITIONS),
+        ("BLOBS_OF", BLOBS_OF),
+        ("INSERT_HOLE", INSERT_HOLE),
+        ("DROP_EVENTS", DROP_EVENTS),
+        ("DROP_QUARANTINE", DROP_QUARANTINE),
         ("DROP_BLOB", DROP_BLOB),
         ("HEADS", HEADS),
         ("CHECKPOINTS", CHECKPOINTS),
@@ -187,7 +240,7 @@ pub mod sqlite {
     pub const CHECKPOINT_ALL: &str = "pragma wal_checkpoint(truncate)";
 
     /// Where a session stands.
-    pub const HEAD: &str = "select head_seq, head_hash, epoch from session where shard = ?1 and session_id = ?2";
+    pub const HEAD: &str = "select head_seq, head_hash, epoch, purged_at from session where shard = ?1 and session_id = ?2";
     /// Begins a session.
     pub const INSERT_SESSION: &str = "insert into session (shard, session_id, head_seq, head_hash, epoch, owner, created_at, \
          updated_at, phase, due, origin, title, actions, messages, errors, tokens, cost_micro_usd) \
@@ -208,6 +261,12 @@ pub mod sqlite {
     /// Writes an event.
     pub const INSERT_EVENT: &str = "insert into event (pos, shard, session_id, seq, event_id, kind, v, at, source, cause, \
          must_understand, body, blob, salt, hash) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
+    /// Writes an event of another store, as it is there.
+    pub const INSERT_EVENT_ROW: &str = "insert into event (pos, shard, session_id, seq, event_id, kind, v, at, source, cause, \
+         must_understand, body, blob, salt, digest, hash) \
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
+    /// Writes the whole database as it is now to a new file.
+    pub const BACKUP: &str = "vacuum into ?1";
     /// Keeps a long body once.
     pub const INSERT_BLOB: &str = "insert into blob (shard, digest, bytes) values (?1, ?2, ?3) on conflict do nothing";
 
@@ -275,6 +334,8 @@ pub mod sqlite {
         ("HEAD_POS", HEAD_POS),
         ("MOVE_POS", MOVE_POS),
         ("INSERT_EVENT", INSERT_EVENT),
+        ("INSERT_EVENT_ROW", INSERT_EVENT_ROW),
+        ("BACKUP", BACKUP),
         ("INSERT_BLOB", INSERT_BLOB),
         ("EVENT_BY_ID", EVENT_BY_ID),
         ("EVENTS_FORWARD", EVENTS_FORWARD),

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::session::{Digest, NodeId, Seq, SessionId, SessionName};
 use crate::store::{
-    Append, Appended, Document, FeedCursor, FeedPage, Inbox, Letter, NodeRow, Page, Projected, ProjectionId, Quarantined, Read,
+    Adoption, Append, Backup, Care, Keeping, Appended, Document, FeedCursor, FeedPage, Inbox, Letter, NodeRow, Page, Projected, ProjectionId, Quarantined, Read,
     ReadModels, SessionFilter, SessionRow, Shard, SharedStore, Snapshot, Store, StoreError, StoreInfo, WakeUps,
 };
 
@@ -217,5 +217,32 @@ impl Inbox for FaultStore {
 
     async fn withdraw(&self, node: NodeId, letter: Uuid) -> Result<bool, StoreError> {
         self.inner.withdraw(node, letter).await
+    }
+}
+
+#[async_trait]
+impl Care for FaultStore {
+    async fn adopt(&self, adoptions: Vec<Adoption>) -> Result<(), StoreError> {
+        self.inner.adopt(adoptions).await
+    }
+
+    async fn settle(&self, row: &SessionRow, keeping: &Keeping) -> Result<(), StoreError> {
+        self.inner.settle(row, keeping).await
+    }
+
+    async fn keeping(&self, session: SessionId) -> Result<Option<Keeping>, StoreError> {
+        self.inner.keeping(session).await
+    }
+
+    async fn hold(&self, session: SessionId, reason: Option<&str>) -> Result<(), StoreError> {
+        self.inner.hold(session, reason).await
+    }
+
+    async fn purge(&self, session: SessionId, at: Timestamp) -> Result<(), StoreError> {
+        self.inner.purge(session, at).await
+    }
+
+    async fn backup(&self, to: &std::path::Path) -> Result<Backup, StoreError> {
+        self.inner.backup(to).await
     }
 }

@@ -208,7 +208,11 @@ fn judge<'b>(
     }
     let append = &sealed.append;
     let stood = heads.get(&append.session).copied();
-    let Head { seq: head, mut hash, epoch } = stood.unwrap_or(Head { seq: Seq::ZERO, hash: Digest::ZERO, epoch: Epoch(0) });
+    let unborn = Head { seq: Seq::ZERO, hash: Digest::ZERO, epoch: Epoch(0), purged: false };
+    let Head { seq: head, mut hash, epoch, purged } = stood.unwrap_or(unborn);
+    if purged {
+        return Err(super::super::purged(append.session));
+    }
     let ownership = append.admit(head, epoch)?;
     let mut seq = head;
     for (event, seal, long) in sealed.events() {
@@ -224,7 +228,7 @@ fn judge<'b>(
         Ownership::Stays => epoch,
         Ownership::Passes { epoch, .. } => epoch,
     };
-    let now = Head { seq, hash, epoch };
+    let now = Head { seq, hash, epoch, purged: false };
     heads.insert(append.session, now);
     match stood {
         Some(stood) => Moved::add(&mut plan.moved, &mut plan.begun, shard, append, stood, now, ownership),

@@ -170,12 +170,12 @@ impl Committer {
             let append = &sealed.append;
             match (result, &append.writer) {
                 (Ok(Appended { last, hash, repeated: false, .. }), Writer::Owner(epoch) | Writer::Takeover { epoch, .. }) => {
-                    self.known.insert(append.session, Head { seq: *last, hash: *hash, epoch: *epoch });
+                    self.known.insert(append.session, Head { seq: *last, hash: *hash, epoch: *epoch, purged: false });
                 }
                 (Ok(Appended { last, hash, repeated: false, .. }), Writer::Anyone) => match self.known.get_mut(&append.session) {
-                    Some(head) => *head = Head { seq: *last, hash: *hash, epoch: head.epoch },
+                    Some(head) => *head = Head { seq: *last, hash: *hash, epoch: head.epoch, purged: false },
                     None if append.expected == Expected::NoSession || *last == Seq(append.events.len() as u64) => {
-                        self.known.insert(append.session, Head { seq: *last, hash: *hash, epoch: Epoch(0) });
+                        self.known.insert(append.session, Head { seq: *last, hash: *hash, epoch: Epoch(0), purged: false });
                     }
                     None => {}
                 },

@@ -1,5 +1,6 @@
 //! The one implementation of [`Store`] over SQL: what is not hot is written once here, the rest is the dialect's.
 
+mod care;
 mod inbox;
 mod read_models;
 

@@ -48,14 +48,14 @@ pub const IS_DISTRIBUTED: &str = "select exists (select 1 from pg_dist_partition
 pub const RING: &str = "select pg_notify($1, $2)";
 
 /// Where sessions stand.
-pub const HEADS: &str = "select session.session_id, session.head_seq, session.head_hash, session.epoch from session \
-     join unnest($1::integer[], $2::uuid[]) as wanted (shard, session_id) \
+pub const HEADS: &str = "select session.session_id, session.head_seq, session.head_hash, session.epoch, \
+     session.purged_at is not null from session join unnest($1::integer[], $2::uuid[]) as wanted (shard, session_id) \
      on session.shard = wanted.shard and session.session_id = wanted.session_id";
 /// Where one session stands, locked until the transaction ends.
-pub const HEAD_LOCKED: &str = "select session_id, head_seq, head_hash, epoch from session \
+pub const HEAD_LOCKED: &str = "select session_id, head_seq, head_hash, epoch, purged_at is not null from session \
      where shard = $1 and session_id = $2 for update";
 /// Where sessions of one shard stand.
-pub const HEADS_ROUTED: &str = "select session_id, head_seq, head_hash, epoch from session \
+pub const HEADS_ROUTED: &str = "select session_id, head_seq, head_hash, epoch, purged_at is not null from session \
      where shard = $1 and session_id = any($2::uuid[])";
 
 macro_rules! begin_sessions {
@@ -139,6 +139,10 @@ pub const TAKE_POSITIONS_ROUTED: &str = "update shard set head_pos = head_pos + 
 /// Keeps long bodies once.
 pub const INSERT_BLOBS: &str = "insert into blob (shard, digest, bytes) \
      select * from unnest($1::integer[], $2::bytea[], $3::bytea[]) on conflict (shard, digest) do nothing";
+/// Writes an event of another store, as it is there.
+pub const INSERT_EVENT_ROW: &str = "insert into event (pos, shard, session_id, seq, event_id, kind, v, at, source, cause, \
+     must_understand, body, blob, salt, digest, hash) \
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, cast($12 as text)::json, $13, $14, $15, $16)";
 /// Keeps one long body once.
 pub const INSERT_BLOB: &str =
     "insert into blob (shard, digest, bytes) values ($1, $2, $3) on conflict (shard, digest) do nothing";
@@ -227,6 +231,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("TAKE_POSITIONS", TAKE_POSITIONS),
     ("TAKE_POSITIONS_ROUTED", TAKE_POSITIONS_ROUTED),
     ("INSERT_BLOBS", INSERT_BLOBS),
+    ("INSERT_EVENT_ROW", INSERT_EVENT_ROW),
     ("INSERT_BLOB", INSERT_BLOB),
     ("INSERT_EVENTS", INSERT_EVENTS),
     ("INSERT_EVENTS_ROUTED", INSERT_EVENTS_ROUTED),
