@@ -85,3 +85,44 @@ async fn ring(commits: &mut broadcast::Receiver<SessionId>, wanted: Option<Sessi
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+
+    #[derive(Debug, Default)]
+    struct Told(AtomicU64);
+
+    #[async_trait]
+    impl Elsewhere for Told {
+        async fn changes(&self) -> u64 {
+            self.known()
+        }
+
+        fn known(&self) -> u64 {
+            self.0.load(Ordering::Relaxed)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn commits_of_others_ring_soon_and_those_of_this_process_only_for_their_sessions() {
+        let [one, two] = [1, 2].map(|id| SessionId::from_uuid(uuid::Uuid::from_u128(id)));
+        let (commits, receiver) = broadcast::channel(8);
+        let told = Arc::new(Told::default());
+        let mut listener = WakeUps::new(receiver, Duration::from_secs(2)).with(Arc::clone(&told) as _);
+        let begin = Instant::now();
+        commits.send(two).unwrap();
+        listener.rung_for(one).await;
+        assert_eq!(begin.elapsed().as_secs(), 2, "nothing rang, and it looks by itself");
+        told.0.store(1, Ordering::Relaxed);
+        let begin = Instant::now();
+        listener.rung_for(one).await;
+        assert!(begin.elapsed() <= LOOK * 2);
+        commits.send(two).unwrap();
+        let begin = Instant::now();
+        listener.rung().await;
+        assert_eq!(begin.elapsed(), Duration::ZERO);
+    }
+}

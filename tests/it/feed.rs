@@ -458,30 +458,3 @@ async fn a_damaged_event_is_named_passed_over_and_quarantines_its_session_alone(
     assert_eq!(tallied(&store, 1).await, expected(&store).await);
     store.close().await;
 }
-
-#[cfg(feature = "sqlite")]
-#[tokio::test(start_paused = true)]
-async fn commits_of_other_processes_ring_soon_and_those_of_this_one_only_for_their_sessions() {
-    use std::time::Duration;
-    use tokio::time::Instant;
-
-    let place = crate::store_fixture::Place::new();
-    // A second handle has connections of its own, as another process has.
-    let (store, other) = (place.open().await, place.open().await);
-    let (one, two) = (new_session(), new_session());
-    let mut listener = store.wake_ups();
-    // The first look cannot tell what came before it.
-    listener.rung_for(one).await;
-
-    given(&other, one, 1).await;
-    let began = Instant::now();
-    listener.rung_for(one).await;
-    assert!(began.elapsed() <= Duration::from_millis(200), "{:?}", began.elapsed());
-
-    given(&store, two, 1).await;
-    let began = Instant::now();
-    listener.rung_for(one).await;
-    assert!(began.elapsed() >= Duration::from_secs(1), "{:?}", began.elapsed());
-    store.close().await;
-    other.close().await;
-}
