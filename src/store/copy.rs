@@ -97,11 +97,7 @@ async fn drain(
 }
 
 /// Writes what can be written; a session that cannot is named and left out, the others are written.
-async fn adopt(
-    to: &dyn Store,
-    adoptions: Vec<Adoption>,
-    broken: &mut HashMap<SessionId, String>,
-) -> Result<(), StoreError> {
+async fn adopt(to: &dyn Store, adoptions: Vec<Adoption>, broken: &mut HashMap<SessionId, String>) -> Result<(), StoreError> {
     let mut left = adoptions;
     while !left.is_empty() {
         match to.adopt(left.clone()).await {

@@ -19,8 +19,8 @@ use super::chain::Envelope;
 use super::inbox::is_answer;
 use super::read::{PAGE_BYTES_MAX, PAGE_ROWS_MAX};
 use super::{
-    Append, Appended, Directory, FeedCursor, FeedPage, FeedRow, Inbox, Keeping, Letter, NodeRow, Order, Page, ProjectionId, Read, Row,
-    SessionFilter, SessionRow, Shard, Snapshot, Store, StoreError, StoreInfo, WakeUps, id_range,
+    Append, Appended, Directory, FeedCursor, FeedPage, FeedRow, Inbox, Keeping, Letter, NodeRow, Order, Page, ProjectionId, Read,
+    Row, SessionFilter, SessionRow, Shard, Snapshot, Store, StoreError, StoreInfo, WakeUps, id_range,
 };
 use crate::session::{Body, Digest, Epoch, EventId, NodeId, Recorded, Seq, SessionId, SessionName, Timestamp};
 

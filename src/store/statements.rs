@@ -116,7 +116,8 @@ pub mod common {
     pub const BEGIN_ADOPTED: &str = "insert into session (shard, session_id, head_seq, head_hash, epoch, phase, due, origin, actions, messages, errors, tokens, \
          created_at, updated_at) values ($1, $2, $3, $4, 0, '', false, '', 0, 0, 0, 0, $5, $5)";
     /// Moves the head of a session of another store.
-    pub const MOVE_ADOPTED: &str = "update session set head_seq = $3, head_hash = $4, updated_at = $5 where shard = $1 and session_id = $2";
+    pub const MOVE_ADOPTED: &str =
+        "update session set head_seq = $3, head_hash = $4, updated_at = $5 where shard = $1 and session_id = $2";
     /// Makes a session what it is in another store.
     pub const SETTLE: &str = "update session set name = $3, epoch = $4, owner = $5, phase = $6, due = $7, origin = $8, title = $9, actions = $10, \
          messages = $11, errors = $12, tokens = $13, cost_micro_usd = $14, created_at = $15, updated_at = $16, hold = $17, \

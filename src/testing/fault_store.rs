@@ -6,10 +6,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use crate::session::{Digest, NodeId, Seq, SessionId, SessionName};
+use crate::session::{Digest, NodeId, Seq, SessionId, SessionName, Timestamp};
 use crate::store::{
-    Adoption, Append, Backup, Care, Keeping, Appended, Document, FeedCursor, FeedPage, Inbox, Letter, NodeRow, Page, Projected, ProjectionId, Quarantined, Read,
-    ReadModels, SessionFilter, SessionRow, Shard, SharedStore, Snapshot, Store, StoreError, StoreInfo, WakeUps,
+    Adoption, Append, Appended, Backup, Care, Document, FeedCursor, FeedPage, Inbox, Keeping, Letter, NodeRow, Page, Projected,
+    ProjectionId, Quarantined, Read, ReadModels, SessionFilter, SessionRow, Shard, SharedStore, Snapshot, Store, StoreError,
+    StoreInfo, WakeUps,
 };
 
 /// One way for an append, or for what a projection stores, to fail.
