@@ -22,6 +22,8 @@ use crate::session::{Epoch, Seq};
 const COMMITTERS: usize = 4;
 /// The most appends in one transaction.
 const BATCH_MAX: usize = 512;
+/// How often others are let run before a transaction begins.
+const GATHER: usize = 4;
 /// A transaction takes no further appends once it holds this much.
 const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// How many sessions a committer remembers the heads of.
@@ -106,6 +108,15 @@ impl Committer {
         let mut waiting = Vec::with_capacity(BATCH_MAX);
         let mut closers = Vec::new();
         while queue.recv_many(&mut waiting, BATCH_MAX).await > 0 {
+            // Whoever was answered just now is about to append again: a moment makes one transaction of what would be two.
+            for _ in 0..GATHER {
+                tokio::task::yield_now().await;
+            }
+            while waiting.len() < BATCH_MAX
+                && let Ok(job) = queue.try_recv()
+            {
+                waiting.push(job);
+            }
             let mut batches = BTreeMap::<Shard, Batch>::new();
             for job in waiting.drain(..) {
                 match job {

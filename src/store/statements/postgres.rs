@@ -125,8 +125,10 @@ pub const COMMIT_AT_ONCE: &str = concat!(
      as new (shard, session_id, seq, pos, event_id, kind, v, at, source, cause, must_understand, body, blob, salt, hash) \
      join taken on taken.shard = new.shard"
 );
-/// What a committer's statements touch, they touch by key; statistics of a table that was empty a moment ago must not say otherwise.
-pub const BY_KEY: &str = "set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off";
+/// What a committer's statements touch, they touch by key; statistics of a table that was empty a moment ago must not say otherwise,
+/// and planning anew each time would take longer than the work.
+pub const BY_KEY: &str = "set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off; \
+     set plan_cache_mode = force_generic_plan";
 
 /// Takes positions in the feeds of shards. Their rows are locked in one order by all, so that no two wait for each other, and until
 /// the commit, so that positions follow the order of commits.
