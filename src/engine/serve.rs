@@ -112,7 +112,7 @@ impl Engine {
         let mut before = std::mem::take(waiting);
         let mut mine = Vec::new();
         for row in free.filter(|row| !self.is_live(row.id)) {
-            let mut known = before.remove(&row.id).unwrap_or(Waiting { seen: now, again: now, pause: self.pass_every() });
+            let mut known = before.remove(&row.id).unwrap_or_else(|| Waiting { seen: now, again: now, pause: self.pass_every() });
             let chosen = row.owner == Some(self.node()) || rendezvous(row.id, &serving) == Some(self.node());
             if (chosen || now.duration_since(known.seen) >= grace) && known.again <= now {
                 known.again = now + known.pause;

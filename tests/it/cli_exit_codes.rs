@@ -78,6 +78,9 @@ fn a_session_that_a_living_process_runs_ends_with_4_naming_it() {
     let mut child = rig.spawn(&["replay", &file, "--workspace", "w"]);
     wait_until("the command runs", || !lines(&rig.path("w/log")).is_empty());
     let pid = format!("pid {}", child.id());
+    let stopped = |signal| nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id().try_into().unwrap()), signal).unwrap();
+    // One that lives and does not answer: what it is asked is not carried out when it wakes up.
+    stopped(nix::sys::signal::Signal::SIGSTOP);
     for args in [&["close", "@last"][..], &["resume"]] {
         rig.run(args).assert_refused(4, &[&pid]);
     }
@@ -90,6 +93,20 @@ fn a_session_that_a_living_process_runs_ends_with_4_naming_it() {
     assert!(again.code == 0 && again.out.contains("closed before"), "{again:?}");
     assert_eq!(rig.run(&["resume"]).code, 0);
     assert_eq!(rig.json(&["ls", "-o", "json"])[0]["state"], "closed");
+}
+
+#[test]
+fn a_session_that_a_living_process_runs_is_closed_by_that_process() {
+    let rig = Rig::new();
+    let file =
+        rig.recording("t.json", &[("echo once >> /workspace/log; sleep 20", "", 0), ("echo never >> /workspace/log", "", 0)]);
+    let mut child = rig.spawn(&["replay", &file, "--workspace", "w"]);
+    wait_until("the command runs", || !lines(&rig.path("w/log")).is_empty());
+    let closed = rig.run(&["close", "@last", "--reason", "enough"]);
+    assert!(closed.code == 0 && closed.out.contains("closed: enough"), "{closed:?}");
+    child.wait().unwrap();
+    assert_eq!(rig.json(&["ls", "-o", "json"])[0]["state"], "closed");
+    assert_eq!(lines(&rig.path("w/log")), ["once"]);
 }
 
 #[test]

@@ -34,7 +34,7 @@ async fn a_later_owner_ends_what_the_one_before_has_started() {
         after.execute(&Action::Run(run("true")), PATIENT).await.unwrap();
         after.release().await.unwrap();
         // The same id in another store is another session.
-        let other = Provision { birth: Digest([7; 32]), ..asked(1, &first) };
+        let other = Provision { birth: Digest([7; 32]), name: "other".to_owned(), ..asked(1, &first) };
         old.provision(other).await.unwrap().runtime.release().await.unwrap();
     }
 }

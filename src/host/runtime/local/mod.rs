@@ -139,10 +139,9 @@ impl Shared {
         if seen > epoch {
             return Err(RuntimeError::Unavailable(format!("epoch {epoch} was taken over by epoch {seen}")));
         }
-        if seen < epoch
-            && let Some(fence) = &self.fence
-        {
-            fence.raise(epoch).map_err(refused)?;
+        if let Some(fence) = &self.fence {
+            let admitted = if seen < epoch { fence.raise(epoch) } else { fence.check() };
+            admitted.map_err(refused)?;
         }
         let runtime = Arc::new(LocalRuntime { shared: Arc::clone(self), epoch });
         Ok(Provisioned { runtime, report: self.report.clone() })
