@@ -28,7 +28,7 @@ async fn an_append_on_one_node_is_heard_on_another() {
         tokio::time::sleep(Duration::from_millis(137)).await;
         one.append(append(session, Expected::Any, events(1))).await.unwrap();
         let since = Instant::now();
-        assert_eq!(subscription.next().await.unwrap().seq, Seq(seq));
+        assert_eq!(subscription.next().await.unwrap().seq(), Seq(seq));
         slow += since.elapsed();
     }
     assert!(slow < HEARD_WITHIN, "{APPENDS} appends were heard after {slow:?} in all");
