@@ -1,5 +1,7 @@
 //! `rekindle close`: end a session, whoever ran it, and release what it holds.
 
+use std::time::Duration;
+
 use clap_complete::ArgValueCompleter;
 use serde::Serialize;
 
@@ -7,10 +9,12 @@ use super::Context;
 use super::address::{Address, find};
 use super::complete::sessions;
 use super::exit::{CliError, Exit};
-use super::host::{Ended, drive, engine, told};
+use super::host::{Ended, drive, engine, interrupted, told};
 use super::summary::field;
 use super::text::one_line;
-use crate::session::{Command, Phase, SessionId};
+use crate::engine::Engine;
+use crate::session::{Command, Phase, Seq, SessionId};
+use crate::store::Row;
 
 /// Close a session, and release what it holds
 #[derive(Debug, clap::Args)]
@@ -31,6 +35,25 @@ struct Closed {
     reason: String,
 }
 
+/// Waits until the node that runs the session has closed it, at most as long as a close may take.
+async fn closed_elsewhere(engine: &Engine, id: SessionId, after: Seq) -> Result<Ended, CliError> {
+    let closed = async {
+        let mut events = engine.subscribe(id, after);
+        loop {
+            if matches!(events.next().await?, Row::Event { event, .. } if event.kind.as_str() == "session.closed") {
+                return Ok(Ended::Rested);
+            }
+        }
+    };
+    let spec = engine.restore(id).await?.session.spec;
+    let wait = Duration::from_millis(spec.map_or(0, |spec| spec.deadlines.close_ms));
+    tokio::select! {
+        () = interrupted() => Ok(Ended::Interrupted),
+        closed = closed => closed,
+        () = tokio::time::sleep(wait) => Ok(Ended::Rested),
+    }
+}
+
 /// Closes a session.
 ///
 /// # Errors
@@ -44,9 +67,15 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
     if !already {
         engine.submit(row.id, Command::Close { reason: args.reason }).await?;
     }
+    // The node that runs it closes it, too.
+    let elsewhere = !already && !engine.is_live(row.id);
     let ended = drive(&engine, row.id, before.session.version, told(context, &before.session)).await;
     engine.shutdown().await;
-    match ended? {
+    let ended = match ended? {
+        Ended::Rested if elsewhere => closed_elsewhere(&engine, row.id, before.session.version).await?,
+        ended => ended,
+    };
+    match ended {
         Ended::Interrupted => return Ok(Exit::Interrupted),
         Ended::Failed(failure) => {
             return Err(CliError::Stopped { failure, resume: context.command(format_args!("close {}", row.id)) });

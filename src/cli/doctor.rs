@@ -1,5 +1,7 @@
 //! `rekindle doctor`: how the store and this machine are, and what to do about what is not well.
 
+mod projections;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,7 +16,7 @@ use super::text::{bytes, count};
 use super::{Context, verify};
 use crate::engine::ports::{Mount, Provision, Runtimes};
 use crate::host::runtime::local::{LocalOptions, LocalRuntimes};
-use crate::session::{Epoch, SessionId};
+use crate::session::{Digest, Epoch, SessionId};
 use crate::store::{FORMAT, SessionFilter, Store, StoreInfo};
 
 /// How long the trial of the runtime may take.
@@ -81,6 +83,7 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
             findings.extend(of_store(context, &info));
             findings.extend(of_disk(&info));
             findings.extend(of_sessions(context, store.as_ref()).await?);
+            findings.extend(projections::of_projections(store.as_ref()).await?);
             if args.deep {
                 let deep = of_logs(context, store.as_ref()).await?;
                 damaged = deep.iter().any(|finding| finding.state == State::Bad);
@@ -198,6 +201,7 @@ async fn of_runtime() -> Finding {
     let session = SessionId::from_uuid(uuid::Uuid::nil());
     let request = Provision {
         session,
+        birth: Digest::ZERO,
         name: format!("doctor-{}", std::process::id()),
         epoch: Epoch(1),
         workspace: dir.clone(),

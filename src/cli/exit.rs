@@ -162,7 +162,10 @@ fn of_engine(error: &EngineError) -> Exit {
     match error {
         EngineError::NotFound(_) | EngineError::Rejected(Rejection::Missing) => Exit::NotFound,
         EngineError::Rejected(Rejection::NotUnderstood(_)) | EngineError::Unproven { .. } => Exit::Unproven,
-        EngineError::Rejected(_) | EngineError::OwnedElsewhere { .. } => Exit::Conflict,
+        EngineError::Rejected(_)
+        | EngineError::OwnedElsewhere { .. }
+        | EngineError::Unanswered { .. }
+        | EngineError::LeaseLost => Exit::Conflict,
         EngineError::Store(error) => of_store(error),
         EngineError::ShutDown => Exit::Failure,
     }
@@ -171,7 +174,8 @@ fn of_engine(error: &EngineError) -> Exit {
 fn of_store(error: &StoreError) -> Exit {
     match error {
         StoreError::Open(OpenError::Address(_)) => Exit::Usage,
-        StoreError::Conflict { .. } | StoreError::Fenced { .. } => Exit::Conflict,
+        StoreError::Conflict { .. } | StoreError::Fenced { .. } | StoreError::Moved { .. } => Exit::Conflict,
+        StoreError::Ahead { .. } => Exit::NotFound,
         StoreError::Damaged { .. } => Exit::Unverified,
         StoreError::Reused { .. } | StoreError::Invalid(_) => Exit::Failure,
         StoreError::Unknown(_)

@@ -8,7 +8,7 @@ use super::exit::CliError;
 use super::progress::Progress;
 use crate::engine::clock::SystemClock;
 use crate::engine::ports::Ports;
-use crate::engine::{Engine, Failure, Status};
+use crate::engine::{Engine, EngineOptions, Failure, Status};
 use crate::host::runtime::local::{LocalOptions, LocalRuntimes};
 use crate::session::{Seq, Session, SessionId};
 use crate::store::{Row, SharedStore};
@@ -16,8 +16,13 @@ use crate::trajectory::recording;
 
 /// An engine on `store`.
 pub fn engine(store: SharedStore) -> Engine {
+    engine_with(store, EngineOptions::default())
+}
+
+/// The same, with other spans of time.
+pub fn engine_with(store: SharedStore, options: EngineOptions) -> Engine {
     let ports = Ports { runtimes: Arc::new(LocalRuntimes::new(LocalOptions::default())), recordings: recording };
-    Engine::new(store, ports, Arc::new(SystemClock))
+    Engine::with_options(store, ports, Arc::new(SystemClock), options)
 }
 
 /// How a run ended.

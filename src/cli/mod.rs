@@ -10,9 +10,12 @@ mod ls;
 mod man;
 mod replay;
 mod resume;
+mod serve;
 mod show;
 mod state;
 mod tail;
+mod tail_all;
+mod usage;
 mod verify;
 
 mod address;
@@ -84,10 +87,12 @@ enum Command {
     Demo(demo::Args),
     Replay(replay::Args),
     Resume(resume::Args),
+    Serve(serve::Args),
     Ls(ls::Args),
     Show(show::Args),
     State(state::Args),
     Tail(tail::Args),
+    Usage(usage::Args),
     Verify(verify::Args),
     Close(close::Args),
     Import(import::Args),
@@ -151,10 +156,12 @@ pub async fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Demo(args) => Box::pin(demo::run(context, args)).await,
         Command::Replay(args) => Box::pin(replay::run(context, args)).await,
         Command::Resume(args) => Box::pin(resume::run(context, args)).await,
+        Command::Serve(args) => Box::pin(serve::run(context, args)).await,
         Command::Ls(args) => ls::run(context, args).await,
         Command::Show(args) => Box::pin(show::run(context, args)).await,
         Command::State(args) => Box::pin(state::run(context, args)).await,
         Command::Tail(args) => Box::pin(tail::run(context, args)).await,
+        Command::Usage(args) => Box::pin(usage::run(context, args)).await,
         Command::Verify(args) => Box::pin(verify::run(context, args)).await,
         Command::Close(args) => Box::pin(close::run(context, args)).await,
         Command::Import(args) => Box::pin(import::run(context, args)).await,

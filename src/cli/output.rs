@@ -12,7 +12,8 @@ use super::text;
 pub const RULES: &str = "  Data goes to standard output, everything else to standard error.
   -o json is one document, -o ndjson one a line. Fields are added, never changed.
   An event is {session, seq, id, kind, v, at, source, cause, must_understand,
-  redacted, hash, body}, a damaged one {session, seq, damaged}.
+  redacted, hash, body}, a damaged one {session, seq, damaged}. Those of
+  `tail --all` have a cursor too, behind which `--after` goes on.
   Moments are RFC 3339 in UTC; within body and state, which are as they are
   stored, they are as they are stored.";
 

@@ -1,4 +1,4 @@
-//! `rekindle tail`: the last events of a session, one a line, and those that follow.
+//! `rekindle tail`: the last events of a session, or of all, one a line, and those that follow.
 
 use clap_complete::ArgValueCompleter;
 
@@ -9,10 +9,11 @@ use super::exit::{CliError, Exit};
 use super::output::{Format, JsonList};
 use super::rows::Rows;
 use super::show::event_line;
+use super::tail_all::{self, Begin, End};
 use super::view::RowView;
 use crate::engine::Subscription;
 use crate::session::{Seq, SessionId};
-use crate::store::{Row, SharedStore};
+use crate::store::{FeedCursor, Row, SharedStore};
 
 /// Show a session's last events, and follow those that come
 #[derive(Debug, clap::Args)]
@@ -29,6 +30,12 @@ pub struct Args {
     /// Begin with event SEQ
     #[arg(long, value_name = "SEQ")]
     from: Option<u64>,
+    /// Show the events of all sessions, in the order in which they were committed
+    #[arg(long, conflicts_with_all = ["address", "from"])]
+    all: bool,
+    /// With --all, go on behind the event that was given out with CURSOR
+    #[arg(long, value_name = "CURSOR", requires = "all", conflicts_with = "lines")]
+    after: Option<FeedCursor>,
 }
 
 /// Shows the end of a session's log.
@@ -38,6 +45,10 @@ pub struct Args {
 pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
     if args.follow && context.out.format == Format::Json {
         return Err(CliError::Usage("what goes on has no end to be one document; use -o ndjson with -f".to_owned()));
+    }
+    if args.all {
+        let begin = args.after.map_or(Begin::Last(args.lines), Begin::After);
+        return tail_all::run(context, begin, if args.follow { End::Never } else { End::Head }).await;
     }
     let (store, row) = context.session(args.address.whole()?).await?;
     let first = match args.from {

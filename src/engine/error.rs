@@ -24,6 +24,24 @@ pub enum EngineError {
         /// Where that is.
         address: String,
     },
+    /// Another process took a command for a session that it runs, and has not said what came of it.
+    #[error(
+        "session {session} is run by {}, which has not said what came of the command; look at the session before asking again",
+        describe(address)
+    )]
+    Unanswered {
+        /// The session.
+        session: SessionId,
+        /// Who runs it.
+        node: NodeId,
+        /// Where that is.
+        address: String,
+    },
+    /// The lease of this process may have passed, so that others may run its sessions now.
+    #[error(
+        "the lease of this process could not be renewed, so it begins nothing more; another process goes on with its sessions"
+    )]
+    LeaseLost,
     /// The log does not prove the state that it should lead to. Reading stays possible; nothing was performed.
     #[error(
         "session {session} cannot be restored past event {}: {what}; nothing was run, and the log was left as it is, to be read and exported",

@@ -1,33 +1,44 @@
 //! Layer 4 · the only place where things happen: effects are performed here, and their results go back as commands.
 
 pub mod clock;
+mod errand;
 mod error;
+mod feed;
+mod lease;
+mod letters;
 pub mod ownership;
 mod perform;
 pub mod ports;
 mod recover;
 pub mod restore;
+mod serve;
 mod submit;
 mod subscribe;
 mod worker;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tokio::sync::{oneshot, watch};
+use tokio::task::{AbortHandle, JoinHandle};
 
 pub use error::EngineError;
+pub use feed::{Fed, FeedSubscription};
 pub use recover::Recovery;
 pub use restore::{Restored, Trust};
+pub use serve::Served;
 pub use subscribe::Subscription;
 pub use worker::{FailedBy, Failure, Status};
 
 use crate::session::{Command, Digest, NodeId, Phase, Seq, Session, SessionId, SessionName, SessionSpec};
-use crate::store::{SharedStore, StoreError};
+use crate::store::{FeedCursor, SharedStore};
 use clock::{Clock, Ids};
-use ownership::{LEASE, LEASE_RENEWAL, Standing};
+use errand::Errand;
+use lease::Lease;
+use ownership::{Role, Standing};
 use ports::Ports;
 use submit::Writing;
 
@@ -47,6 +58,8 @@ struct Shared {
     clock: Arc<dyn Clock>,
     ids: Ids,
     node: NodeId,
+    lease: Lease,
+    idle: Duration,
 }
 
 impl fmt::Debug for Shared {
@@ -55,11 +68,58 @@ impl fmt::Debug for Shared {
     }
 }
 
-/// The workers of this process, and the task that renews its lease.
+/// How an engine behaves over time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EngineOptions {
+    /// How long this process counts as living after it was last heard of: 10 s by default. Others take its sessions over within
+    /// one lease more; a store that cannot be reached for longer stops the work here.
+    pub lease: Duration,
+    /// How long a session that waits for a command stays in memory, with its runtime: 30 minutes by default. It comes back when it
+    /// is asked for; its files stay, and its shell is another one then.
+    pub idle: Duration,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self { lease: Duration::from_secs(10), idle: Duration::from_mins(30) }
+    }
+}
+
+/// How often a command follows a session that changes hands.
+const MOVES_MAX: u32 = 5;
+
+/// A worker and its task.
+type Worker = (worker::Handle, JoinHandle<()>);
+
+/// The workers of this process, and the tasks that keep its lease and answer its letters.
 #[derive(Default)]
 struct Running {
-    workers: Mutex<HashMap<SessionId, (worker::Handle, JoinHandle<()>)>>,
-    lease: tokio::sync::Mutex<Option<JoinHandle<()>>>,
+    workers: Mutex<HashMap<SessionId, Worker>>,
+    lease: tokio::sync::Mutex<Option<[AbortHandle; 2]>>,
+    serving: AtomicBool,
+    stopping: watch::Sender<bool>,
+}
+
+impl Running {
+    fn workers(&self) -> std::sync::MutexGuard<'_, HashMap<SessionId, Worker>> {
+        self.workers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets go of a worker that takes no more requests.
+    fn forget(&self, id: SessionId) {
+        let mut workers = self.workers();
+        if workers.get(&id).is_some_and(|(handle, _)| handle.mailbox.is_closed()) {
+            workers.remove(&id);
+        }
+    }
+
+    fn serves(&self) {
+        self.serving.store(true, Ordering::Release);
+    }
+
+    fn role(&self) -> Role {
+        if self.serving.load(Ordering::Acquire) { Role::Serves } else { Role::Runs }
+    }
 }
 
 /// What a resume found and did.
@@ -74,9 +134,16 @@ pub struct Resumed {
 impl Engine {
     /// An engine on `store`. Nothing happens until it is asked; [`recover`](Self::recover) takes up what was left.
     pub fn new(store: SharedStore, ports: Ports, clock: Arc<dyn Clock>) -> Self {
+        Self::with_options(store, ports, clock, EngineOptions::default())
+    }
+
+    /// The same, with other spans of time.
+    pub fn with_options(store: SharedStore, ports: Ports, clock: Arc<dyn Clock>, options: EngineOptions) -> Self {
+        let EngineOptions { lease, idle } = options;
+        let lease = Lease::new(lease);
         let ids = Ids::default();
         let node = ids.node(clock.now());
-        Self { shared: Arc::new(Shared { store, ports, clock, ids, node }), running: Arc::default() }
+        Self { shared: Arc::new(Shared { store, ports, clock, ids, node, lease, idle }), running: Arc::default() }
     }
 
     /// The log that it runs on.
@@ -106,7 +173,7 @@ impl Engine {
             self.shared.store.name(id, name).await?;
         }
         if writing.session.owner == Some(self.shared.node) {
-            self.run(writing);
+            self.run(writing)?;
         }
         Ok(())
     }
@@ -136,14 +203,34 @@ impl Engine {
         restore::restore(self.shared.store.as_ref(), id, Trust::Snapshot).await
     }
 
-    /// Asks something of a session; takes it over first when nobody runs it. Returns the version before the answer.
+    /// Asks something of a session: of the worker here, or through the store of the node that runs it; takes it over first when
+    /// nobody does. Returns the version before the answer.
     ///
     /// # Errors
-    /// [`EngineError::Rejected`] when its state does not allow it; [`EngineError::OwnedElsewhere`] as for
-    /// [`resume`](Self::resume).
+    /// [`EngineError::Rejected`] when its state does not allow it; [`EngineError::OwnedElsewhere`] when the node that runs it does not
+    /// answer, and the command will not be carried out; [`EngineError::Unanswered`] when it may have been.
     pub async fn submit(&self, id: SessionId, command: Command) -> Result<Seq, EngineError> {
-        if let Some(handle) = self.worker(id) {
-            return ask(&handle, command).await;
+        let errand = Errand::of(&command);
+        for _ in 1..MOVES_MAX {
+            let (session, node, address) = match (self.submit_here(id, command.clone()).await, &errand) {
+                (Err(EngineError::OwnedElsewhere { session, node, address }), Some(_)) => (session, node, address),
+                (outcome, _) => return outcome,
+            };
+            if let Some(errand) = &errand
+                && let Some(before) = Box::pin(self.forward(session, node, &address, errand)).await?
+            {
+                return Ok(before);
+            }
+        }
+        self.submit_here(id, command).await
+    }
+
+    /// The same without asking another node.
+    async fn submit_here(&self, id: SessionId, command: Command) -> Result<Seq, EngineError> {
+        while let Some(handle) = self.worker(id) {
+            if let Some(answer) = ask(&handle, command.clone()).await? {
+                return answer;
+            }
         }
         let restored = self.restore(id).await?;
         let nobodys = matches!(restored.session.phase, Phase::Imported { .. } | Phase::Closed { .. });
@@ -162,9 +249,16 @@ impl Engine {
         Subscription::new(Arc::clone(&self.shared.store), id, after)
     }
 
+    /// Follows the events of all sessions: those after `cursor`, then live.
+    pub fn feed(&self, cursor: FeedCursor) -> FeedSubscription {
+        FeedSubscription::new(Arc::clone(&self.shared.store), cursor)
+    }
+
     /// Waits until the session that runs here waits for a command, and says how its worker is.
     pub async fn rest(&self, id: SessionId) -> Status {
-        let Some(mut handle) = self.worker(id) else {
+        // Not only a living one: why a worker gave up is asked afterwards, too.
+        let known = self.running.workers().get(&id).map(|(handle, _)| handle.clone());
+        let Some(mut handle) = known else {
             return Status::Resting;
         };
         match handle.status.wait_for(|status| *status != Status::Busy).await {
@@ -181,17 +275,25 @@ impl Engine {
     /// Stops all workers, interrupts what they are at, releases their runtimes and gives up the lease. Sessions stay as they are,
     /// to be resumed.
     pub async fn shutdown(&self) {
-        let workers: Vec<_> = self.workers().drain().collect();
-        for (_, (handle, task)) in workers {
-            drop(handle);
+        let workers: Vec<_> = self.running.workers().drain().collect();
+        // All are told before the first is waited for.
+        let tasks: Vec<_> = workers.into_iter().map(|(_, (_, task))| task).collect();
+        for task in tasks {
             let _ = task.await;
         }
-        if let Some(renewal) = self.running.lease.lock().await.take() {
-            renewal.abort();
+        if let Some(tasks) = self.running.lease.lock().await.take() {
+            tasks.iter().for_each(AbortHandle::abort);
             if let Err(error) = self.shared.store.end_lease(self.shared.node).await {
                 tracing::debug!(error = &error as &dyn std::error::Error, "the lease was not given up; it will pass");
             }
         }
+    }
+
+    /// Shuts down for good: takes no further session, ends [`serve`](Self::serve), and hands over what runs here: the other nodes
+    /// that serve take it over at once.
+    pub async fn drain(&self) {
+        self.running.stopping.send_replace(true);
+        self.shutdown().await;
     }
 
     /// Takes a session over, and does `then` first of all.
@@ -205,53 +307,36 @@ impl Engine {
         self.hold_lease().await?;
         let mut writing = Writing { shared: Arc::clone(&self.shared), id, session, hash };
         writing.submit(Command::Acquire { node: self.shared.node, reason, proof, then: then.map(Box::new) }).await?;
-        self.run(writing);
-        Ok(())
+        self.run(writing)
     }
 
-    fn run(&self, writing: Writing) {
+    fn run(&self, writing: Writing) -> Result<(), EngineError> {
         let id = writing.id;
-        self.workers().insert(id, worker::start(writing));
+        let mut workers = self.running.workers();
+        // Seen under the lock, so that a drain that has emptied the table finds nothing new in it.
+        if *self.running.stopping.borrow() {
+            return Err(EngineError::ShutDown);
+        }
+        workers.insert(id, worker::start(writing, self.shared.idle, Arc::downgrade(&self.running)));
+        Ok(())
     }
 
     fn worker(&self, id: SessionId) -> Option<worker::Handle> {
-        let mut workers = self.workers();
+        let workers = self.running.workers();
         let (handle, _) = workers.get(&id)?;
-        if handle.mailbox.is_closed() {
-            workers.remove(&id);
-            return None;
-        }
-        Some(handle.clone())
-    }
-
-    fn workers(&self) -> std::sync::MutexGuard<'_, HashMap<SessionId, (worker::Handle, JoinHandle<()>)>> {
-        self.running.workers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes the lease of this process, once, and keeps it renewed.
-    async fn hold_lease(&self) -> Result<(), StoreError> {
-        let mut lease = self.running.lease.lock().await;
-        if lease.is_some() {
-            return Ok(());
-        }
-        let address = ownership::address();
-        self.shared.store.renew_lease(self.shared.node, &address, LEASE).await?;
-        let shared = Arc::clone(&self.shared);
-        *lease = Some(tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(LEASE_RENEWAL).await;
-                if let Err(error) = shared.store.renew_lease(shared.node, &address, LEASE).await {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "the lease was not renewed");
-                }
-            }
-        }));
-        Ok(())
+        (!handle.mailbox.is_closed()).then(|| handle.clone())
     }
 }
 
-async fn ask(handle: &worker::Handle, command: Command) -> Result<Seq, EngineError> {
+/// Asks a worker; `None` when it has left before it was asked.
+async fn ask(handle: &worker::Handle, command: Command) -> Result<Option<Result<Seq, EngineError>>, EngineError> {
     let (reply, answer) = oneshot::channel();
-    let request = worker::Request { command, reply };
-    handle.mailbox.send(request).await.map_err(|_| EngineError::ShutDown)?;
-    answer.await.map_err(|_| EngineError::ShutDown)?
+    let request = worker::Request { command: Box::new(command), reply };
+    if handle.mailbox.send(request).await.is_err() {
+        return Ok(None);
+    }
+    match answer.await.map_err(|_| EngineError::ShutDown)? {
+        worker::Reply::Done(result) => Ok(Some(result)),
+        worker::Reply::Left => Ok(None),
+    }
 }

@@ -4,16 +4,54 @@
 //! append is for.
 
 use std::fs;
-use std::time::Duration;
 
 use super::error::EngineError;
-use crate::session::NodeId;
-use crate::store::{NodeRow, SessionRow, Store};
+use crate::session::{Digest, NodeId, SessionId};
+use crate::store::{NodeRow, SessionRow, Store, StoreError};
 
-/// How long a lease lasts without being renewed.
-pub const LEASE: Duration = Duration::from_secs(10);
-/// How often it is renewed.
-pub const LEASE_RENEWAL: Duration = Duration::from_secs(3);
+/// What a process does for sessions that are not its own yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// It runs what it was asked to run.
+    Runs,
+    /// It takes over what nobody runs, too.
+    Serves,
+}
+
+/// The nodes that live.
+pub(super) struct Nodes(Vec<NodeRow>);
+
+impl Nodes {
+    pub(super) async fn living(store: &dyn Store) -> Result<Self, StoreError> {
+        let nodes = store.nodes().await?.into_iter();
+        Ok(Self(nodes.filter(|row| !row.expired && !is_gone(&row.address)).collect()))
+    }
+
+    pub(super) fn has(&self, node: NodeId) -> bool {
+        self.0.iter().any(|row| row.id == node)
+    }
+
+    /// Those that take over what nobody runs, `this` one among them.
+    pub(super) fn serving(&self, this: NodeId) -> Vec<NodeId> {
+        let others = self.0.iter().filter(|row| row.id != this && part(&row.address, "role") == Some(SERVES));
+        others.map(|row| row.id).chain([this]).collect()
+    }
+}
+
+/// Which of `nodes` a session falls to: the same for everyone who asks, and evenly spread. When a node goes, only what fell to it
+/// moves (rendezvous hashing).
+pub(super) fn rendezvous(session: SessionId, nodes: &[NodeId]) -> Option<NodeId> {
+    let weight = |node: &NodeId| Digest::of(&[session.as_uuid().into_bytes(), node.as_uuid().into_bytes()].concat()).0;
+    nodes.iter().copied().max_by_key(weight)
+}
+
+/// Whether `node` may still run sessions.
+pub(super) async fn lives(store: &dyn Store, node: NodeId) -> Result<bool, StoreError> {
+    Ok(store.node(node).await?.is_some_and(|row| !row.expired && !is_gone(&row.address)))
+}
+
+/// How a node that serves says so.
+const SERVES: &str = "serves";
 
 /// Why a session may be taken over.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,18 +84,27 @@ pub(super) async fn standing(store: &dyn Store, row: &SessionRow, node: NodeId) 
 }
 
 /// Where this process is: enough for another one on the same machine to see whether it still lives.
-pub(super) fn address() -> String {
+pub(super) fn address(role: Role) -> String {
     let pid = std::process::id();
-    let parts = [("pid", Some(pid.to_string())), ("started", started(pid)), ("boot", boot()), ("pidns", namespace())];
+    let parts = [
+        ("pid", Some(pid.to_string())),
+        ("started", started(pid)),
+        ("boot", boot()),
+        ("pidns", namespace()),
+        ("host", host()),
+        ("role", (role == Role::Serves).then(|| SERVES.to_owned())),
+    ];
     let known = parts.into_iter().filter_map(|(name, value)| value.map(|value| format!("{name}={value}")));
     known.collect::<Vec<_>>().join(" ")
 }
 
 /// Who lives at `address`, for people.
 pub(super) fn describe(address: &str) -> String {
-    match part(address, "pid") {
-        Some(pid) => format!("another process (pid {pid})"),
-        None => format!("another process ({address})"),
+    let elsewhere = part(address, "host").filter(|name| host().is_some_and(|here| here != *name));
+    match (part(address, "pid"), elsewhere) {
+        (Some(pid), None) => format!("another process (pid {pid})"),
+        (Some(pid), Some(host)) => format!("another process (pid {pid} on {host})"),
+        (None, _) => format!("another process ({address})"),
     }
 }
 
@@ -94,6 +141,11 @@ fn boot() -> Option<String> {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").ok().map(|id| id.trim().to_owned())
 }
 
+fn host() -> Option<String> {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    Some(name.trim().replace(' ', "-")).filter(|name| !name.is_empty())
+}
+
 fn namespace() -> Option<String> {
     fs::read_link("/proc/self/ns/pid").ok().map(|link| link.to_string_lossy().into_owned())
 }
@@ -104,9 +156,9 @@ mod tests {
 
     #[test]
     fn a_living_process_is_not_gone_and_a_dead_one_is() {
-        assert!(!is_gone(&address()));
+        assert!(!is_gone(&address(Role::Runs)));
         let mut child = std::process::Command::new("true").spawn().unwrap();
-        let theirs = address().replace(&format!("pid={} ", std::process::id()), &format!("pid={} ", child.id()));
+        let theirs = address(Role::Serves).replace(&format!("pid={} ", std::process::id()), &format!("pid={} ", child.id()));
         child.wait().unwrap();
         assert!(is_gone(&theirs));
     }
@@ -115,5 +167,20 @@ mod tests {
     fn a_process_of_another_machine_is_never_taken_for_gone() {
         assert!(!is_gone("pid=1 started=1 boot=elsewhere pidns=pid:[1]"));
         assert!(!is_gone("nonsense"));
+    }
+
+    #[test]
+    fn sessions_are_spread_evenly_and_move_only_when_their_node_goes() {
+        let ids = |count: u128, salt: u128| (1..=count).map(move |n| uuid::Uuid::from_u128(n * 0x9E37_79B9_7F4A_7C15 + salt));
+        let nodes: Vec<_> = ids(3, 1).map(NodeId::from_uuid).collect();
+        let mut counts = [0; 3];
+        for session in ids(3000, 2).map(SessionId::from_uuid) {
+            let chosen = rendezvous(session, &nodes).unwrap();
+            let at = nodes.iter().position(|node| *node == chosen).unwrap();
+            counts[at] += 1;
+            let without_another: Vec<_> = nodes.iter().copied().filter(|node| *node != nodes[(at + 1) % 3]).collect();
+            assert_eq!(rendezvous(session, &without_another), Some(chosen));
+        }
+        assert!(counts.iter().all(|count| (900..1100).contains(count)), "{counts:?}");
     }
 }

@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Shared;
+use super::error::EngineError;
+use super::lease::Term;
 use super::ports::{Provision, Runtime, RuntimeError, Timeout};
 use crate::session::replay::{Script, Step};
 use crate::session::{
-    Action, Command, Content, Effect, Event, Extras, Observation, OnUnknown, Origin, Report, Seq, Session, SessionId, StartStep,
-    StepDone, Timestamp,
+    Action, Command, Content, Digest, Effect, Event, Extras, Observation, OnUnknown, Origin, Report, Seq, Session, SessionId,
+    StartStep, StepDone, Timestamp,
 };
-use crate::store::{Order, Read, Row};
+use crate::store::{Order, Read, Row, StoreError};
 
 /// How long a runtime may take beyond an action's own timeout before it counts as lost.
 const EXECUTE_GRACE: Duration = Duration::from_secs(20);
@@ -22,11 +24,13 @@ const DIRECTORY_LOOKBACK: u32 = 256;
 pub(super) struct Holding {
     pub(super) runtime: Option<Arc<dyn Runtime>>,
     pub(super) script: Option<Arc<Script>>,
+    /// The term of this process' lease in which the session was last seen to be its own.
+    pub(super) owned: Option<Term>,
 }
 
 /// The result of an effect, and what is held after it.
 pub(super) struct Performed {
-    pub(super) command: Command,
+    pub(super) command: Result<Command, EngineError>,
     pub(super) holding: Holding,
 }
 
@@ -39,12 +43,7 @@ pub(super) async fn perform(
     holding: Holding,
 ) -> Performed {
     let mut performing = Performing { shared, id, session, holding };
-    let command = match effect {
-        Effect::TakeStep { step, attempt, deadline } => performing.take_step(step, attempt, deadline).await,
-        Effect::Execute { action, .. } => performing.execute(action).await,
-        Effect::ReadLine { from } => performing.read_line(from).await,
-        Effect::Release { step, attempt, deadline } => performing.release(step, attempt, deadline).await,
-    };
+    let command = performing.perform(effect).await;
     Performed { command, holding: performing.holding }
 }
 
@@ -56,6 +55,35 @@ struct Performing {
 }
 
 impl Performing {
+    async fn perform(&mut self, effect: Effect) -> Result<Command, EngineError> {
+        // Releasing what is one's own harms nobody.
+        if !matches!(effect, Effect::Release { .. }) {
+            self.own().await?;
+        }
+        Ok(match effect {
+            Effect::TakeStep { step, attempt, deadline } => self.take_step(step, attempt, deadline).await,
+            Effect::Execute { action, .. } => self.execute(action).await?,
+            Effect::ReadLine { from } => self.read_line(from).await,
+            Effect::Release { step, attempt, deadline } => self.release(step, attempt, deadline).await,
+        })
+    }
+
+    /// Makes sure that no other process can have taken the session over: the lease holds, and since it began to hold this process
+    /// has seen itself as the owner.
+    async fn own(&mut self) -> Result<(), EngineError> {
+        loop {
+            let term = self.shared.lease.hold().await?;
+            if self.holding.owned == Some(term) {
+                return Ok(());
+            }
+            let row = self.shared.store.session(self.id).await?.ok_or(EngineError::NotFound(self.id))?;
+            if row.epoch != self.session.epoch {
+                return Err(StoreError::Fenced { session: self.id, current: row.epoch }.into());
+            }
+            self.holding.owned = Some(term);
+        }
+    }
+
     fn until(&self, deadline: Timestamp) -> Duration {
         deadline.since(self.shared.clock.now())
     }
@@ -80,6 +108,7 @@ impl Performing {
         let spec = self.session.spec.as_ref().ok_or("the session has no spec")?;
         let request = Provision {
             session: self.id,
+            birth: self.birth().await,
             name: format!("{}-{}-{attempt}", self.id, StartStep::Runtime),
             epoch: self.session.epoch,
             workspace: spec.workspace.clone(),
@@ -89,6 +118,15 @@ impl Performing {
         self.holding.runtime = Some(provisioned.runtime);
         let report = serde_json::to_value(&provisioned.report).map_err(|error| error.to_string())?;
         Ok(StepDone::Report(Report(report)))
+    }
+
+    /// The chain hash of the session's first event.
+    async fn birth(&self) -> Digest {
+        let first = Read { upto: Seq(1), limit: 1, ..Read::forward(self.id, Seq::ZERO) };
+        match self.shared.store.read(first).await.ok().and_then(|page| page.rows.into_iter().next()) {
+            Some(Row::Event { hash, .. }) => hash,
+            _ => Digest::ZERO,
+        }
     }
 
     /// Where the last command of the session left its shell.
@@ -152,21 +190,23 @@ impl Performing {
         Command::EndRecording
     }
 
-    async fn execute(&mut self, seq: Seq) -> Command {
+    async fn execute(&mut self, seq: Seq) -> Result<Command, EngineError> {
         let Some((action, timeout)) = self.action(seq).await else {
             let text = "The action cannot be read from the log, so it was not executed.";
             let observation = Box::new(Observation::error(text, crate::session::decide::NOT_EXECUTED));
-            return Command::Observe { action: seq, observation, recorded: None };
+            return Ok(Command::Observe { action: seq, observation, recorded: None });
         };
         let Some(runtime) = self.holding.runtime.clone() else {
-            return Command::LoseRuntime { error: "it is not there".to_owned() };
+            return Ok(Command::LoseRuntime { error: "it is not there".to_owned() });
         };
         let recorded = self.recorded_outcome(seq).await;
-        match tokio::time::timeout(timeout.hard + EXECUTE_GRACE, runtime.execute(&action, timeout)).await {
+        // Once more, since reading took time: nothing may lie between this and the dispatch.
+        self.own().await?;
+        Ok(match tokio::time::timeout(timeout.hard + EXECUTE_GRACE, runtime.execute(&action, timeout)).await {
             Ok(Ok(observation)) => Command::Observe { action: seq, observation: Box::new(observation), recorded },
             Ok(Err(RuntimeError::Lost(error) | RuntimeError::Unavailable(error))) => self.lose(&runtime, error).await,
             Err(_) => self.lose(&runtime, "it did not answer in time".to_owned()).await,
-        }
+        })
     }
 
     /// A runtime that cannot be trusted any more is ended before another one is made.

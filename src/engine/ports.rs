@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::session::replay::RecordedEntry;
-use crate::session::{Action, Epoch, Observation, SessionId};
+use crate::session::{Action, Digest, Epoch, Observation, SessionId};
 
 /// Everything that an engine needs of the world.
 #[derive(Clone)]
@@ -65,6 +65,8 @@ pub struct Timeout {
 pub struct Provision {
     /// The session.
     pub session: SessionId,
+    /// The chain hash of its first event, which tells two sessions of one id in two stores apart.
+    pub birth: Digest,
     /// A name derived from session, step and attempt, so that a retry attaches instead of duplicating.
     pub name: String,
     /// The owner's epoch; a runtime refuses lower ones than it has seen.

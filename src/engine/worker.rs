@@ -1,11 +1,12 @@
 //! One task per live session: commands in, effects out, one at a time.
 
-use std::future::pending;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
+use super::Running;
 use super::error::EngineError;
 use super::perform::{Holding, Performed, perform};
 use super::restore::snapshot;
@@ -14,14 +15,23 @@ use crate::session::{Command, Effect, Rejection, Seq};
 use crate::store::StoreError;
 
 /// How many commands may wait for a worker.
-const MAILBOX_MAX: usize = 64;
+const MAILBOX_MAX: usize = 32;
 /// How many events lie between two snapshots.
 const SNAPSHOT_EVERY: u64 = 256;
 
 /// A command that somebody waits for.
 pub(super) struct Request {
-    pub(super) command: Command,
-    pub(super) reply: oneshot::Sender<Result<Seq, EngineError>>,
+    /// Boxed, since a mailbox keeps room for many.
+    pub(super) command: Box<Command>,
+    pub(super) reply: oneshot::Sender<Reply>,
+}
+
+/// What a worker says to a request.
+pub(super) enum Reply {
+    /// What came of it.
+    Done(Result<Seq, EngineError>),
+    /// Nothing: the worker has left just before. Another one will be found, or made.
+    Left,
 }
 
 /// How a worker is doing.
@@ -63,9 +73,10 @@ impl Failure {
 
     fn of(error: &EngineError) -> Self {
         let by = match error {
-            EngineError::Store(StoreError::Fenced { .. } | StoreError::Conflict { .. }) | EngineError::OwnedElsewhere { .. } => {
-                FailedBy::Owner
-            }
+            EngineError::Store(StoreError::Fenced { .. } | StoreError::Conflict { .. })
+            | EngineError::OwnedElsewhere { .. }
+            | EngineError::Unanswered { .. }
+            | EngineError::LeaseLost => FailedBy::Owner,
             EngineError::Store(_) | EngineError::Unproven { .. } => FailedBy::Store,
             EngineError::NotFound(_) | EngineError::Rejected(_) | EngineError::ShutDown => FailedBy::Worker,
         };
@@ -80,13 +91,14 @@ pub(super) struct Handle {
     pub(super) status: watch::Receiver<Status>,
 }
 
-/// Starts a worker for a session that this process owns. It ends when the handle's mailbox is dropped.
-pub(super) fn start(writing: Writing) -> (Handle, JoinHandle<()>) {
+/// Starts a worker for a session that this process owns. It ends when the handle's mailbox is dropped, and when it has rested for
+/// `idle`; then it leaves `running`.
+pub(super) fn start(writing: Writing, idle: Duration, running: Weak<Running>) -> (Handle, JoinHandle<()>) {
     let (mailbox, requests) = mpsc::channel(MAILBOX_MAX);
     let first = if writing.session.next_effect().is_some() { Status::Busy } else { Status::Resting };
     let (status, watched) = watch::channel(first);
     let kept = writing.session.version;
-    let worker = Worker { writing, requests, status, holding: Holding::default(), under_way: None, kept };
+    let worker = Worker { writing, requests, status, holding: Holding::default(), under_way: None, kept, idle, running };
     (Handle { mailbox, status: watched }, tokio::spawn(worker.run()))
 }
 
@@ -110,30 +122,39 @@ struct Worker {
     under_way: Option<UnderWay>,
     /// The version of the newest snapshot.
     kept: Seq,
+    idle: Duration,
+    running: Weak<Running>,
 }
 
 enum Woken {
     Asked(Request),
     Done(Effect, Result<Performed, tokio::task::JoinError>),
     Dropped,
+    Idle,
 }
 
 impl Worker {
     async fn run(mut self) {
         loop {
             self.begin_effect();
-            self.keep_snapshot().await;
+            if self.under_way.is_none() {
+                // It can be had again, and a session that rests needs it no more.
+                self.holding.script = None;
+            }
+            if self.writing.session.version.0 >= self.kept.0 + SNAPSHOT_EVERY {
+                Box::pin(self.keep_snapshot()).await;
+            }
             let status = if self.under_way.is_some() { Status::Busy } else { Status::Resting };
             self.status.send_if_modified(|known| std::mem::replace(known, status.clone()) != status);
+            // What is done is boxed, so that a worker that rests is small.
             let outcome = match self.wake().await {
-                Woken::Asked(Request { command, reply }) => {
-                    let result = self.writing.submit(command).await;
-                    let fatal = result.as_ref().err().and_then(fatal);
-                    let _ = reply.send(result);
-                    fatal.map_or(Ok(()), Err)
-                }
-                Woken::Done(effect, Ok(performed)) => self.done(effect, performed).await,
+                Woken::Asked(request) => Box::pin(self.answer(request)).await,
+                Woken::Done(effect, Ok(performed)) => Box::pin(self.done(effect, performed)).await,
                 Woken::Done(_, Err(error)) => Err(Failure::own(format!("performing an effect failed: {error}"))),
+                Woken::Idle => {
+                    Box::pin(self.leave()).await;
+                    break;
+                }
                 Woken::Dropped => break,
             };
             if let Err(failure) = outcome {
@@ -143,6 +164,32 @@ impl Worker {
             }
         }
         self.under_way = None;
+        Box::pin(self.release()).await;
+    }
+
+    async fn answer(&mut self, Request { command, reply }: Request) -> Result<(), Failure> {
+        let result = self.writing.submit(*command).await;
+        let fatal = result.as_ref().err().and_then(fatal);
+        // Whoever asked may not be waiting any more.
+        let _ = reply.send(Reply::Done(result));
+        fatal.map_or(Ok(()), Err)
+    }
+
+    /// Takes no more requests, and keeps a snapshot so that the session comes back quickly.
+    async fn leave(&mut self) {
+        self.requests.close();
+        if let Some(running) = self.running.upgrade() {
+            running.forget(self.writing.id);
+        }
+        while let Some(Request { reply, .. }) = self.requests.recv().await {
+            let _ = reply.send(Reply::Left);
+        }
+        if self.writing.session.version > self.kept {
+            self.keep_snapshot().await;
+        }
+    }
+
+    async fn release(&mut self) {
         if let Some(runtime) = self.holding.runtime.take()
             && let Err(error) = runtime.release().await
         {
@@ -165,10 +212,14 @@ impl Worker {
     }
 
     async fn wake(&mut self) -> Woken {
+        let idle = self.idle;
         let performed = async {
             match &mut self.under_way {
-                Some(under_way) => (&mut under_way.task).await,
-                None => pending().await,
+                Some(under_way) => Some((&mut under_way.task).await),
+                None => {
+                    tokio::time::sleep(idle).await;
+                    None
+                }
             }
         };
         let woken = tokio::select! {
@@ -176,15 +227,16 @@ impl Worker {
             request = self.requests.recv() => return request.map_or(Woken::Dropped, Woken::Asked),
             result = performed => result,
         };
-        match self.under_way.take() {
-            Some(under_way) => Woken::Done(under_way.effect.clone(), woken),
-            None => Woken::Dropped,
+        match (woken, self.under_way.take()) {
+            (Some(result), Some(under_way)) => Woken::Done(under_way.effect.clone(), result),
+            _ => Woken::Idle,
         }
     }
 
     async fn done(&mut self, effect: Effect, performed: Performed) -> Result<(), Failure> {
         self.holding = performed.holding;
-        match self.writing.submit(performed.command).await {
+        let command = performed.command.map_err(|error| Failure::of(&error))?;
+        match self.writing.submit(command).await {
             Ok(_) | Err(EngineError::Rejected(Rejection::Stale(_))) => {}
             Err(error) => return Err(Failure::of(&error)),
         }
@@ -197,9 +249,6 @@ impl Worker {
 
     async fn keep_snapshot(&mut self) {
         let session = &self.writing.session;
-        if session.version.0 < self.kept.0 + SNAPSHOT_EVERY {
-            return;
-        }
         self.kept = session.version;
         if let Err(error) = self.writing.shared.store.put_snapshot(snapshot(self.writing.id, session, self.writing.hash)).await {
             tracing::warn!(session.id = %self.writing.id, error = &error as &dyn std::error::Error, "a snapshot was not kept");

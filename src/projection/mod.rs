@@ -1,6 +1,10 @@
 //! Layer 3 · views folded from the log. Each can be dropped and rebuilt; the log cannot.
 
+pub mod activity;
+pub mod catch_up;
 pub mod directory;
+mod fold;
+pub mod lag;
 pub mod lifecycle;
 pub mod transcript;
 pub mod usage;

@@ -15,7 +15,7 @@ use super::phase::{Phase, Start, StepProgress, StepRecord};
 use super::replay::{ReplayProgress, VerdictCounts};
 use super::spec::Origin;
 use super::start::{StartStep, StepOutcome};
-use super::state::Session;
+use super::state::{Session, Usage};
 use super::turn::{AgentState, Dispatch, OpenAction};
 
 /// How much of a first message becomes the title, in characters.
@@ -199,7 +199,7 @@ impl Session {
             }
         }
         if let Some(metrics) = peek.llm_metrics {
-            self.metrics(&metrics);
+            self.usage.raise(&metrics);
         }
         if let (Some(replay), Some(index)) = (&mut self.replay, peek.recorded) {
             replay.next = replay.next.max(index.saturating_add(1));
@@ -214,21 +214,6 @@ impl Session {
                 dispatch: Dispatch::Queued { attempts: 0 },
                 recorded: peek.recorded,
             });
-        }
-    }
-
-    /// Accumulated figures only grow, so that a resumed model that counts anew takes nothing back.
-    fn metrics(&mut self, metrics: &MetricsPeek<'_>) {
-        if let Some(usage) = &metrics.accumulated_token_usage {
-            self.usage.prompt_tokens = self.usage.prompt_tokens.max(usage.prompt_tokens);
-            self.usage.completion_tokens = self.usage.completion_tokens.max(usage.completion_tokens);
-        }
-        // V0 writes zeros of a model called `default` when no model was asked.
-        let named = metrics.accumulated_token_usage.as_ref().is_some_and(|usage| !matches!(usage.model.as_ref(), "" | "default"));
-        if metrics.accumulated_cost > 0.0 || named {
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "as casts of floats saturate")]
-            let micro = (metrics.accumulated_cost * 1e6).round() as u64;
-            self.usage.cost_micro_usd = Some(self.usage.cost_micro_usd.unwrap_or(0).max(micro));
         }
     }
 
@@ -257,6 +242,32 @@ impl Session {
     /// The open action at `seq`.
     pub(super) fn open_action(&self, seq: Seq) -> Option<&OpenAction> {
         self.open.iter().find(|action| action.seq == seq)
+    }
+}
+
+impl Usage {
+    /// Folds in what an action says that its session has used so far; other events say nothing of it.
+    pub(crate) fn fold(&mut self, event: &Recorded) {
+        if event.kind.family() == "action"
+            && let Ok(ActionPeek { llm_metrics: Some(metrics), .. }) = serde_json::from_str(event.body.as_json())
+        {
+            self.raise(&metrics);
+        }
+    }
+
+    /// Accumulated figures only grow, so that a resumed model that counts anew takes nothing back.
+    fn raise(&mut self, metrics: &MetricsPeek<'_>) {
+        if let Some(usage) = &metrics.accumulated_token_usage {
+            self.prompt_tokens = self.prompt_tokens.max(usage.prompt_tokens);
+            self.completion_tokens = self.completion_tokens.max(usage.completion_tokens);
+        }
+        // V0 writes zeros of a model called `default` when no model was asked.
+        let named = metrics.accumulated_token_usage.as_ref().is_some_and(|usage| !matches!(usage.model.as_ref(), "" | "default"));
+        if metrics.accumulated_cost > 0.0 || named {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "as casts of floats saturate")]
+            let micro = (metrics.accumulated_cost * 1e6).round() as u64;
+            self.cost_micro_usd = Some(self.cost_micro_usd.unwrap_or(0).max(micro));
+        }
     }
 }
 

@@ -1,5 +1,9 @@
 //! What may be asked of a session, and how it may be refused.
 
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
 use super::id::{Digest, Epoch, NodeId, Seq};
 use super::item::Item;
 use super::observation::Observation;
@@ -129,7 +133,8 @@ pub struct Proof {
 }
 
 /// Why a command was refused. Nothing was appended.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Rejection {
     /// The session has events.
@@ -142,9 +147,9 @@ pub enum Rejection {
     #[error("the session is {phase}, so it cannot {asked}")]
     OutOfPhase {
         /// What was asked.
-        asked: &'static str,
+        asked: Cow<'static, str>,
         /// The phase's name.
-        phase: &'static str,
+        phase: Cow<'static, str>,
     },
     /// The command answers something that the session does not wait for (any more).
     #[error("the session does not wait for {0} any more")]
@@ -164,6 +169,6 @@ pub enum Rejection {
 
 impl Rejection {
     pub(super) const fn out_of_phase(asked: &'static str, phase: &Phase) -> Self {
-        Self::OutOfPhase { asked, phase: phase.as_str() }
+        Self::OutOfPhase { asked: Cow::Borrowed(asked), phase: Cow::Borrowed(phase.as_str()) }
     }
 }

@@ -21,8 +21,10 @@ mod append;
 mod chain;
 mod directory;
 mod feed;
+mod inbox;
 mod ownership;
 mod read;
+mod read_models;
 mod repeat;
 mod storage;
 
@@ -30,8 +32,10 @@ pub use append::*;
 pub use chain::*;
 pub use directory::*;
 pub use feed::*;
+pub use inbox::*;
 pub use ownership::*;
 pub use read::*;
+pub use read_models::*;
 pub use repeat::*;
 pub use storage::*;
 
@@ -103,6 +107,18 @@ macro_rules! store_conformance {
             the_feed_misses_nothing_while_many_write,
             a_commit_rings,
             a_wait_without_commits_ends,
+            a_commit_rings_for_whoever_follows_all,
+            the_head_of_the_feed_is_where_it_ends,
+            a_cursor_ahead_of_the_feed_is_refused,
+            // read_models
+            a_checkpoint_and_its_documents_move_together,
+            a_checkpoint_that_somebody_moved_is_not_moved_again,
+            of_racing_runners_one_moves_the_checkpoint,
+            documents_of_shards_and_versions_stand_beside_each_other,
+            documents_are_found_by_the_beginning_of_their_keys,
+            a_quarantined_session_is_known_until_it_is_released,
+            who_does_not_know_the_quarantine_stores_nothing,
+            a_dropped_projection_leaves_nothing,
             // directory
             a_session_row_follows_its_log,
             directory_columns_come_back,
@@ -126,8 +142,15 @@ macro_rules! store_conformance {
             a_lease_passes,
             a_lease_can_be_renewed,
             a_lease_can_be_ended,
+            the_nodes_are_listed,
             the_store_tells_about_itself,
             a_closed_store_refuses,
+            // inbox
+            a_letter_reaches_the_node_that_it_is_for,
+            letters_come_in_order_and_bounded,
+            a_letter_is_begun_once,
+            an_answer_is_taken_once,
+            a_withdrawn_letter_is_never_carried_out,
             // chain
             the_chain_of_a_session_verifies,
             the_chain_verifies_across_pages,

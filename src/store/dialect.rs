@@ -1,11 +1,14 @@
 //! What databases differ in: how they are opened, and the paths that are hot enough to be spoken in each one's own way.
 
+use std::path::Path;
+
 use async_trait::async_trait;
 use sqlx::{Database, Pool};
 use tokio::sync::OwnedMutexGuard;
 
+use super::care::Backup;
 use super::{Append, Appended, FeedCursor, FeedPage, Page, Read, SessionFilter, SessionRow, Shard, StoreError, WakeUps};
-use crate::session::SessionId;
+use crate::session::{NodeId, SessionId};
 
 /// The right to write, for as long as it is held; nothing where the database queues writers by itself.
 #[derive(Debug)]
@@ -21,6 +24,8 @@ pub trait Dialect: Send + Sync + 'static {
     const BEGIN_WRITE: &'static str;
     /// Reads the database's clock in microseconds.
     const NOW: &'static str;
+    /// Writes an event of another store, as it is there.
+    const INSERT_EVENT_ROW: &'static str;
     /// Reads how many bytes the store takes.
     const BYTES: &'static str;
     /// Reads the database and its version.
@@ -34,6 +39,11 @@ pub trait Dialect: Send + Sync + 'static {
 
     /// The shard of a session.
     fn shard_of(&self, session: SessionId) -> Shard;
+
+    /// The shard of a node's letters: that of a session with the same id.
+    fn shard_of_node(&self, node: NodeId) -> Shard {
+        self.shard_of(SessionId::from_uuid(node.as_uuid()))
+    }
 
     /// Connections that read.
     fn reads(&self) -> &Pool<Self::Db>;
@@ -70,6 +80,9 @@ pub trait Dialect: Send + Sync + 'static {
 
     /// Rings after commits.
     fn wake_ups(&self) -> WakeUps;
+
+    /// Writes a copy of the store as it is at one moment to a file that is not there yet.
+    async fn backup(&self, to: &Path) -> Result<Backup, StoreError>;
 
     /// Finishes what was accepted.
     async fn close(&self);

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::read::Shard;
+use super::read_models::ProjectionId;
 use crate::session::{Epoch, EventId, Seq, SessionId};
 
 /// The outcome of a store operation that did not work out.
@@ -35,6 +37,26 @@ pub enum StoreError {
     Reused {
         /// The id that was used twice.
         event: EventId,
+    },
+    /// A cursor that the feed of this store does not reach: it comes from another store, or this one was put back to a copy.
+    #[error(
+        "the cursor is at {at} of shard {shard}, but this store's feed ends at {head}; it comes from another store or from a later state of this one, so begin again without it"
+    )]
+    Ahead {
+        /// The shard.
+        shard: Shard,
+        /// Where the cursor is.
+        at: u64,
+        /// Where the feed ends.
+        head: u64,
+    },
+    /// Another runner of the same projection was first: read the checkpoint again, go on from there.
+    #[error("somebody else moved the projection {projection} in shard {shard}; nothing was stored, so read its checkpoint again")]
+    Moved {
+        /// The projection.
+        projection: ProjectionId,
+        /// The shard.
+        shard: Shard,
     },
     /// The request cannot be stored as it is: a bug in the caller, never retry.
     #[error("{0}")]

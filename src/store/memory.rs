@@ -2,6 +2,9 @@
 //!
 //! Everything is under one lock and every call is one critical section, so that the contract can be read off line by line.
 
+mod care;
+mod read_models;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,13 +12,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::append::{self, Ownership};
 use super::chain::Envelope;
+use super::inbox::is_answer;
 use super::read::{PAGE_BYTES_MAX, PAGE_ROWS_MAX};
 use super::{
-    Append, Appended, Directory, FeedCursor, FeedPage, FeedRow, NodeRow, Order, Page, Read, Row, SessionFilter, SessionRow,
-    Shard, Snapshot, Store, StoreError, StoreInfo, WakeUps, id_range,
+    Append, Appended, Directory, FeedCursor, FeedPage, FeedRow, Inbox, Keeping, Letter, NodeRow, Order, Page, ProjectionId, Read,
+    Row, SessionFilter, SessionRow, Shard, Snapshot, Store, StoreError, StoreInfo, WakeUps, id_range,
 };
 use crate::session::{Body, Digest, Epoch, EventId, NodeId, Recorded, Seq, SessionId, SessionName, Timestamp};
 
@@ -42,6 +47,18 @@ struct State {
     blobs: BTreeMap<Digest, Vec<u8>>,
     snapshots: BTreeMap<(SessionId, String, Seq), Snapshot>,
     nodes: BTreeMap<NodeId, (String, Instant)>,
+    models: BTreeMap<ProjectionId, read_models::Model>,
+    keepings: HashMap<SessionId, Keeping>,
+    /// In the order in which they were sent.
+    letters: Vec<(Letter, Stage)>,
+}
+
+/// How far a letter has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Stage {
+    Sent,
+    Begun,
+    Answered(String),
 }
 
 #[derive(Debug)]
@@ -71,9 +88,19 @@ impl MemoryStore {
 }
 
 impl State {
+    fn letter(&mut self, node: NodeId, id: Uuid) -> Option<&mut Stage> {
+        self.letters.iter_mut().find(|(letter, _)| letter.to == node && letter.id == id).map(|(_, stage)| stage)
+    }
+
     fn event(&self, session: SessionId, seq: Seq) -> Option<&Row> {
         let index = usize::try_from(seq.0.checked_sub(1)?).ok()?;
         self.sessions.get(&session)?.events.get(index)
+    }
+
+    fn head(&self) -> FeedCursor {
+        let mut head = FeedCursor::default();
+        head.advance(SHARD, self.feed.len() as u64);
+        head
     }
 
     fn by_id(&self, id: EventId) -> Option<(Recorded, Digest)> {
@@ -87,6 +114,9 @@ impl State {
     fn append(&mut self, append: Append) -> Result<Appended, StoreError> {
         if let Some(answer) = append::repeated(&append, |id| Ok::<_, StoreError>(self.by_id(id)))? {
             return Ok(answer);
+        }
+        if self.keepings.get(&append.session).is_some_and(|keeping| keeping.purged_at.is_some()) {
+            return Err(super::purged(append.session));
         }
         let row = self.sessions.get(&append.session).map(|entry| &entry.row);
         let (head, epoch) = row.map_or((Seq::ZERO, Epoch(0)), |row| (row.head, row.epoch));
@@ -241,6 +271,7 @@ impl Store for MemoryStore {
 
     async fn feed(&self, after: FeedCursor, limit: u32) -> Result<FeedPage, StoreError> {
         let state = self.state()?;
+        super::is_reached(&after, &state.head())?;
         let mut position = after.position(SHARD);
         let mut page = FeedPage { next: after, ..FeedPage::default() };
         let mut bytes = 0;
@@ -260,6 +291,10 @@ impl Store for MemoryStore {
         Ok(page)
     }
 
+    async fn feed_head(&self) -> Result<FeedCursor, StoreError> {
+        Ok(self.state()?.head())
+    }
+
     async fn renew_lease(&self, node: NodeId, address: &str, ttl: Duration) -> Result<(), StoreError> {
         let now = Instant::now();
         let until = now.checked_add(ttl).unwrap_or_else(|| now + super::LEASE_MAX);
@@ -271,6 +306,17 @@ impl Store for MemoryStore {
         let now = Instant::now();
         let row = |(address, until): &(String, Instant)| NodeRow { id: node, address: address.clone(), expired: *until <= now };
         Ok(self.state()?.nodes.get(&node).map(row))
+    }
+
+    async fn nodes(&self) -> Result<Vec<NodeRow>, StoreError> {
+        let now = Instant::now();
+        let state = self.state()?;
+        let row = |(id, (address, until)): (&NodeId, &(String, Instant))| NodeRow {
+            id: *id,
+            address: address.clone(),
+            expired: *until <= now,
+        };
+        Ok(state.nodes.iter().map(row).collect())
     }
 
     async fn end_lease(&self, node: NodeId) -> Result<(), StoreError> {
@@ -317,5 +363,52 @@ impl Store for MemoryStore {
 
     async fn close(&self) {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
+    }
+}
+
+#[async_trait]
+impl Inbox for MemoryStore {
+    async fn post(&self, letter: Letter) -> Result<(), StoreError> {
+        let mut state = self.state()?;
+        if state.letter(letter.to, letter.id).is_none() {
+            state.letters.push((letter, Stage::Sent));
+        }
+        Ok(())
+    }
+
+    async fn letters(&self, node: NodeId, limit: u32) -> Result<Vec<Letter>, StoreError> {
+        let state = self.state()?;
+        let waiting = state.letters.iter().filter(|(letter, stage)| letter.to == node && *stage == Stage::Sent);
+        Ok(waiting.take(usize::try_from(limit).unwrap_or(usize::MAX)).map(|(letter, _)| letter.clone()).collect())
+    }
+
+    async fn begin(&self, node: NodeId, letter: Uuid) -> Result<bool, StoreError> {
+        let mut state = self.state()?;
+        let stage = state.letter(node, letter).filter(|stage| **stage == Stage::Sent);
+        Ok(stage.map(|stage| *stage = Stage::Begun).is_some())
+    }
+
+    async fn answer(&self, node: NodeId, letter: Uuid, answer: &str) -> Result<(), StoreError> {
+        is_answer(answer)?;
+        if let Some(stage) = self.state()?.letter(node, letter) {
+            *stage = Stage::Answered(answer.to_owned());
+        }
+        Ok(())
+    }
+
+    async fn take_answer(&self, node: NodeId, letter: Uuid) -> Result<Option<String>, StoreError> {
+        let mut state = self.state()?;
+        let Some(Stage::Answered(answer)) = state.letter(node, letter).cloned() else { return Ok(None) };
+        state.letters.retain(|(other, _)| other.to != node || other.id != letter);
+        Ok(Some(answer))
+    }
+
+    async fn withdraw(&self, node: NodeId, letter: Uuid) -> Result<bool, StoreError> {
+        let mut state = self.state()?;
+        let there = state.letter(node, letter).is_some_and(|stage| *stage == Stage::Sent);
+        if there {
+            state.letters.retain(|(other, _)| other.to != node || other.id != letter);
+        }
+        Ok(there)
     }
 }

@@ -1,16 +1,21 @@
 //! Layer 2 · the log. [`Store`] is the contract; the in-memory store is its readable reference, `SqlStore` the durable one.
 
 mod append;
+mod care;
 pub mod chain;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
+mod copy;
+mod cursor;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod dialect;
 mod error;
+mod inbox;
 mod memory;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod read;
+mod read_models;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod sealed;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
@@ -19,6 +24,7 @@ mod sql;
 mod sqlite;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub mod statements;
+mod wake_ups;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,13 +32,18 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 pub use append::{Append, Appended, Directory, Expected, SessionRow, Writer};
+pub use care::{Adoption, Backup, Care, Keeping};
 pub use chain::{Flaw, Verified, Verifier, verify_session};
+pub use copy::{Copied, copy};
+pub use cursor::{FeedCursor, InvalidCursor};
 pub use error::{BoxError, OpenError, StoreError};
+pub use inbox::{Inbox, Letter};
 pub use memory::MemoryStore;
 pub use read::{
-    DamagedEvent, FeedCursor, FeedPage, FeedRow, NodeRow, Order, Page, Read, Row, SessionFilter, Shard, Snapshot, StoreInfo,
-    WakeUps,
+    DamagedEvent, FeedDamage, FeedPage, FeedRow, NodeRow, Order, Page, Read, Row, SessionFilter, Shard, Snapshot, StoreInfo,
 };
+pub use read_models::{Change, Document, DocumentWrite, Projected, ProjectionId, Quarantined, ReadModels};
+pub use wake_ups::{Elsewhere, WakeUps};
 
 use crate::session::{Digest, NodeId, Seq, SessionId, SessionName};
 
@@ -60,7 +71,7 @@ pub const LEASE_MAX: Duration = Duration::from_hours(24);
 ///
 /// Dropping the future of an append does not undo it: the append happens, or not, as if nobody had asked for the answer.
 #[async_trait]
-pub trait Store: Send + Sync + 'static {
+pub trait Store: Care + Inbox + ReadModels {
     /// Appends all events of `append`, durably, or none.
     async fn append(&self, append: Append) -> Result<Appended, StoreError>;
 
@@ -89,14 +100,20 @@ pub trait Store: Send + Sync + 'static {
     /// Finds the newest snapshot that `reducer` made at or before `upto`.
     async fn snapshot(&self, session: SessionId, reducer: &str, upto: Seq) -> Result<Option<Snapshot>, StoreError>;
 
-    /// Reads events of all sessions in commit order.
+    /// Reads events of all sessions in commit order; fails with [`StoreError::Ahead`] where the feed does not reach `after`.
     async fn feed(&self, after: FeedCursor, limit: u32) -> Result<FeedPage, StoreError>;
+
+    /// Where the feed ends now.
+    async fn feed_head(&self) -> Result<FeedCursor, StoreError>;
 
     /// Says that `node` lives at `address` until `ttl` from now, by the store's clock.
     async fn renew_lease(&self, node: NodeId, address: &str, ttl: Duration) -> Result<(), StoreError>;
 
     /// What is known of a node.
     async fn node(&self, node: NodeId) -> Result<Option<NodeRow>, StoreError>;
+
+    /// All nodes that may live, and those whose lease passed not long ago; others that passed may be missing.
+    async fn nodes(&self) -> Result<Vec<NodeRow>, StoreError>;
 
     /// Gives up the lease of `node`, so that others need not wait for it to pass.
     async fn end_lease(&self, node: NodeId) -> Result<(), StoreError>;
@@ -212,9 +229,25 @@ fn id_range(prefix: &str) -> Result<([u8; 16], [u8; 16]), StoreError> {
     Ok((bound("0")?, bound("f")?))
 }
 
+/// Refuses a cursor of another store, or of a later state of this one: going on from there would pass over events in silence.
+fn is_reached(after: &FeedCursor, head: &FeedCursor) -> Result<(), StoreError> {
+    match head.ahead(after) {
+        None => Ok(()),
+        Some((shard, at)) => Err(StoreError::Ahead { shard, at, head: head.position(shard) }),
+    }
+}
+
 /// What a closed store answers.
 fn closed() -> StoreError {
     StoreError::Unavailable("it was closed".into())
+}
+
+/// The phase of a session whose events were purged.
+pub const PURGED: &str = "purged";
+
+/// What an append to a purged session is told.
+fn purged(id: SessionId) -> StoreError {
+    StoreError::Invalid(format!("session {id} was purged; nothing can be appended to it any more"))
 }
 
 fn no_session(id: SessionId) -> StoreError {

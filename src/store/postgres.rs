@@ -10,12 +10,14 @@ mod open;
 mod reader;
 mod servers;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use sqlx::postgres::{PgPool, PgQueryResult};
 
+use super::care::Backup;
 use super::dialect::{Dialect, Turn};
 use super::sealed::Sealed;
 use super::statements::postgres as sql;
@@ -80,6 +82,7 @@ impl Dialect for Postgres {
 
     const BEGIN_WRITE: &'static str = sql::BEGIN;
     const NOW: &'static str = sql::NOW;
+    const INSERT_EVENT_ROW: &'static str = sql::INSERT_EVENT_ROW;
     const BYTES: &'static str = sql::BYTES;
     const VERSION: &'static str = sql::VERSION;
 
@@ -154,6 +157,11 @@ impl Dialect for Postgres {
 
     fn wake_ups(&self) -> WakeUps {
         self.doorbell.wake_ups()
+    }
+
+    async fn backup(&self, _to: &Path) -> Result<Backup, StoreError> {
+        // The file is to be read without a server.
+        Ok(Backup::ByCopy)
     }
 
     async fn close(&self) {

@@ -1,10 +1,7 @@
 //! What a reader asks of the log, and what it gets.
 
-use std::time::Duration;
-
-use tokio::sync::broadcast;
-
 use super::append::SessionRow;
+use super::cursor::FeedCursor;
 use crate::session::{Digest, NodeId, Recorded, Seq, SessionId, Timestamp};
 
 /// A page of one session's events.
@@ -103,28 +100,6 @@ pub enum SessionFilter {
     IdPrefix(String),
 }
 
-/// A place in the feed of all sessions: how far each shard was read. Opaque: only a store makes and reads one.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct FeedCursor(Vec<u64>);
-
-impl FeedCursor {
-    /// How far `shard` was read; 0 before its first event.
-    pub(crate) fn position(&self, shard: Shard) -> u64 {
-        usize::try_from(shard).ok().and_then(|shard| self.0.get(shard)).copied().unwrap_or(0)
-    }
-
-    /// Says that `shard` was read up to and with `position`.
-    pub(crate) fn advance(&mut self, shard: Shard, position: u64) {
-        let Ok(shard) = usize::try_from(shard) else { return };
-        if self.0.len() <= shard {
-            self.0.resize(shard + 1, 0);
-        }
-        if let Some(known) = self.0.get_mut(shard) {
-            *known = position;
-        }
-    }
-}
-
 /// The unit of ordering and of distribution: all events of a session are in one shard.
 pub type Shard = i32;
 
@@ -157,7 +132,18 @@ pub struct FeedPage {
     /// Where to go on; equal to the one asked with when there was nothing.
     pub next: FeedCursor,
     /// Events on the way that cannot be read. They are passed over, so that one bad event does not hide all that follow.
-    pub damaged: Vec<DamagedEvent>,
+    pub damaged: Vec<FeedDamage>,
+}
+
+/// A place of the feed where no event can be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FeedDamage {
+    /// The shard.
+    pub shard: Shard,
+    /// The position in the feed of that shard.
+    pub pos: u64,
+    /// What is known of the event.
+    pub event: DamagedEvent,
 }
 
 /// An event that is there but cannot be read.
@@ -216,33 +202,4 @@ pub struct StoreInfo {
     pub created_at: Timestamp,
     /// The most recently changed session.
     pub newest: Option<Box<SessionRow>>,
-}
-
-/// Rings when something may have been appended.
-#[derive(Debug)]
-pub struct WakeUps {
-    commits: broadcast::Receiver<SessionId>,
-    poll: Duration,
-}
-
-impl WakeUps {
-    /// Rings for each session that `commits` names, and every `poll` for what other processes did.
-    pub const fn new(commits: broadcast::Receiver<SessionId>, poll: Duration) -> Self {
-        Self { commits, poll }
-    }
-
-    /// Waits until something may have been appended to `session`.
-    pub async fn rung_for(&mut self, session: SessionId) {
-        let ring = async {
-            loop {
-                match self.commits.recv().await {
-                    Ok(appended) if appended == session => return,
-                    Ok(_) => {}
-                    Err(broadcast::error::RecvError::Lagged(_)) => return,
-                    Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
-                }
-            }
-        };
-        let _ = tokio::time::timeout(self.poll, ring).await;
-    }
 }

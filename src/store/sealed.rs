@@ -5,7 +5,7 @@ use super::{Append, StoreError};
 use crate::session::{Digest, NewEvent};
 
 /// Bodies up to this length lie in the row of their event, longer ones in the table of blobs, once.
-const INLINE_BYTES_MAX: usize = 64 * 1024;
+pub(super) const INLINE_BYTES_MAX: usize = 64 * 1024;
 
 /// What an event takes beside its body: ids, hash, indexes; about.
 const EVENT_BYTES: usize = 256;

@@ -6,6 +6,7 @@ mod fault;
 pub mod filesystem;
 mod open;
 mod reader;
+mod watch;
 mod writer;
 
 use std::path::Path;
@@ -16,6 +17,7 @@ use async_trait::async_trait;
 use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
 use tokio::sync::{Mutex, broadcast};
 
+use super::care::Backup;
 use super::dialect::{Dialect, Turn};
 use super::statements::sqlite as sql;
 use super::{
@@ -26,12 +28,13 @@ use crate::session::SessionId;
 use fault::{Fault, Health};
 use open::Access;
 use reader::Readers;
+use watch::{Eye, Watch};
 use writer::Writer;
 
 /// The only shard.
 const SHARD: Shard = 0;
-/// How often a listener looks by itself for what other processes appended.
-const POLL: Duration = Duration::from_millis(200);
+/// How long a listener waits at most; what other processes append rings long before.
+const POLL: Duration = Duration::from_secs(2);
 /// Commits that a slow listener may be behind before its rings merge into one.
 const RINGS_MAX: usize = 1024;
 /// Connections of sqlx for the reads that are not hot.
@@ -49,6 +52,7 @@ pub(super) struct Sqlite {
     gate: Arc<Mutex<()>>,
     health: Arc<Health>,
     commits: broadcast::Sender<SessionId>,
+    watch: Arc<Watch>,
 }
 
 impl Sqlite {
@@ -70,15 +74,18 @@ impl Sqlite {
             .map(start)
             .transpose()
             .map_err(|error| StoreError::from(OpenError::Io { path: path.to_owned(), source: error.into() }))?;
+        let readers = Readers::new(path.to_owned(), immutable, options.busy_wait, Arc::clone(&health));
+        let eye = writer.as_ref().map_or_else(|| Eye::Readers(readers.clone()), |writer| Eye::Writer(writer.asker()));
         Ok(Self {
             address,
-            readers: Readers::new(path.to_owned(), immutable, options.busy_wait, Arc::clone(&health)),
+            readers,
             writer,
             reads: pool(READS_MAX).connect_lazy_with(connect.clone()),
             writes: pool(1).connect_lazy_with(connect),
             gate,
             health,
             commits,
+            watch: Arc::new(Watch::new(eye)),
         })
     }
 }
@@ -99,6 +106,7 @@ impl Dialect for Sqlite {
 
     const BEGIN_WRITE: &'static str = sql::BEGIN;
     const NOW: &'static str = sql::NOW;
+    const INSERT_EVENT_ROW: &'static str = sql::INSERT_EVENT_ROW;
     const BYTES: &'static str = sql::BYTES;
     const VERSION: &'static str = sql::VERSION;
 
@@ -172,7 +180,20 @@ impl Dialect for Sqlite {
     }
 
     fn wake_ups(&self) -> WakeUps {
-        WakeUps::new(self.commits.subscribe(), POLL)
+        WakeUps::new(self.commits.subscribe(), POLL).with(Arc::clone(&self.watch) as _)
+    }
+
+    async fn backup(&self, to: &Path) -> Result<Backup, StoreError> {
+        let failed = |error: sqlx::Error| StoreError::Unavailable(error.into());
+        let unsynced = |error: std::io::Error| StoreError::Unavailable(error.into());
+        let path = to.to_str().ok_or_else(|| StoreError::Invalid(format!("{} is not UTF-8", to.display())))?;
+        sqlx::query(sql::BACKUP).bind(path.to_owned()).execute(&self.reads).await.map_err(failed)?;
+        let copy = std::fs::File::open(to).map_err(unsynced)?;
+        tokio::task::spawn_blocking(move || copy.sync_all())
+            .await
+            .map_err(|error| StoreError::Unavailable(error.into()))?
+            .map_err(unsynced)?;
+        Ok(Backup::Made)
     }
 
     async fn close(&self) {

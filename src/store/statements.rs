@@ -33,6 +33,28 @@ pub mod common {
     pub const END_LEASE: &str = "update node set lease_until = $2 where node_id = $1";
     /// What is known of a node.
     pub const NODE: &str = "select address, lease_until from node where node_id = $1";
+    /// The nodes whose lease lasts beyond a moment.
+    pub const NODES: &str = "select node_id, address, lease_until from node where lease_until > $1";
+    /// Sends a letter, once.
+    pub const POST_LETTER: &str = "insert into inbox (shard, node_id, letter_id, session_id, at, command) \
+         values ($1, $2, $3, $4, $5, $6) on conflict (shard, node_id, letter_id) do nothing";
+    /// The letters to a node that nobody has begun to carry out.
+    pub const LETTERS: &str = "select letter_id, session_id, command from inbox \
+         where shard = $1 and node_id = $2 and answer is null order by at, letter_id limit $3";
+    /// Begins to carry a letter out.
+    pub const BEGIN_LETTER: &str = "update inbox set answer = '' \
+         where shard = $1 and node_id = $2 and letter_id = $3 and answer is null";
+    /// Answers a letter.
+    pub const ANSWER_LETTER: &str = "update inbox set answer = $4 where shard = $1 and node_id = $2 and letter_id = $3";
+    /// Reads the answer to a letter.
+    pub const ANSWER: &str = "select answer from inbox where shard = $1 and node_id = $2 and letter_id = $3 and answer <> ''";
+    /// Lets a letter go.
+    pub const DROP_LETTER: &str = "delete from inbox where shard = $1 and node_id = $2 and letter_id = $3";
+    /// Takes a letter back that nobody has begun to carry out.
+    pub const WITHDRAW_LETTER: &str = "delete from inbox \
+         where shard = $1 and node_id = $2 and letter_id = $3 and answer is null";
+    /// Lets letters go that nobody asks about any more.
+    pub const SWEEP_LETTERS: &str = "delete from inbox where shard = $1 and at < $2";
     /// What a redaction takes out.
     pub const BODY: &str = "select cast(body as text), blob, salt from event where shard = $1 and session_id = $2 and seq = $3";
     /// Blanks a body and leaves its digest.
@@ -41,6 +63,84 @@ pub mod common {
     /// Lets content go that no event refers to any more.
     pub const DROP_BLOB: &str = "delete from blob where shard = $1 and digest = $2 \
          and not exists (select 1 from event where event.shard = $1 and event.blob = $2)";
+
+    /// How far the feed of each shard goes.
+    pub const HEADS: &str = "select shard, head_pos from shard";
+    /// How far a projection has read each shard.
+    pub const CHECKPOINTS: &str = "select shard, pos from checkpoint where projection = $1 and version = $2";
+    /// Moves a checkpoint from where it must stand. Also what makes two runners take turns.
+    pub const MOVE_CHECKPOINT: &str = "update checkpoint set pos = $4 \
+         where shard = $1 and projection = $2 and version = $3 and pos = $5";
+    /// Begins a checkpoint that must not be there.
+    pub const BEGIN_CHECKPOINT: &str = "insert into checkpoint (shard, projection, version, pos) values ($1, $2, $3, $4) \
+         on conflict (shard, projection, version) do nothing";
+    /// Which sessions of a shard a projection passes over.
+    pub const HELD: &str = "select session_id, seq from quarantine where shard = $1 and projection = $2 and version = $3";
+    /// Writes a document.
+    pub const PUT_DOCUMENT: &str = "insert into document (shard, projection, version, key, value) values ($1, $2, $3, $4, $5) \
+         on conflict (shard, projection, version, key) do update set value = excluded.value";
+    /// Takes a document away.
+    pub const DELETE_DOCUMENT: &str = "delete from document where shard = $1 and projection = $2 and version = $3 and key = $4";
+    /// Reads a document.
+    pub const DOCUMENT: &str = "select value from document where shard = $1 and projection = $2 and version = $3 and key = $4";
+    /// Reads the documents whose keys begin so. Not by a range: databases differ in how they order texts.
+    pub const DOCUMENTS: &str = "select key, shard, value from document \
+         where projection = $1 and version = $2 and substr(key, 1, $4) = $3";
+    /// Puts a session into quarantine.
+    pub const QUARANTINE: &str = "insert into quarantine (shard, projection, version, session_id, seq, what) \
+         values ($1, $2, $3, $4, $5, $6) \
+         on conflict (shard, projection, version, session_id) do update set seq = excluded.seq, what = excluded.what";
+    /// Takes a session out of quarantine.
+    pub const RELEASE_SESSION: &str =
+        "delete from quarantine where shard = $1 and projection = $2 and version = $3 and session_id = $4";
+    /// The sessions that a projection could not read.
+    pub const QUARANTINED: &str = "select shard, session_id, seq, what from quarantine where projection = $1 and version = $2";
+    /// Forgets how far a projection has read.
+    pub const DROP_CHECKPOINTS: &str = "delete from checkpoint where projection = $1 and version = $2";
+    /// Forgets the documents of a projection.
+    pub const DROP_DOCUMENTS: &str = "delete from document where projection = $1 and version = $2";
+    /// Forgets what a projection could not read.
+    pub const DROP_QUARANTINED: &str = "delete from quarantine where projection = $1 and version = $2";
+    /// Every version of every projection.
+    pub const PROJECTIONS: &str = "select distinct projection, version from checkpoint";
+
+    /// Where a session stands.
+    pub const STANDING: &str = "select head_seq, head_hash from session where shard = $1 and session_id = $2";
+    /// The chain hash of an event.
+    pub const EVENT_HASH: &str = "select hash from event where shard = $1 and session_id = $2 and seq = $3";
+    /// Takes positions in the feed.
+    pub const ADD_POSITIONS: &str = "update shard set head_pos = head_pos + $2 where shard = $1";
+    /// The last position in the feed.
+    pub const LAST_POSITION: &str = "select head_pos from shard where shard = $1";
+    /// Begins a session of another store.
+    pub const BEGIN_ADOPTED: &str = "insert into session (shard, session_id, head_seq, head_hash, epoch, phase, due, origin, actions, messages, errors, tokens, \
+         created_at, updated_at) values ($1, $2, $3, $4, 0, '', false, '', 0, 0, 0, 0, $5, $5)";
+    /// Moves the head of a session of another store.
+    pub const MOVE_ADOPTED: &str =
+        "update session set head_seq = $3, head_hash = $4, updated_at = $5 where shard = $1 and session_id = $2";
+    /// Makes a session what it is in another store.
+    pub const SETTLE: &str = "update session set name = $3, epoch = $4, owner = $5, phase = $6, due = $7, origin = $8, title = $9, actions = $10, \
+         messages = $11, errors = $12, tokens = $13, cost_micro_usd = $14, created_at = $15, updated_at = $16, hold = $17, \
+         purged_at = $18 where shard = $1 and session_id = $2";
+    /// Whether a session is held or purged.
+    pub const KEEPING: &str = "select hold, purged_at from session where shard = $1 and session_id = $2";
+    /// Holds a session, or lets it go.
+    pub const HOLD: &str = "update session set hold = $3 where shard = $1 and session_id = $2";
+    /// Says that a session was purged; the higher epoch fences off whoever still means to write.
+    pub const PURGED: &str = "update session set purged_at = coalesce(purged_at, $3), phase = $4, title = null, epoch = epoch + 1 \
+         where shard = $1 and session_id = $2";
+    /// Whether a session may be purged.
+    pub const PURGEABLE: &str = "select hold, due from session where shard = $1 and session_id = $2";
+    /// The positions of a session in the feed.
+    pub const POSITIONS: &str = "select pos from event where shard = $1 and session_id = $2 order by pos";
+    /// The long bodies of a session.
+    pub const BLOBS_OF: &str = "select distinct blob from event where shard = $1 and session_id = $2 and blob is not null";
+    /// Notes that positions have no events any more.
+    pub const INSERT_HOLE: &str = "insert into hole (shard, first_pos, last_pos, session_id) values ($1, $2, $3, $4)";
+    /// Removes the events of a session.
+    pub const DROP_EVENTS: &str = "delete from event where shard = $1 and session_id = $2";
+    /// Forgets that projections could not read a session.
+    pub const DROP_QUARANTINE: &str = "delete from quarantine where shard = $1 and session_id = $2";
 
     /// Each of them, with its name.
     pub const ALL: &[(&str, &str)] = &[
@@ -56,9 +156,50 @@ pub mod common {
         ("RENEW_LEASE", RENEW_LEASE),
         ("END_LEASE", END_LEASE),
         ("NODE", NODE),
+        ("NODES", NODES),
+        ("POST_LETTER", POST_LETTER),
+        ("LETTERS", LETTERS),
+        ("BEGIN_LETTER", BEGIN_LETTER),
+        ("ANSWER_LETTER", ANSWER_LETTER),
+        ("ANSWER", ANSWER),
+        ("DROP_LETTER", DROP_LETTER),
+        ("WITHDRAW_LETTER", WITHDRAW_LETTER),
+        ("SWEEP_LETTERS", SWEEP_LETTERS),
         ("BODY", BODY),
         ("REDACT", REDACT),
+        ("STANDING", STANDING),
+        ("EVENT_HASH", EVENT_HASH),
+        ("ADD_POSITIONS", ADD_POSITIONS),
+        ("LAST_POSITION", LAST_POSITION),
+        ("BEGIN_ADOPTED", BEGIN_ADOPTED),
+        ("MOVE_ADOPTED", MOVE_ADOPTED),
+        ("SETTLE", SETTLE),
+        ("KEEPING", KEEPING),
+        ("HOLD", HOLD),
+        ("PURGED", PURGED),
+        ("PURGEABLE", PURGEABLE),
+        ("POSITIONS", POSITIONS),
+        ("BLOBS_OF", BLOBS_OF),
+        ("INSERT_HOLE", INSERT_HOLE),
+        ("DROP_EVENTS", DROP_EVENTS),
+        ("DROP_QUARANTINE", DROP_QUARANTINE),
         ("DROP_BLOB", DROP_BLOB),
+        ("HEADS", HEADS),
+        ("CHECKPOINTS", CHECKPOINTS),
+        ("MOVE_CHECKPOINT", MOVE_CHECKPOINT),
+        ("BEGIN_CHECKPOINT", BEGIN_CHECKPOINT),
+        ("HELD", HELD),
+        ("PUT_DOCUMENT", PUT_DOCUMENT),
+        ("DELETE_DOCUMENT", DELETE_DOCUMENT),
+        ("DOCUMENT", DOCUMENT),
+        ("DOCUMENTS", DOCUMENTS),
+        ("QUARANTINE", QUARANTINE),
+        ("RELEASE_SESSION", RELEASE_SESSION),
+        ("QUARANTINED", QUARANTINED),
+        ("DROP_CHECKPOINTS", DROP_CHECKPOINTS),
+        ("DROP_DOCUMENTS", DROP_DOCUMENTS),
+        ("DROP_QUARANTINED", DROP_QUARANTINED),
+        ("PROJECTIONS", PROJECTIONS),
     ];
 }
 
@@ -84,6 +225,8 @@ pub mod sqlite {
     pub const NOW: &str = "select cast(unixepoch('subsec') * 1000 as integer) * 1000";
     /// What the file takes.
     pub const BYTES: &str = "select page_count * page_size from pragma_page_count, pragma_page_size";
+    /// Changes when another connection has committed.
+    pub const DATA_VERSION: &str = "pragma data_version";
     /// The version of the library.
     pub const VERSION: &str = "select 'SQLite ' || sqlite_version()";
     /// Whose file it is. Reads the first page and nothing else.
@@ -98,7 +241,7 @@ pub mod sqlite {
     pub const CHECKPOINT_ALL: &str = "pragma wal_checkpoint(truncate)";
 
     /// Where a session stands.
-    pub const HEAD: &str = "select head_seq, head_hash, epoch from session where shard = ?1 and session_id = ?2";
+    pub const HEAD: &str = "select head_seq, head_hash, epoch, purged_at from session where shard = ?1 and session_id = ?2";
     /// Begins a session.
     pub const INSERT_SESSION: &str = "insert into session (shard, session_id, head_seq, head_hash, epoch, owner, created_at, \
          updated_at, phase, due, origin, title, actions, messages, errors, tokens, cost_micro_usd) \
@@ -119,6 +262,12 @@ pub mod sqlite {
     /// Writes an event.
     pub const INSERT_EVENT: &str = "insert into event (pos, shard, session_id, seq, event_id, kind, v, at, source, cause, \
          must_understand, body, blob, salt, hash) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
+    /// Writes an event of another store, as it is there.
+    pub const INSERT_EVENT_ROW: &str = "insert into event (pos, shard, session_id, seq, event_id, kind, v, at, source, cause, \
+         must_understand, body, blob, salt, digest, hash) \
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
+    /// Writes the whole database as it is now to a new file.
+    pub const BACKUP: &str = "vacuum into ?1";
     /// Keeps a long body once.
     pub const INSERT_BLOB: &str = "insert into blob (shard, digest, bytes) values (?1, ?2, ?3) on conflict do nothing";
 
@@ -171,6 +320,7 @@ pub mod sqlite {
         ("ROLLBACK_TO", ROLLBACK_TO),
         ("NOW", NOW),
         ("BYTES", BYTES),
+        ("DATA_VERSION", DATA_VERSION),
         ("VERSION", VERSION),
         ("APPLICATION_ID", APPLICATION_ID),
         ("USER_VERSION", USER_VERSION),
@@ -185,6 +335,8 @@ pub mod sqlite {
         ("HEAD_POS", HEAD_POS),
         ("MOVE_POS", MOVE_POS),
         ("INSERT_EVENT", INSERT_EVENT),
+        ("INSERT_EVENT_ROW", INSERT_EVENT_ROW),
+        ("BACKUP", BACKUP),
         ("INSERT_BLOB", INSERT_BLOB),
         ("EVENT_BY_ID", EVENT_BY_ID),
         ("EVENTS_FORWARD", EVENTS_FORWARD),

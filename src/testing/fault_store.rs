@@ -1,17 +1,19 @@
 //! A store that fails on purpose: from one seed, so that every failure can be had again.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use uuid::Uuid;
 
-use crate::session::{Digest, NodeId, Seq, SessionId, SessionName};
+use crate::session::{Digest, NodeId, Seq, SessionId, SessionName, Timestamp};
 use crate::store::{
-    Append, Appended, FeedCursor, FeedPage, NodeRow, Page, Read, SessionFilter, SessionRow, SharedStore, Snapshot, Store,
-    StoreError, StoreInfo, WakeUps,
+    Adoption, Append, Appended, Backup, Care, Document, FeedCursor, FeedPage, Inbox, Keeping, Letter, NodeRow, Page, Projected,
+    ProjectionId, Quarantined, Read, ReadModels, SessionFilter, SessionRow, Shard, SharedStore, Snapshot, Store, StoreError,
+    StoreInfo, WakeUps,
 };
 
-/// One way for an append to fail.
+/// One way for an append, or for what a projection stores, to fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// It took place, but the answer was lost.
@@ -28,12 +30,19 @@ pub struct FaultStore {
     state: AtomicU64,
     /// Of a hundred appends, how many fail.
     percent: u64,
+    /// Whether leases are not renewed any more.
+    leaseless: AtomicBool,
 }
 
 impl FaultStore {
     /// Lets `percent` of a hundred appends to `inner` fail, chosen from `seed`.
     pub const fn new(inner: SharedStore, seed: u64, percent: u64) -> Self {
-        Self { inner, state: AtomicU64::new(seed.wrapping_mul(2) | 1), percent }
+        Self { inner, state: AtomicU64::new(seed.wrapping_mul(2) | 1), percent, leaseless: AtomicBool::new(false) }
+    }
+
+    /// From now on no lease is renewed, as when the database cannot be reached just for that; appends go on.
+    pub fn stop_leases(&self) {
+        self.leaseless.store(true, Ordering::SeqCst);
     }
 
     /// The next number of a xorshift64* generator.
@@ -53,6 +62,45 @@ impl FaultStore {
             1 => Fault::LostAndUnknown,
             _ => Fault::Busy,
         })
+    }
+}
+
+#[async_trait]
+impl ReadModels for FaultStore {
+    async fn checkpoint(&self, projection: &ProjectionId) -> Result<FeedCursor, StoreError> {
+        self.inner.checkpoint(projection).await
+    }
+
+    async fn project(&self, projected: Projected) -> Result<(), StoreError> {
+        match self.fault() {
+            None => self.inner.project(projected).await,
+            Some(Fault::AppliedButUnknown) => {
+                self.inner.project(projected).await?;
+                Err(StoreError::Unknown("the answer was lost".into()))
+            }
+            Some(Fault::LostAndUnknown) => Err(StoreError::Unknown("the request was lost".into())),
+            Some(Fault::Busy) => Err(StoreError::Busy("the lock was held".into())),
+        }
+    }
+
+    async fn document(&self, projection: &ProjectionId, shard: Shard, key: &str) -> Result<Option<String>, StoreError> {
+        self.inner.document(projection, shard, key).await
+    }
+
+    async fn documents(&self, projection: &ProjectionId, prefix: &str) -> Result<Vec<Document>, StoreError> {
+        self.inner.documents(projection, prefix).await
+    }
+
+    async fn quarantined(&self, projection: &ProjectionId) -> Result<Vec<Quarantined>, StoreError> {
+        self.inner.quarantined(projection).await
+    }
+
+    async fn drop_projection(&self, projection: &ProjectionId) -> Result<(), StoreError> {
+        self.inner.drop_projection(projection).await
+    }
+
+    async fn projections(&self) -> Result<Vec<ProjectionId>, StoreError> {
+        self.inner.projections().await
     }
 }
 
@@ -106,12 +154,23 @@ impl Store for FaultStore {
         self.inner.feed(after, limit).await
     }
 
+    async fn feed_head(&self) -> Result<FeedCursor, StoreError> {
+        self.inner.feed_head().await
+    }
+
     async fn renew_lease(&self, node: NodeId, address: &str, ttl: Duration) -> Result<(), StoreError> {
+        if self.leaseless.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("the lease was not to be renewed".into()));
+        }
         self.inner.renew_lease(node, address, ttl).await
     }
 
     async fn node(&self, node: NodeId) -> Result<Option<NodeRow>, StoreError> {
         self.inner.node(node).await
+    }
+
+    async fn nodes(&self) -> Result<Vec<NodeRow>, StoreError> {
+        self.inner.nodes().await
     }
 
     async fn end_lease(&self, node: NodeId) -> Result<(), StoreError> {
@@ -132,5 +191,59 @@ impl Store for FaultStore {
 
     async fn close(&self) {
         self.inner.close().await;
+    }
+}
+
+#[async_trait]
+impl Inbox for FaultStore {
+    async fn post(&self, letter: Letter) -> Result<(), StoreError> {
+        self.inner.post(letter).await
+    }
+
+    async fn letters(&self, node: NodeId, limit: u32) -> Result<Vec<Letter>, StoreError> {
+        self.inner.letters(node, limit).await
+    }
+
+    async fn begin(&self, node: NodeId, letter: Uuid) -> Result<bool, StoreError> {
+        self.inner.begin(node, letter).await
+    }
+
+    async fn answer(&self, node: NodeId, letter: Uuid, answer: &str) -> Result<(), StoreError> {
+        self.inner.answer(node, letter, answer).await
+    }
+
+    async fn take_answer(&self, node: NodeId, letter: Uuid) -> Result<Option<String>, StoreError> {
+        self.inner.take_answer(node, letter).await
+    }
+
+    async fn withdraw(&self, node: NodeId, letter: Uuid) -> Result<bool, StoreError> {
+        self.inner.withdraw(node, letter).await
+    }
+}
+
+#[async_trait]
+impl Care for FaultStore {
+    async fn adopt(&self, adoptions: Vec<Adoption>) -> Result<(), StoreError> {
+        self.inner.adopt(adoptions).await
+    }
+
+    async fn settle(&self, row: &SessionRow, keeping: &Keeping) -> Result<(), StoreError> {
+        self.inner.settle(row, keeping).await
+    }
+
+    async fn keeping(&self, session: SessionId) -> Result<Option<Keeping>, StoreError> {
+        self.inner.keeping(session).await
+    }
+
+    async fn hold(&self, session: SessionId, reason: Option<&str>) -> Result<(), StoreError> {
+        self.inner.hold(session, reason).await
+    }
+
+    async fn purge(&self, session: SessionId, at: Timestamp) -> Result<(), StoreError> {
+        self.inner.purge(session, at).await
+    }
+
+    async fn backup(&self, to: &std::path::Path) -> Result<Backup, StoreError> {
+        self.inner.backup(to).await
     }
 }

@@ -1,11 +1,12 @@
 //! A runtime that does nothing but remember what it was asked.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 
 use crate::engine::ports::{Containment, Mount, Provision, Provisioned, Runtime, RuntimeError, RuntimeReport, Runtimes, Timeout};
-use crate::session::{Action, Epoch, Observation};
+use crate::session::{Action, Epoch, Observation, SessionId};
 
 /// What a fake runtime answers.
 #[derive(Debug, Clone)]
@@ -37,12 +38,21 @@ pub struct FakeRuntimes {
     journal: Arc<Mutex<Vec<Journaled>>>,
     answers: Arc<Answers>,
     refusals: Arc<Mutex<u32>>,
+    /// The highest epoch seen of each session.
+    epochs: Arc<Mutex<HashMap<SessionId, Epoch>>>,
+}
+
+/// A fake as one owner of a session holds it.
+struct FakeRuntime {
+    all: FakeRuntimes,
+    session: SessionId,
+    epoch: Epoch,
 }
 
 impl FakeRuntimes {
     /// Answers every action with what `answers` says.
     pub fn new(answers: impl Fn(&Action) -> Answer + Send + Sync + 'static) -> Self {
-        Self { journal: Arc::default(), answers: Arc::new(answers), refusals: Arc::default() }
+        Self { journal: Arc::default(), answers: Arc::new(answers), refusals: Arc::default(), epochs: Arc::default() }
     }
 
     /// Refuses to make a runtime this many times first.
@@ -65,6 +75,17 @@ impl FakeRuntimes {
         self.journal().into_iter().filter_map(executed).collect()
     }
 
+    /// Refuses an owner that was taken over.
+    fn admit(&self, session: SessionId, epoch: Epoch) -> Result<(), RuntimeError> {
+        let mut epochs = self.epochs.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = epochs.entry(session).or_default();
+        if epoch < *seen {
+            return Err(RuntimeError::Unavailable(format!("epoch {epoch} was taken over by epoch {seen}")));
+        }
+        *seen = epoch;
+        Ok(())
+    }
+
     fn note(&self, asked: Journaled) {
         self.journal.lock().unwrap_or_else(PoisonError::into_inner).push(asked);
     }
@@ -80,6 +101,7 @@ impl Runtimes for FakeRuntimes {
                 return Err(RuntimeError::Unavailable("the fake was told to refuse".to_owned()));
             }
         }
+        self.admit(request.session, request.epoch)?;
         self.note(Journaled::Provisioned(request.name, request.epoch));
         let report = RuntimeReport {
             runtime: "fake".to_owned(),
@@ -88,15 +110,17 @@ impl Runtimes for FakeRuntimes {
             containment: Containment::PidNamespace,
             warnings: Vec::new(),
         };
-        Ok(Provisioned { runtime: Arc::new(self.clone()), report })
+        let (session, epoch) = (request.session, request.epoch);
+        Ok(Provisioned { runtime: Arc::new(FakeRuntime { all: self.clone(), session, epoch }), report })
     }
 }
 
 #[async_trait]
-impl Runtime for FakeRuntimes {
+impl Runtime for FakeRuntime {
     async fn execute(&self, action: &Action, _timeout: Timeout) -> Result<Observation, RuntimeError> {
-        self.note(Journaled::Executed(Box::new(action.clone())));
-        match (self.answers)(action) {
+        self.all.admit(self.session, self.epoch)?;
+        self.all.note(Journaled::Executed(Box::new(action.clone())));
+        match (self.all.answers)(action) {
             Answer::Observe(observation) => Ok(*observation),
             Answer::Hang => std::future::pending().await,
             Answer::Lose => Err(RuntimeError::Lost("the fake was told to be lost".to_owned())),
@@ -104,7 +128,7 @@ impl Runtime for FakeRuntimes {
     }
 
     async fn release(&self) -> Result<(), RuntimeError> {
-        self.note(Journaled::Released);
+        self.all.note(Journaled::Released);
         Ok(())
     }
 }

@@ -14,6 +14,8 @@ mod cli_demo;
 #[cfg(feature = "cli")]
 mod cli_exit_codes;
 #[cfg(feature = "cli")]
+mod cli_feed;
+#[cfg(feature = "cli")]
 mod cli_import_export;
 #[cfg(feature = "cli")]
 mod cli_read;
@@ -22,6 +24,7 @@ mod cli_replay;
 #[cfg(feature = "cli")]
 mod cli_support;
 mod engine_sessions;
+mod feed;
 #[cfg(feature = "postgres")]
 mod feed_torture;
 mod golden_vectors;
@@ -31,6 +34,9 @@ mod kill_anywhere;
 #[cfg(feature = "cli")]
 mod kill_at_every_write;
 mod layers;
+#[cfg(feature = "cli")]
+mod node_support;
+mod ownership;
 #[cfg(feature = "postgres")]
 mod postgres_contract;
 #[cfg(feature = "postgres")]
@@ -51,6 +57,8 @@ mod replay_recordings;
 #[cfg(feature = "host")]
 mod runtime_containment;
 #[cfg(feature = "host")]
+mod runtime_fence;
+#[cfg(feature = "host")]
 mod runtime_files;
 #[cfg(feature = "host")]
 mod runtime_python;
@@ -62,6 +70,8 @@ mod runtime_support;
 mod runtime_workspace_mount;
 mod session_properties;
 mod session_scenarios;
+#[cfg(feature = "cli")]
+mod split_brain;
 #[cfg(feature = "sqlite")]
 mod sqlite_version;
 #[cfg(feature = "sqlite")]
@@ -83,3 +93,7 @@ mod stored_forms;
 mod tcp_proxy;
 mod trajectory_bad_input;
 mod trajectory_round_trip;
+#[cfg(feature = "cli")]
+mod two_nodes;
+#[cfg(feature = "cli")]
+mod two_processes;

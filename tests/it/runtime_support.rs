@@ -8,7 +8,7 @@ use rekindle::engine::ports::{Provision, Runtime, RuntimeError, RuntimeReport, R
 use rekindle::host::runtime::local::{Isolation, LocalOptions, LocalRuntimes};
 use rekindle::session::action::{EditFile, ReadFile, Run, WriteFile};
 use rekindle::session::observation::CommandMetadata;
-use rekindle::session::{Action, Epoch, Extras, Observation, SessionId};
+use rekindle::session::{Action, Digest, Epoch, Extras, Observation, SessionId};
 use serde_json::{Value, json};
 
 /// The ways to keep sessions apart that this machine permits; some permit no namespaces.
@@ -36,7 +36,7 @@ pub fn options(isolation: Isolation) -> LocalOptions {
 
 pub fn request(name: &str, workspace: PathBuf) -> Provision {
     let session: SessionId = serde_json::from_value(json!(uuid::Uuid::now_v7())).unwrap();
-    Provision { session, name: name.into(), epoch: Epoch(1), workspace, directory: None }
+    Provision { session, birth: Digest::ZERO, name: name.into(), epoch: Epoch(1), workspace, directory: None }
 }
 
 pub async fn local(isolation: Isolation) -> Local {

@@ -85,7 +85,7 @@ async fn a_row_that_is_no_event_is_named_and_the_rest_of_the_page_is_read() {
         assert!(rows.iter().filter(|row| matches!(row, Row::Event { .. })).count() == 7);
         let fed = store.feed(FeedCursor::default(), 100).await.unwrap();
         assert_eq!((fed.rows.len(), fed.damaged.len()), (15, 1), "{change}");
-        assert_eq!((fed.damaged[0].session, fed.damaged[0].seq), (Some(hurt), Seq(3)), "{change}");
+        assert_eq!((fed.damaged[0].event.session, fed.damaged[0].event.seq), (Some(hurt), Seq(3)), "{change}");
         store.close().await;
     }
 }

@@ -38,7 +38,7 @@ impl Deciding {
             return Err(Rejection::Empty);
         }
         if self.session.is_replaying() {
-            return Err(Rejection::OutOfPhase { asked: "act by itself", phase: "performing a recording" });
+            return Err(Rejection::OutOfPhase { asked: "act by itself".into(), phase: "performing a recording".into() });
         }
         self.run("");
         for item in actions {

@@ -111,3 +111,34 @@ pub async fn a_wait_without_commits_ends(store: &SharedStore) {
     let waited = tokio::time::timeout(Duration::from_secs(60), listener.rung_for(new_session())).await;
     assert!(waited.is_ok());
 }
+
+/// Also those who listen to no session in particular.
+pub async fn a_commit_rings_for_whoever_follows_all(store: &SharedStore) {
+    let mut listener = store.wake_ups();
+    given(store, new_session(), 1).await;
+    listener.rung().await;
+    let waiting = tokio::spawn(async move { listener.rung().await });
+    given(store, new_session(), 1).await;
+    waiting.await.unwrap();
+}
+
+/// Whoever has read all is there.
+pub async fn the_head_of_the_feed_is_where_it_ends(store: &SharedStore) {
+    let mut cursor = FeedCursor::default();
+    assert_eq!(store.feed_head().await.unwrap(), cursor);
+    given(store, new_session(), 3).await;
+    given(store, new_session(), 2).await;
+    let head = store.feed_head().await.unwrap();
+    assert_eq!(cursor.behind(&head), 5);
+    drain(store, &mut cursor, 2).await;
+    assert_eq!(cursor, head);
+}
+
+/// A cursor of another store, or of a later state of this one, must not wait in silence for the feed to come by.
+pub async fn a_cursor_ahead_of_the_feed_is_refused(store: &SharedStore) {
+    let mut far = FeedCursor::default();
+    far.advance(0, u64::from(u32::MAX));
+    given(store, new_session(), 3).await;
+    let refused = store.feed(far, 10).await;
+    assert!(matches!(refused, Err(StoreError::Ahead { shard: 0, .. })), "{refused:?}");
+}

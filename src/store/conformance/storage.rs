@@ -117,6 +117,20 @@ pub async fn a_lease_can_be_ended(store: &SharedStore) {
     store.end_lease(new_node()).await.unwrap();
 }
 
+/// Who lives; who left may be missing.
+pub async fn the_nodes_are_listed(store: &SharedStore) {
+    let (living, passed, left) = (new_node(), new_node(), new_node());
+    store.renew_lease(living, "host:1", LONG).await.unwrap();
+    store.renew_lease(passed, "host:2", Duration::ZERO).await.unwrap();
+    store.renew_lease(left, "host:3", LONG).await.unwrap();
+    store.end_lease(left).await.unwrap();
+    let nodes = store.nodes().await.unwrap();
+    let known = |id| nodes.iter().find(|row| row.id == id).map(|row| (row.address.as_str(), row.expired));
+    assert_eq!(known(living), Some(("host:1", false)));
+    assert_eq!(known(passed), Some(("host:2", true)));
+    assert!(known(left).is_none_or(|(_, expired)| expired));
+}
+
 /// For `doctor`.
 pub async fn the_store_tells_about_itself(store: &SharedStore) {
     let (one, other) = (new_session(), new_session());

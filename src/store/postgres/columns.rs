@@ -57,8 +57,13 @@ impl<'b> Begun<'b> {
     }
 
     pub(super) fn insert(rows: &[Self], speech: Speech) -> Statement {
+        Self::bind(rows, statement(sql::BEGIN_SESSIONS, speech))
+    }
+
+    /// Binds the columns of `rows`.
+    pub(super) fn bind(rows: &[Self], query: Statement) -> Statement {
         let of = |pick: fn(&Directory) -> u64| rows.iter().map(|row| stored(pick(&row.directory))).collect::<Vec<_>>();
-        statement(sql::BEGIN_SESSIONS, speech)
+        query
             .bind(rows.iter().map(|row| row.shard).collect::<Vec<_>>())
             .bind(rows.iter().map(|row| row.session.as_uuid()).collect::<Vec<_>>())
             .bind(rows.iter().map(|row| stored(row.head.seq.0)).collect::<Vec<_>>())
@@ -124,11 +129,19 @@ impl<'b> Moved<'b> {
     }
 
     pub(super) fn update(rows: &[Self], speech: Speech, routed: Option<Shard>) -> Statement {
+        match routed {
+            Some(shard) => Self::bind(rows, statement(sql::MOVE_SESSIONS_ROUTED, speech)).bind(shard),
+            None => Self::bind(rows, statement(sql::MOVE_SESSIONS, speech)),
+        }
+    }
+
+    /// Binds the columns of `rows`.
+    pub(super) fn bind(rows: &[Self], query: Statement) -> Statement {
         let of = |pick: fn(&Directory) -> u64| {
             rows.iter().map(|row| row.directory.map(|directory| stored(pick(directory)))).collect::<Vec<_>>()
         };
         let title = |directory: &Directory| directory.title.as_deref().map(|title| text(title).into_owned());
-        let query = statement(if routed.is_some() { sql::MOVE_SESSIONS_ROUTED } else { sql::MOVE_SESSIONS }, speech)
+        query
             .bind(rows.iter().map(|row| row.shard).collect::<Vec<_>>())
             .bind(rows.iter().map(|row| row.session.as_uuid()).collect::<Vec<_>>())
             .bind(rows.iter().map(|row| stored(row.old.seq.0)).collect::<Vec<_>>())
@@ -150,11 +163,7 @@ impl<'b> Moved<'b> {
                 rows.iter()
                     .map(|row| row.directory.and_then(|directory| directory.cost_micro_usd.map(stored)))
                     .collect::<Vec<_>>(),
-            );
-        match routed {
-            Some(shard) => query.bind(shard),
-            None => query,
-        }
+            )
     }
 }
 
@@ -214,6 +223,11 @@ impl<'b> Events<'b> {
         self.hash.push(hash.0.to_vec());
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.id.len()
+    }
+
     /// Gives each its position: the next one of its shard, whose last ones are `ends`.
     pub(super) fn place(&mut self, ends: &mut BTreeMap<Shard, i64>) -> Result<(), Failure> {
         self.pos.clear();
@@ -229,7 +243,15 @@ impl<'b> Events<'b> {
     }
 
     pub(super) fn insert(self, speech: Speech, routed: Option<Shard>) -> Statement {
-        let query = statement(if routed.is_some() { sql::INSERT_EVENTS_ROUTED } else { sql::INSERT_EVENTS }, speech)
+        match routed {
+            Some(shard) => self.bind(statement(sql::INSERT_EVENTS_ROUTED, speech)).bind(shard),
+            None => self.bind(statement(sql::INSERT_EVENTS, speech)),
+        }
+    }
+
+    /// Binds the columns.
+    pub(super) fn bind(self, query: Statement) -> Statement {
+        query
             .bind(self.shard)
             .bind(self.session)
             .bind(self.seq)
@@ -244,11 +266,7 @@ impl<'b> Events<'b> {
             .bind(self.body)
             .bind(self.blob)
             .bind(self.salt)
-            .bind(self.hash);
-        match routed {
-            Some(shard) => query.bind(shard),
-            None => query,
-        }
+            .bind(self.hash)
     }
 }
 

@@ -74,13 +74,19 @@ impl Failure {
     }
 }
 
-/// Commits what is admitted of `batch`. With care it holds one append.
+/// Commits what is admitted of `batch`. With care it holds one append. `known` says where sessions stood when this committer saw them
+/// last; it is brought up to date by whoever calls, and is not believed where it leads to a refusal.
 pub(super) async fn commit(
     connection: &mut PgConnection,
     speech: Speech,
     batch: &[(Shard, Sealed)],
     care: Care,
+    known: &Known,
 ) -> Result<Vec<Result<Appended, StoreError>>, Failure> {
+    let at_once = care == Care::Swift && !speech.routed && speech.keeps_statements;
+    if at_once && let Some(answers) = commit_at_once(connection, speech, batch, known).await? {
+        return Ok(answers);
+    }
     sqlx::raw_sql(speech.begin).execute(&mut *connection).await?;
     match write(connection, speech, batch, care).await {
         Ok(answers) => match sqlx::raw_sql(sql::COMMIT).execute(&mut *connection).await {
@@ -95,6 +101,53 @@ pub(super) async fn commit(
     }
 }
 
+/// Where sessions stood when they were seen last.
+pub(super) type Known = HashMap<SessionId, Head>;
+
+/// What is divided by when a session does not stand where it was seen.
+const DIVISION_BY_ZERO: &str = "22012";
+
+/// Commits in one statement, where nothing needs a second look; `None` when something does, and nothing was written then.
+async fn commit_at_once(
+    connection: &mut PgConnection,
+    speech: Speech,
+    batch: &[(Shard, Sealed)],
+    known: &Known,
+) -> Result<Option<Vec<Result<Appended, StoreError>>>, Failure> {
+    let session = |sealed: &Sealed| sealed.append.session;
+    let mut heads = if batch.iter().all(|(_, sealed)| known.contains_key(&session(sealed))) {
+        batch.iter().filter_map(|(_, sealed)| Some((session(sealed), *known.get(&session(sealed))?))).collect()
+    } else {
+        heads(connection, speech, batch, Care::Swift).await?
+    };
+    let mut plan = Plan::default();
+    let mut answers = Vec::with_capacity(batch.len());
+    for (shard, sealed) in batch {
+        match judge(&mut plan, &mut heads, *shard, sealed, &HashMap::new()) {
+            Ok(appended) => answers.push(Ok(appended)),
+            Err(_) => return Ok(None),
+        }
+    }
+    if !plan.long.is_empty() {
+        return Ok(None);
+    }
+    plan.sort();
+    let mut begins = plan.positions.keys().map(|shard| (*shard, 0)).collect();
+    plan.events.place(&mut begins)?;
+    let (shards, counts): (Vec<Shard>, Vec<i64>) = plan.positions.iter().map(|(shard, count)| (*shard, *count)).unzip();
+    let count = |rows: usize| i64::try_from(rows).unwrap_or(i64::MAX);
+    let events = plan.events.len();
+    let query = Moved::bind(&plan.moved, sqlx::query(sql::COMMIT_AT_ONCE));
+    let query = Begun::bind(&plan.begun, query).bind(shards).bind(counts);
+    let query = plan.events.bind(query.bind(count(plan.moved.len())).bind(count(plan.begun.len())));
+    match query.execute(connection).await {
+        Ok(done) if usize::try_from(done.rows_affected()).ok() == Some(events) => Ok(Some(answers)),
+        Ok(_) => Err(Failure::Damaged(StoreError::Unavailable("the store's table of shards is not whole".into()))),
+        Err(sqlx::Error::Database(error)) if error.code().is_some_and(|code| code == DIVISION_BY_ZERO) => Ok(None),
+        Err(error) => Err(Failure::Database { error, committing: true }),
+    }
+}
+
 /// What is to be written of a batch.
 #[derive(Default)]
 struct Plan<'b> {
@@ -104,6 +157,14 @@ struct Plan<'b> {
     long: LongBodies<'b>,
     /// How many positions each shard needs.
     positions: BTreeMap<Shard, i64>,
+}
+
+impl Plan<'_> {
+    /// Puts the sessions in one order for all, so that no two transactions wait for each other.
+    fn sort(&mut self) {
+        self.begun.sort_by_key(|begun| (begun.shard, begun.session));
+        self.moved.sort_by_key(|moved| (moved.shard, moved.session));
+    }
 }
 
 async fn write(
@@ -147,7 +208,11 @@ fn judge<'b>(
     }
     let append = &sealed.append;
     let stood = heads.get(&append.session).copied();
-    let Head { seq: head, mut hash, epoch } = stood.unwrap_or(Head { seq: Seq::ZERO, hash: Digest::ZERO, epoch: Epoch(0) });
+    let unborn = Head { seq: Seq::ZERO, hash: Digest::ZERO, epoch: Epoch(0), purged: false };
+    let Head { seq: head, mut hash, epoch, purged } = stood.unwrap_or(unborn);
+    if purged {
+        return Err(super::super::purged(append.session));
+    }
     let ownership = append.admit(head, epoch)?;
     let mut seq = head;
     for (event, seal, long) in sealed.events() {
@@ -163,7 +228,7 @@ fn judge<'b>(
         Ownership::Stays => epoch,
         Ownership::Passes { epoch, .. } => epoch,
     };
-    let now = Head { seq, hash, epoch };
+    let now = Head { seq, hash, epoch, purged: false };
     heads.insert(append.session, now);
     match stood {
         Some(stood) => Moved::add(&mut plan.moved, &mut plan.begun, shard, append, stood, now, ownership),
@@ -176,9 +241,7 @@ async fn write_plan(connection: &mut PgConnection, speech: Speech, mut plan: Pla
     if plan.positions.is_empty() {
         return Ok(());
     }
-    // In one order by all, so that no two transactions wait for each other.
-    plan.begun.sort_by_key(|begun| (begun.shard, begun.session));
-    plan.moved.sort_by_key(|moved| (moved.shard, moved.session));
+    plan.sort();
     let routed = speech.routed.then(|| plan.positions.keys().next().copied()).flatten();
     if !plan.begun.is_empty() {
         Begun::insert(&plan.begun, speech).execute(&mut *connection).await?;

@@ -10,11 +10,13 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::super::sealed::Sealed;
-use super::super::{Appended, Shard, StoreError, closed};
-use super::commit::{self, Care, Failure, Speech};
+use super::super::{Appended, Expected, Shard, StoreError, Writer, closed};
+use super::commit::{self, Care, Failure, Known, Speech};
+use super::decode::Head;
 use super::doorbell::Bell;
 use super::fault::Fault;
 use super::servers::Servers;
+use crate::session::{Epoch, Seq};
 
 /// How many commit at once. One transaction waits for the disk while the next ones are prepared.
 const COMMITTERS: usize = 4;
@@ -22,6 +24,8 @@ const COMMITTERS: usize = 4;
 const BATCH_MAX: usize = 512;
 /// A transaction takes no further appends once it holds this much.
 const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// How many sessions a committer remembers the heads of.
+const KNOWN_MAX: usize = 16 * 1024;
 /// The most appends that wait for one committer; further callers wait for room.
 const QUEUE_MAX: usize = 1024;
 /// How long to wait before the first repetition of a transaction; doubled each time up to the longest.
@@ -50,11 +54,12 @@ impl Committers {
         let start = |_| {
             let (queue, jobs) = mpsc::channel(QUEUE_MAX);
             let servers = Arc::clone(servers);
-            let committer = Committer { servers, connection: None, speech, patience, bell: bell.clone() };
+            let committer = Committer { servers, connection: None, speech, patience, bell: bell.clone(), known: Known::new() };
             tokio::spawn(committer.run(jobs));
             queue
         };
-        Self { queues: (0..COMMITTERS).map(start).collect() }
+        let n = std::env::var("RK_COMMITTERS").ok().and_then(|n| n.parse().ok()).unwrap_or(COMMITTERS);
+        Self { queues: (0..n).map(start).collect() }
     }
 
     /// Hands an append over and waits for its answer. What is handed over is done, whether the caller waits or not.
@@ -84,6 +89,8 @@ struct Committer {
     /// How long a transaction is repeated while the server is away.
     patience: Duration,
     bell: Bell,
+    /// Where sessions stood after the last commit here. Others may have moved them since.
+    known: Known,
 }
 
 /// What waits: appends, and who wants to know what became of each.
@@ -142,6 +149,7 @@ impl Committer {
             Ok(results) => results,
             Err(failure) => self.each(&appends, failure.leaves_doubt()).await,
         };
+        self.remember(&appends, &results);
         for ((_, sealed), result) in appends.iter().zip(&results) {
             if result.as_ref().is_ok_and(|appended| !appended.repeated) {
                 self.bell.committed(sealed.append.session);
@@ -150,6 +158,31 @@ impl Committer {
         for (answer, result) in answers.into_iter().zip(results) {
             // The caller may have gone; its append stands all the same.
             let _ = answer.send(result);
+        }
+    }
+
+    /// Notes where the sessions stand now; of what failed in any way nothing is believed any more.
+    fn remember(&mut self, appends: &[(Shard, Sealed)], results: &[Result<Appended, StoreError>]) {
+        if self.known.len() >= KNOWN_MAX {
+            self.known.clear();
+        }
+        for ((_, sealed), result) in appends.iter().zip(results) {
+            let append = &sealed.append;
+            match (result, &append.writer) {
+                (Ok(Appended { last, hash, repeated: false, .. }), Writer::Owner(epoch) | Writer::Takeover { epoch, .. }) => {
+                    self.known.insert(append.session, Head { seq: *last, hash: *hash, epoch: *epoch, purged: false });
+                }
+                (Ok(Appended { last, hash, repeated: false, .. }), Writer::Anyone) => match self.known.get_mut(&append.session) {
+                    Some(head) => *head = Head { seq: *last, hash: *hash, epoch: head.epoch, purged: false },
+                    None if append.expected == Expected::NoSession || *last == Seq(append.events.len() as u64) => {
+                        self.known.insert(append.session, Head { seq: *last, hash: *hash, epoch: Epoch(0), purged: false });
+                    }
+                    None => {}
+                },
+                _ => {
+                    self.known.remove(&append.session);
+                }
+            }
         }
     }
 
@@ -203,9 +236,13 @@ impl Committer {
     async fn attempt(&mut self, appends: &[(Shard, Sealed)], care: Care) -> Result<Vec<Result<Appended, StoreError>>, Failure> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => self.servers.connect().await?,
+            None => {
+                // After a failover a session can stand elsewhere, at the same number.
+                self.known.clear();
+                self.servers.connect_by_key().await?
+            }
         };
-        let work = commit::commit(&mut connection, self.speech, appends, care);
+        let work = commit::commit(&mut connection, self.speech, appends, care, &self.known);
         // A server that vanished without a word would be waited for in vain.
         let result = tokio::time::timeout(ANSWER_WAIT, work).await.unwrap_or_else(|_| {
             let late = std::io::Error::new(std::io::ErrorKind::TimedOut, "the server does not answer any more");

@@ -94,11 +94,13 @@ pub(super) struct Head {
     pub(super) seq: Seq,
     pub(super) hash: Digest,
     pub(super) epoch: Epoch,
+    /// Whether its events were purged.
+    pub(super) purged: bool,
 }
 
 /// Reads where a session stands.
 pub(super) fn head(row: &PgRow) -> Result<(SessionId, Head), Bad> {
-    let head = Head { seq: Seq(count(row, 1)?), hash: digest_at(row, 2)?, epoch: Epoch(count(row, 3)?) };
+    let head = Head { seq: Seq(count(row, 1)?), hash: digest_at(row, 2)?, epoch: Epoch(count(row, 3)?), purged: get(row, 4)? };
     Ok((SessionId::from_uuid(get(row, 0)?), head))
 }
 

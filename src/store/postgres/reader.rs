@@ -12,7 +12,8 @@ use tokio::time::Instant;
 use super::super::read::{PAGE_BYTES_MAX, PAGE_ROWS_MAX};
 use super::super::statements::postgres as sql;
 use super::super::{
-    DamagedEvent, FeedCursor, FeedPage, FeedRow, Order, Page, Read, Row, SessionFilter, SessionRow, Shard, StoreError, id_range,
+    DamagedEvent, FeedCursor, FeedDamage, FeedPage, FeedRow, Order, Page, Read, Row, SessionFilter, SessionRow, Shard,
+    StoreError, id_range,
 };
 use super::decode::{self, EventRow};
 use super::fault::Fault;
@@ -241,7 +242,7 @@ async fn feed_shard(
                 bytes += bytes_of(&row);
                 page.rows.push(FeedRow { shard, pos, row });
             }
-            Err(damaged) => page.damaged.push(damaged),
+            Err(event) => page.damaged.push(FeedDamage { shard, pos, event }),
         }
     }
     if let Some(last) = last
@@ -266,7 +267,8 @@ async fn missing(
     let purged: i64 = query.fetch_one(connection).await?.try_get(0)?;
     if purged < last - first + 1 {
         let what = format!("of the positions {first} to {last} of shard {shard} not all are there");
-        page.damaged.push(DamagedEvent { session: None, seq: Seq::ZERO, what });
+        let event = DamagedEvent { session: None, seq: Seq::ZERO, what };
+        page.damaged.push(FeedDamage { shard, pos: u64::try_from(last).unwrap_or_default(), event });
     }
     Ok(())
 }

@@ -114,6 +114,15 @@ impl Servers {
         }
     }
 
+    /// The same for statements that touch few rows by their keys.
+    pub(super) async fn connect_by_key(&self) -> Result<PgConnection, sqlx::Error> {
+        let mut connection = self.connect().await?;
+        if self.pooler != Pooler::Transaction {
+            sqlx::raw_sql(sql::BY_KEY).execute(&mut connection).await?;
+        }
+        Ok(connection)
+    }
+
     async fn connect_to(&self, host: &PgConnectOptions) -> Result<(PgConnection, Role), sqlx::Error> {
         let connect = async {
             let mut connection = PgConnection::connect_with(host).await?;

@@ -190,6 +190,9 @@ fn standing(connection: &Connection, append: &Append) -> Result<Option<(Seq, Dig
     let mut statement = connection.prepare_cached(sql::HEAD)?;
     let mut rows = statement.query(params![SHARD, append.session.as_bytes()])?;
     let Some(row) = rows.next()? else { return Ok(None) };
+    if row.get_ref(3)? != rusqlite::types::ValueRef::Null {
+        return Err(super::super::purged(append.session).into());
+    }
     let damaged = |what| StoreError::Damaged { session: append.session, seq: Seq::ZERO, what };
     Ok(Some(decode::head(row).map_err(damaged)?))
 }

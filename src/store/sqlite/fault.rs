@@ -51,7 +51,7 @@ impl Fault {
     /// The error of a write that left nothing.
     pub(super) fn failed_write(self, error: BoxError) -> StoreError {
         match self {
-            Self::Busy => StoreError::Busy(error),
+            Self::Busy => busy(&error),
             Self::Full => StoreError::Full(error),
             Self::Disk => StoreError::Poisoned(Some(error)),
             Self::ReadOnly => StoreError::ReadOnly(format!("{error}; check the permissions of its file and directory")),
@@ -62,10 +62,16 @@ impl Fault {
     /// The error of a read.
     pub(super) fn failed_read(self, error: BoxError) -> StoreError {
         match self {
-            Self::Busy => StoreError::Busy(error),
+            Self::Busy => busy(&error),
             _ => StoreError::Unavailable(error),
         }
     }
+}
+
+/// SQLite's own words for it, "database is locked", sound like damage to whoever reads them; they go to the trace.
+pub(super) fn busy(error: &BoxError) -> StoreError {
+    tracing::debug!(error = error.as_ref() as &dyn std::error::Error, "the store is busy");
+    StoreError::Busy("its lock was held all the while".into())
 }
 
 /// Whether a handle may still be written through.

@@ -11,7 +11,7 @@ use sqlx::{Connection as _, SqlSafeStr as _};
 
 use super::super::statements::sqlite as sql;
 use super::super::{BoxError, FORMAT, OpenError, OpenOptions, StoreError};
-use super::fault::Fault;
+use super::fault::{Fault, busy};
 use super::filesystem;
 
 /// Marks a file as ours: `REKN`.
@@ -238,19 +238,20 @@ fn read_only(path: &Path, why: String) -> Result<Access, StoreError> {
 async fn migrate(path: &Path, writer: Connection, busy_wait: Duration) -> Result<Connection, StoreError> {
     let begin = Instant::now();
     loop {
-        match identify(&writer).map_err(|error| unopened(path, error))? {
+        let before = match identify(&writer).map_err(|error| unopened(path, error))? {
             (_, FORMAT) => return Ok(writer),
             (_, format) if format > FORMAT => return Err(newer(path, format)),
-            _ => {}
-        }
+            (_, format) => format,
+        };
         if let Err(error) = run_migrations(path, busy_wait).await {
-            let late = identify(&writer).is_ok_and(|(_, format)| format == FORMAT);
-            // Two at once: one of them finds the other in its way for a moment.
-            let in_the_way = matches!(Fault::of_sqlx(&error), Fault::Busy | Fault::Constraint);
+            let now = identify(&writer).map_or(before, |(_, format)| format);
+            let late = now == FORMAT;
+            // Two at once: one of them finds the other in its way for a moment, or a part of its work done.
+            let in_the_way = now != before || matches!(Fault::of_sqlx(&error), Fault::Busy | Fault::Constraint);
             if !late && (!in_the_way || begin.elapsed() >= busy_wait) {
                 return Err(match Fault::of_sqlx(&error) {
                     Fault::Full => StoreError::Full(error.into()),
-                    Fault::Busy => StoreError::Busy(error.into()),
+                    Fault::Busy => busy(&error.into()),
                     _ => unusable(path, error),
                 });
             }
@@ -324,7 +325,7 @@ fn unusable(path: &Path, source: impl Into<BoxError>) -> StoreError {
 
 fn unopened(path: &Path, error: rusqlite::Error) -> StoreError {
     match Fault::of(&error) {
-        Fault::Busy => StoreError::Busy(error.into()),
+        Fault::Busy => busy(&error.into()),
         Fault::Full => StoreError::Full(error.into()),
         _ => unusable(path, error),
     }

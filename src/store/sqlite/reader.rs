@@ -12,8 +12,8 @@ use tokio::sync::Semaphore;
 use super::super::read::{PAGE_BYTES_MAX, PAGE_ROWS_MAX};
 use super::super::statements::sqlite as sql;
 use super::super::{
-    BoxError, DamagedEvent, FeedCursor, FeedPage, FeedRow, Order, Page, Read, Row, SessionFilter, SessionRow, StoreError,
-    id_range,
+    BoxError, DamagedEvent, FeedCursor, FeedDamage, FeedPage, FeedRow, Order, Page, Read, Row, SessionFilter, SessionRow,
+    StoreError, id_range,
 };
 use super::decode::{self, EventRow, Held};
 use super::fault::{Fault, Health};
@@ -26,7 +26,7 @@ const READERS_MAX: usize = 4;
 const STATEMENTS_KEPT: usize = 32;
 
 /// The connections that are read through.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Readers {
     source: Arc<Source>,
     permits: Arc<Semaphore>,
@@ -38,15 +38,18 @@ struct Source {
     immutable: bool,
     busy_wait: Duration,
     idle: Mutex<Vec<Connection>>,
+    /// The one that [`Readers::data_version`] asks: its numbers compare with nobody else's.
+    watching: Mutex<Option<Connection>>,
     health: Arc<Health>,
 }
 
 impl Source {
     fn take(&self) -> Result<Connection, StoreError> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        if let Some(connection) = idle {
-            return Ok(connection);
-        }
+        idle.map_or_else(|| self.open(), Ok)
+    }
+
+    fn open(&self) -> Result<Connection, StoreError> {
         let opened = open::connection(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY, self.immutable).and_then(|connection| {
             connection.busy_timeout(self.busy_wait)?;
             connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
@@ -65,7 +68,7 @@ impl Source {
 
 impl Readers {
     pub(super) fn new(path: PathBuf, immutable: bool, busy_wait: Duration, health: Arc<Health>) -> Self {
-        let source = Source { path, immutable, busy_wait, idle: Mutex::default(), health };
+        let source = Source { path, immutable, busy_wait, idle: Mutex::default(), watching: Mutex::default(), health };
         Self { source: Arc::new(source), permits: Arc::new(Semaphore::new(READERS_MAX)) }
     }
 
@@ -104,12 +107,30 @@ impl Readers {
         self.run(move |connection| sessions(connection, &filter, limit)).await
     }
 
+    /// A number that changes with every commit to the file.
+    pub(super) async fn data_version(&self) -> Result<i64, StoreError> {
+        let source = Arc::clone(&self.source);
+        let task = tokio::task::spawn_blocking(move || {
+            let mut watching = source.watching.lock().unwrap_or_else(PoisonError::into_inner);
+            source.health.readable()?;
+            let connection = match watching.take() {
+                Some(connection) => connection,
+                None => source.open()?,
+            };
+            let version = connection.query_row(sql::DATA_VERSION, [], |row| row.get(0)).map_err(unavailable)?;
+            *watching = Some(connection);
+            Ok(version)
+        });
+        task.await.map_err(|error| StoreError::Unavailable(error.into()))?
+    }
+
     /// Waits for the pages that are being read, and closes the connections.
     pub(super) async fn close(&self) {
         let all = u32::try_from(READERS_MAX).unwrap_or(u32::MAX);
         let permits = self.permits.acquire_many(all).await;
         self.permits.close();
         self.source.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        drop(self.source.watching.lock().unwrap_or_else(PoisonError::into_inner).take());
         drop(permits);
     }
 }
@@ -179,7 +200,7 @@ fn feed(connection: &Connection, after: FeedCursor, limit: u32) -> Result<FeedPa
                 bytes += bytes_of(&row);
                 page.rows.push(FeedRow { shard: SHARD, pos, row });
             }
-            Err(damaged) => page.damaged.push(damaged),
+            Err(event) => page.damaged.push(FeedDamage { shard: SHARD, pos, event }),
         }
     }
     Ok(page)

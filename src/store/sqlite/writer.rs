@@ -33,7 +33,21 @@ pub(super) struct Writer {
 
 enum Job {
     Append(Box<Sealed>, oneshot::Sender<Result<Appended, StoreError>>),
+    DataVersion(oneshot::Sender<Option<i64>>),
     Close(oneshot::Sender<()>),
+}
+
+/// Asks the writer's connection, without being able to write and without keeping the writer alive.
+#[derive(Debug, Clone)]
+pub(super) struct Asker(mpsc::WeakSender<Job>);
+
+impl Asker {
+    /// A number that changes with the commits of all other connections; `None` when it cannot be had.
+    pub(super) async fn data_version(&self) -> Option<i64> {
+        let (answer, answered) = oneshot::channel();
+        self.0.upgrade()?.send(Job::DataVersion(answer)).await.ok()?;
+        answered.await.ok()?
+    }
 }
 
 impl Writer {
@@ -65,6 +79,11 @@ impl Writer {
         let (answer, answered) = oneshot::channel();
         self.jobs.send(Job::Append(sealed, answer)).await.map_err(|_| closed())?;
         answered.await.unwrap_or_else(|_| Err(StoreError::Unknown("the writer went away".into())))
+    }
+
+    /// For those who only ask.
+    pub(super) fn asker(&self) -> Asker {
+        Asker(self.jobs.downgrade())
     }
 
     /// Finishes what was handed over, empties the write-ahead log as far as it can, and lets the connection go.
@@ -104,6 +123,9 @@ impl Thread {
                             self.commit(&mut batch, &mut answers, bytes);
                             bytes = 0;
                         }
+                    }
+                    Job::DataVersion(answer) => {
+                        let _ = answer.send(self.connection.query_row(sql::DATA_VERSION, [], |row| row.get(0)).ok());
                     }
                     Job::Close(closer) => {
                         // What is in the queue already is still done.

@@ -48,14 +48,14 @@ pub const IS_DISTRIBUTED: &str = "select exists (select 1 from pg_dist_partition
 pub const RING: &str = "select pg_notify($1, $2)";
 
 /// Where sessions stand.
-pub const HEADS: &str = "select session.session_id, session.head_seq, session.head_hash, session.epoch from session \
-     join unnest($1::integer[], $2::uuid[]) as wanted (shard, session_id) \
+pub const HEADS: &str = "select session.session_id, session.head_seq, session.head_hash, session.epoch, \
+     session.purged_at is not null from session join unnest($1::integer[], $2::uuid[]) as wanted (shard, session_id) \
      on session.shard = wanted.shard and session.session_id = wanted.session_id";
 /// Where one session stands, locked until the transaction ends.
-pub const HEAD_LOCKED: &str = "select session_id, head_seq, head_hash, epoch from session \
+pub const HEAD_LOCKED: &str = "select session_id, head_seq, head_hash, epoch, purged_at is not null from session \
      where shard = $1 and session_id = $2 for update";
 /// Where sessions of one shard stand.
-pub const HEADS_ROUTED: &str = "select session_id, head_seq, head_hash, epoch from session \
+pub const HEADS_ROUTED: &str = "select session_id, head_seq, head_hash, epoch, purged_at is not null from session \
      where shard = $1 and session_id = any($2::uuid[])";
 
 macro_rules! begin_sessions {
@@ -100,6 +100,34 @@ pub const MOVE_SESSIONS_ROUTED: &str = concat!(
      and session.epoch = moved.old_epoch"
 );
 
+/// All that a batch writes on a single server, in one statement, which is its own transaction: the heads of sessions that still stand
+/// where they were seen, sessions that begin, positions, events. It fails, and leaves nothing, by dividing by zero when some
+/// session does not stand where it was seen. The sessions are locked before the shards, as everywhere.
+pub const COMMIT_AT_ONCE: &str = concat!(
+    "with moved as (",
+    move_sessions!(),
+    "where session.shard = moved.shard and session.session_id = moved.session_id and session.head_seq = moved.old_seq \
+     and session.epoch = moved.old_epoch returning 1), begun as (",
+    begin_sessions!(),
+    "select * from unnest($19::integer[], $20::uuid[], $21::bigint[], $22::bytea[], $23::bigint[], $24::uuid[], $25::bigint[], \
+     $26::bigint[], $27::text[], $28::boolean[], $29::text[], $30::text[], $31::bigint[], $32::bigint[], $33::bigint[], \
+     $34::bigint[], $35::bigint[]) returning 1), taken as (\
+     update shard set head_pos = shard.head_pos + locked.count from (select shard.shard, wanted.count from shard \
+     join unnest($36::integer[], $37::bigint[]) as wanted (shard, count) on shard.shard = wanted.shard \
+     where 1 / (case when (select count(*) from moved) = $38 and (select count(*) from begun) = $39 then 1 else 0 end) = 1 \
+     order by shard.shard for update of shard) as locked where shard.shard = locked.shard \
+     returning shard.shard, shard.head_pos - locked.count as base) \
+     insert into event (shard, session_id, seq, pos, event_id, kind, v, at, source, cause, must_understand, body, blob, salt, hash) \
+     select new.shard, new.session_id, new.seq, taken.base + new.pos, new.event_id, new.kind, new.v, new.at, new.source, \
+     new.cause, new.must_understand, new.body::json, new.blob, new.salt, new.hash \
+     from unnest($40::integer[], $41::uuid[], $42::bigint[], $43::bigint[], $44::uuid[], $45::text[], $46::integer[], \
+     $47::bigint[], $48::text[], $49::bigint[], $50::boolean[], $51::text[], $52::bytea[], $53::bytea[], $54::bytea[]) \
+     as new (shard, session_id, seq, pos, event_id, kind, v, at, source, cause, must_understand, body, blob, salt, hash) \
+     join taken on taken.shard = new.shard"
+);
+/// What a committer's statements touch, they touch by key; statistics of a table that was empty a moment ago must not say otherwise.
+pub const BY_KEY: &str = "set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off";
+
 /// Takes positions in the feeds of shards. Their rows are locked in one order by all, so that no two wait for each other, and until
 /// the commit, so that positions follow the order of commits.
 pub const TAKE_POSITIONS: &str = "update shard set head_pos = shard.head_pos + taken.count from (select shard.shard, wanted.count \
@@ -111,6 +139,10 @@ pub const TAKE_POSITIONS_ROUTED: &str = "update shard set head_pos = head_pos + 
 /// Keeps long bodies once.
 pub const INSERT_BLOBS: &str = "insert into blob (shard, digest, bytes) \
      select * from unnest($1::integer[], $2::bytea[], $3::bytea[]) on conflict (shard, digest) do nothing";
+/// Writes an event of another store, as it is there.
+pub const INSERT_EVENT_ROW: &str = "insert into event (pos, shard, session_id, seq, event_id, kind, v, at, source, cause, \
+     must_understand, body, blob, salt, digest, hash) \
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, cast($12 as text)::json, $13, $14, $15, $16)";
 /// Keeps one long body once.
 pub const INSERT_BLOB: &str =
     "insert into blob (shard, digest, bytes) values ($1, $2, $3) on conflict (shard, digest) do nothing";
@@ -195,9 +227,11 @@ pub const ALL: &[(&str, &str)] = &[
     ("BEGIN_SESSIONS", BEGIN_SESSIONS),
     ("MOVE_SESSIONS", MOVE_SESSIONS),
     ("MOVE_SESSIONS_ROUTED", MOVE_SESSIONS_ROUTED),
+    ("COMMIT_AT_ONCE", COMMIT_AT_ONCE),
     ("TAKE_POSITIONS", TAKE_POSITIONS),
     ("TAKE_POSITIONS_ROUTED", TAKE_POSITIONS_ROUTED),
     ("INSERT_BLOBS", INSERT_BLOBS),
+    ("INSERT_EVENT_ROW", INSERT_EVENT_ROW),
     ("INSERT_BLOB", INSERT_BLOB),
     ("INSERT_EVENTS", INSERT_EVENTS),
     ("INSERT_EVENTS_ROUTED", INSERT_EVENTS_ROUTED),

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use crate::engine::ports::{Containment, Mount};
 
 use super::Isolation;
+use super::fence::{FirstProcess, Footprint};
 use super::kill;
 
 /// Builds the namespaces.
@@ -154,6 +155,15 @@ impl Ground {
             Kind::Namespaces { .. } => Containment::PidNamespace,
             Kind::Plain => Containment::Watchdog,
         }
+    }
+
+    /// How the processes here are found by whoever comes after.
+    pub(super) fn footprint(&self) -> Footprint {
+        let first = match &self.kind {
+            Kind::Namespaces { init, .. } => init.parse().ok().and_then(FirstProcess::find),
+            Kind::Plain => None,
+        };
+        Footprint { first, mark: self.mark.clone() }
     }
 
     /// Whether processes can still be started here.

@@ -4,6 +4,7 @@
 //! all its processes with it. Elsewhere paths are mapped, and a watchdog ends the processes by a mark in their environment.
 
 mod environment;
+mod fence;
 mod files;
 mod kill;
 mod launch;
@@ -30,6 +31,7 @@ use uuid::Uuid;
 use crate::engine::ports::{Mount, Provision, Provisioned, Runtime, RuntimeError, RuntimeReport, Runtimes, Timeout, WORKSPACE};
 use crate::session::{Action, Observation};
 
+use fence::{Fence, Refused};
 use launch::Ground;
 use mapping::Mapping;
 use session::{Request, Session};
@@ -122,6 +124,8 @@ struct Shared {
     bell: PipeWriter,
     released: Arc<AtomicBool>,
     epoch: AtomicU64,
+    /// Unset where this machine has no place for it; the report warns of that.
+    fence: Option<Fence>,
     report: RuntimeReport,
 }
 
@@ -134,6 +138,11 @@ impl Shared {
         let seen = self.epoch.fetch_max(epoch, Ordering::AcqRel);
         if seen > epoch {
             return Err(RuntimeError::Unavailable(format!("epoch {epoch} was taken over by epoch {seen}")));
+        }
+        if seen < epoch
+            && let Some(fence) = &self.fence
+        {
+            fence.raise(epoch).map_err(refused)?;
         }
         let runtime = Arc::new(LocalRuntime { shared: Arc::clone(self), epoch });
         Ok(Provisioned { runtime, report: self.report.clone() })
@@ -175,6 +184,10 @@ impl Runtime for LocalRuntime {
         if shared.released.load(Ordering::Acquire) {
             return Err(RuntimeError::Lost("the runtime was released".into()));
         }
+        let fenced = Arc::clone(shared);
+        let check = move || fenced.fence.as_ref().map_or(Ok(()), Fence::check);
+        let checked = tokio::task::spawn_blocking(check).await;
+        checked.map_err(|error| RuntimeError::Unavailable(error.to_string()))?.map_err(refused)?;
         let (reply, answer) = oneshot::channel();
         let request = Request { action: action.clone(), timeout, reply };
         let sent = shared.requests.lock().unwrap_or_else(PoisonError::into_inner).send(request);
@@ -209,11 +222,27 @@ fn open(options: &LocalOptions, request: &Provision) -> Result<Arc<Shared>, Runt
     if let Some(missing) = launch::missing_program(&["bash", "setsid", "sh"], &environment) {
         return Err(RuntimeError::Unavailable(missing));
     }
+    // Before anything is started here, what the owner before has started is ended.
+    let (fence, unfenced) = match Fence::claim(request) {
+        Ok(fence) => (Some(fence), None),
+        Err(Refused::File(what, error)) if error.kind() != io::ErrorKind::TimedOut => (None, Some(format!("{what}: {error}"))),
+        Err(error) => return Err(refused(error)),
+    };
     let (ground, refusal) = Ground::open(options.isolation, &workspace, environment, format!("{}={}", mark.0, mark.1))
         .map_err(|error| unavailable("the processes' ground", &error))?;
     let ground = Arc::new(ground);
+    if let Some(fence) = &fence
+        && let Err(error) = fence.note(ground.footprint())
+    {
+        ground.kill().map_err(|error| unavailable("the processes' ground", &error))?;
+        return Err(refused(error));
+    }
     let mounted = ground.mount() == Mount::Namespace;
     let mut warnings = Vec::new();
+    if let Some(why) = unfenced {
+        warnings
+            .push(format!("an owner that was stopped and wakes up beside a later one is not kept from this workspace: {why}"));
+    }
     if let Some(why) = refusal {
         warnings.push(format!("no namespaces: {why}"));
     }
@@ -251,7 +280,11 @@ fn open(options: &LocalOptions, request: &Provision) -> Result<Arc<Shared>, Runt
         Err(error) => return Err(unavailable("the shell", &error)),
     }
     let epoch = AtomicU64::new(request.epoch.0);
-    Ok(Arc::new(Shared { ground, requests: Mutex::new(requests), bell, released, epoch, report }))
+    Ok(Arc::new(Shared { ground, requests: Mutex::new(requests), bell, released, epoch, fence, report }))
+}
+
+fn refused(error: Refused) -> RuntimeError {
+    RuntimeError::Unavailable(error.to_string())
 }
 
 fn make_workspace(directory: &Path) -> io::Result<PathBuf> {

@@ -1,5 +1,9 @@
 //! The one implementation of [`Store`] over SQL: what is not hot is written once here, the rest is the dialect's.
 
+mod care;
+mod inbox;
+mod read_models;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,13 +15,16 @@ use uuid::Uuid;
 use super::dialect::Dialect;
 use super::statements::common as sql;
 use super::{
-    Append, Appended, FeedCursor, FeedPage, LEASE_MAX, NodeRow, Page, Read, SNAPSHOTS_KEPT, SessionFilter, SessionRow, Snapshot,
-    Store, StoreError, StoreInfo, WakeUps, chain, is_name_of, no_event, no_session,
+    Append, Appended, FeedCursor, FeedPage, LEASE_MAX, NodeRow, Page, Read, SNAPSHOTS_KEPT, SessionFilter, SessionRow, Shard,
+    Snapshot, Store, StoreError, StoreInfo, WakeUps, chain, is_name_of, is_reached, no_event, no_session,
 };
 use crate::session::{Digest, NodeId, Seq, SessionId, SessionName, Timestamp};
 
 /// The longest content that is kept as one blob, in bytes.
 const BLOB_BYTES_MAX: usize = 512 * 1024 * 1024;
+
+/// How long a node whose lease has passed is still listed.
+const NODES_KEPT: Duration = Duration::from_hours(24);
 
 /// A log in a database that sqlx speaks to.
 #[derive(Debug)]
@@ -86,11 +93,16 @@ impl<D> Store for SqlStore<D>
 where
     D: Dialect,
     for<'c> &'c mut <D::Db as sqlx::Database>::Connection: Executor<'c, Database = D::Db>,
+    for<'q> bool: Encode<'q, D::Db> + Decode<'q, D::Db> + Type<D::Db>,
     for<'q> i32: Encode<'q, D::Db> + Decode<'q, D::Db> + Type<D::Db>,
     for<'q> i64: Encode<'q, D::Db> + Decode<'q, D::Db> + Type<D::Db>,
     for<'q> String: Encode<'q, D::Db> + Decode<'q, D::Db> + Type<D::Db>,
     for<'q> Uuid: Encode<'q, D::Db> + Decode<'q, D::Db> + Type<D::Db>,
     for<'q> Vec<u8>: Encode<'q, D::Db> + Decode<'q, D::Db> + Type<D::Db>,
+    for<'q> Option<i64>: Encode<'q, D::Db>,
+    for<'q> Option<String>: Encode<'q, D::Db>,
+    for<'q> Option<Uuid>: Encode<'q, D::Db>,
+    for<'q> Option<Vec<u8>>: Encode<'q, D::Db>,
     usize: ColumnIndex<<D::Db as sqlx::Database>::Row>,
 {
     async fn append(&self, append: Append) -> Result<Appended, StoreError> {
@@ -198,7 +210,22 @@ where
     }
 
     async fn feed(&self, after: FeedCursor, limit: u32) -> Result<FeedPage, StoreError> {
-        self.dialect.feed(after, limit).await
+        let page = self.dialect.feed(after.clone(), limit).await?;
+        if page.next == after && after != FeedCursor::default() {
+            is_reached(&after, &self.feed_head().await?)?;
+        }
+        Ok(page)
+    }
+
+    async fn feed_head(&self) -> Result<FeedCursor, StoreError> {
+        self.dialect.readable()?;
+        let failed = |error| self.dialect.failed_read(error);
+        let mut head = FeedCursor::default();
+        for row in sqlx::query(sql::HEADS).fetch_all(self.dialect.reads()).await.map_err(failed)? {
+            let (shard, position): (Shard, i64) = (row.try_get(0).map_err(failed)?, row.try_get(1).map_err(failed)?);
+            head.advance(shard, u64::try_from(position).unwrap_or_default());
+        }
+        Ok(head)
     }
 
     async fn renew_lease(&self, node: NodeId, address: &str, ttl: Duration) -> Result<(), StoreError> {
@@ -224,6 +251,19 @@ where
         let now: i64 = now.try_get(0).map_err(failed)?;
         let until: i64 = row.try_get(1).map_err(failed)?;
         Ok(Some(NodeRow { id: node, address: row.try_get(0).map_err(failed)?, expired: until <= now }))
+    }
+
+    async fn nodes(&self) -> Result<Vec<NodeRow>, StoreError> {
+        self.dialect.readable()?;
+        let failed = |error| self.dialect.failed_read(error);
+        let now: i64 = sqlx::query(D::NOW).fetch_one(self.dialect.reads()).await.map_err(failed)?.try_get(0).map_err(failed)?;
+        let since = now.saturating_sub(Timestamp(0).plus(NODES_KEPT).0);
+        let rows = sqlx::query(sql::NODES).bind(since).fetch_all(self.dialect.reads()).await.map_err(failed)?;
+        let node = |row: &<D::Db as sqlx::Database>::Row| {
+            let until: i64 = row.try_get(2)?;
+            Ok(NodeRow { id: NodeId::from_uuid(row.try_get(0)?), address: row.try_get(1)?, expired: until <= now })
+        };
+        rows.iter().map(node).collect::<Result<_, _>>().map_err(failed)
     }
 
     async fn end_lease(&self, node: NodeId) -> Result<(), StoreError> {

@@ -1,0 +1,75 @@
+//! What whoever keeps a store does with it: taking over the events of another one, holding and purging sessions, backups.
+
+use std::path::Path;
+
+use async_trait::async_trait;
+
+use super::{Row, SessionRow, StoreError};
+use crate::session::{SessionId, Timestamp};
+
+/// Events of one session as another store holds them: sealed already, to be kept as they are.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Adoption {
+    /// The session.
+    pub session: SessionId,
+    /// Its events, oldest first.
+    pub rows: Vec<Row>,
+}
+
+/// What may become of a session that is kept no longer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keeping {
+    /// Why it must not be purged: a legal hold.
+    pub hold: Option<String>,
+    /// When its events were purged.
+    pub purged_at: Option<Timestamp>,
+}
+
+/// How a backup went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backup {
+    /// It is there, whole and durable.
+    Made,
+    /// This kind of store has no backup of its own; [`copy`](super::copy()) into a new one is the way.
+    ByCopy,
+}
+
+/// The care of a store.
+#[async_trait]
+pub trait Care: Send + Sync + 'static {
+    /// Writes events of another store as they are there: the same ids, seqs, salts, digests and hashes, in this order. What is here
+    /// already is passed over.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] when their chain does not hold, [`StoreError::Conflict`] when the session has gone on differently here.
+    /// Nothing is written of a session then.
+    async fn adopt(&self, adoptions: Vec<Adoption>) -> Result<(), StoreError>;
+
+    /// Makes the rest of a session's row what it is in another store, once its events are all here.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when its events are not all here.
+    async fn settle(&self, row: &SessionRow, keeping: &Keeping) -> Result<(), StoreError>;
+
+    /// Whether a session is held or purged; `None` when there is none.
+    async fn keeping(&self, session: SessionId) -> Result<Option<Keeping>, StoreError>;
+
+    /// Holds a session, so that nothing purges it, or lets it go.
+    ///
+    /// # Errors
+    /// [`StoreError::Invalid`] when there is no such session.
+    async fn hold(&self, session: SessionId, reason: Option<&str>) -> Result<(), StoreError>;
+
+    /// Removes all events of a session, its snapshots, and the content that nothing else refers to. Its row stays, with head and hash,
+    /// so that its id is never used again; its positions in the feed are kept as holes. Purging again changes nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Invalid`] while it is held, or needs a worker.
+    async fn purge(&self, session: SessionId, at: Timestamp) -> Result<(), StoreError>;
+
+    /// Writes a copy of the store as it is at one moment to a new file, while it is in use.
+    ///
+    /// # Errors
+    /// [`StoreError::Invalid`] when the file exists.
+    async fn backup(&self, to: &Path) -> Result<Backup, StoreError>;
+}

@@ -1,0 +1,159 @@
+//! From one store to another, of any kind: the same ids, order and hashes.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::care::Adoption;
+use super::{FeedCursor, Row, Store, StoreError};
+use crate::session::{Body, Digest, SessionId};
+
+/// How many events are read at once.
+const PAGE: u32 = 1024;
+/// How often a session that goes on meanwhile is caught up with.
+const PASSES_MAX: u32 = 10;
+
+/// What was copied.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Copied {
+    /// Sessions whose events are all there.
+    pub sessions: u64,
+    /// Events that were read.
+    pub events: u64,
+    /// Contents that events refer to.
+    pub blobs: u64,
+    /// Sessions that could not be copied whole, and why not.
+    pub broken: Vec<(SessionId, String)>,
+    /// Sessions that went on while they were copied: copying again brings the rest.
+    pub moving: Vec<SessionId>,
+}
+
+/// Copies all sessions of `from` into `to`. What is there already is passed over, so that copying again brings only what is new.
+///
+/// # Errors
+/// When a store cannot be read or written; what is wrong with one session is in [`Copied::broken`].
+pub async fn copy(from: &dyn Store, to: &dyn Store, mut told: impl FnMut(&Copied)) -> Result<Copied, StoreError> {
+    let mut copied = Copied::default();
+    let mut broken = HashMap::new();
+    let mut seen = BTreeSet::new();
+    let mut cursor = FeedCursor::default();
+    for pass in 0..PASSES_MAX {
+        let mut news = BTreeSet::new();
+        drain(from, to, &mut cursor, &mut copied, &mut news, &mut broken, &mut told).await?;
+        seen.extend(news);
+        copied.moving.clear();
+        for session in &seen {
+            if !broken.contains_key(session) && !settled(from, to, *session, &mut broken).await? {
+                copied.moving.push(*session);
+            }
+        }
+        if copied.moving.is_empty() || pass + 1 == PASSES_MAX {
+            break;
+        }
+    }
+    copied.sessions = (seen.len() - broken.len().min(seen.len())) as u64;
+    copied.broken = broken.into_iter().collect();
+    copied.broken.sort();
+    Ok(copied)
+}
+
+async fn drain(
+    from: &dyn Store,
+    to: &dyn Store,
+    cursor: &mut FeedCursor,
+    copied: &mut Copied,
+    seen: &mut BTreeSet<SessionId>,
+    broken: &mut HashMap<SessionId, String>,
+    told: &mut impl FnMut(&Copied),
+) -> Result<(), StoreError> {
+    loop {
+        let page = from.feed(cursor.clone(), PAGE).await?;
+        for damage in &page.damaged {
+            if let Some(session) = damage.event.session {
+                seen.insert(session);
+                broken.insert(session, format!("event {}: {}", damage.event.seq, damage.event.what));
+            }
+        }
+        if page.next == *cursor {
+            return Ok(());
+        }
+        copied.events += page.rows.len() as u64;
+        let mut adoptions: Vec<Adoption> = Vec::new();
+        for row in page.rows.into_iter().map(|row| row.row) {
+            let Row::Event { event, .. } = &row else { continue };
+            let session = event.session;
+            seen.insert(session);
+            if broken.contains_key(&session) {
+                continue;
+            }
+            copied.blobs += contents(from, to, session, &event.body).await?;
+            match adoptions.last_mut() {
+                Some(last) if last.session == session => last.rows.push(row),
+                _ => adoptions.push(Adoption { session, rows: vec![row] }),
+            }
+        }
+        adopt(to, adoptions, broken).await?;
+        *cursor = page.next;
+        told(copied);
+    }
+}
+
+/// Writes what can be written; a session that cannot is named and left out, the others are written.
+async fn adopt(to: &dyn Store, adoptions: Vec<Adoption>, broken: &mut HashMap<SessionId, String>) -> Result<(), StoreError> {
+    let mut left = adoptions;
+    while !left.is_empty() {
+        match to.adopt(left.clone()).await {
+            Ok(()) => return Ok(()),
+            Err(error @ (StoreError::Damaged { session, .. } | StoreError::Conflict { session, .. })) => {
+                let what = match &error {
+                    StoreError::Damaged { .. } => error.to_string(),
+                    _ => format!("session {session} has gone on differently in the target"),
+                };
+                broken.insert(session, what);
+                left.retain(|adoption| adoption.session != session);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Copies the contents that a body refers to: in JSON a reference is the digest in hexadecimal, and content is found by nothing else.
+async fn contents(from: &dyn Store, to: &dyn Store, session: SessionId, body: &Body) -> Result<u64, StoreError> {
+    let Body::Json(body) = body else { return Ok(0) };
+    let mut count = 0;
+    for digest in digests(body) {
+        if to.blob(session, digest).await?.is_none()
+            && let Some(bytes) = from.blob(session, digest).await?
+        {
+            to.put_blob(session, bytes).await?;
+            count += 1;
+        }
+    }
+    Ok(count)
+}
+
+/// Every run of exactly 64 hexadecimal digits.
+fn digests(text: &str) -> BTreeSet<Digest> {
+    let is_digit = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
+    text.split(|c| !is_digit(c)).filter(|word| word.len() == 64).filter_map(|word| word.parse().ok()).collect()
+}
+
+/// Whether a session is whole in the target, where its row then says what it says in the source.
+async fn settled(
+    from: &dyn Store,
+    to: &dyn Store,
+    session: SessionId,
+    broken: &mut HashMap<SessionId, String>,
+) -> Result<bool, StoreError> {
+    let (Some(row), Some(keeping)) = (from.session(session).await?, from.keeping(session).await?) else {
+        return Ok(false);
+    };
+    match to.settle(&row, &keeping).await {
+        Ok(()) => Ok(true),
+        Err(StoreError::Conflict { head, .. }) if head < row.head => Ok(false),
+        Err(StoreError::Conflict { head, .. }) => {
+            broken.insert(session, format!("session {session} stands at event {head} in the target, at {} here", row.head));
+            Ok(true)
+        }
+        Err(error) => Err(error),
+    }
+}

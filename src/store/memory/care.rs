@@ -1,0 +1,112 @@
+//! The care of a log in memory.
+
+use std::path::Path;
+
+use async_trait::async_trait;
+
+use super::{Entry, MemoryStore, unborn};
+use crate::session::{Epoch, Seq, SessionId, Timestamp};
+use crate::store::care::{Adoption, Backup, Care, Keeping};
+use crate::store::chain::Verifier;
+use crate::store::{PURGED, Row, SessionRow, StoreError, no_session};
+
+#[async_trait]
+impl Care for MemoryStore {
+    async fn adopt(&self, adoptions: Vec<Adoption>) -> Result<(), StoreError> {
+        for Adoption { session, rows } in adoptions {
+            let mut guard = self.state()?;
+            let state = &mut *guard;
+            let known = state.sessions.get(&session);
+            let head = known.map_or(Seq::ZERO, |entry| entry.row.head);
+            let hash = known.map_or(crate::session::Digest::ZERO, |entry| entry.row.hash);
+            let (here, new): (Vec<Row>, Vec<Row>) = rows.into_iter().partition(|row| row.seq() <= head);
+            if let Some(Row::Event { event, hash: theirs, .. }) = here.last()
+                && !matches!(state.event(session, event.seq), Some(Row::Event { hash, .. }) if hash == theirs)
+            {
+                return Err(StoreError::Conflict { session, head });
+            }
+            let mut verifier = Verifier::from_anchor(session, head, hash);
+            for row in &new {
+                verifier.check(row).map_err(|flaw| flaw.of_session(session))?;
+            }
+
+            // From here on nothing can fail.
+            if new.is_empty() {
+                continue;
+            }
+            let entry = state.sessions.entry(session).or_insert_with(|| Entry { row: unborn(session), events: Vec::new() });
+            for row in new {
+                if let Row::Event { event, hash, .. } = &row {
+                    if event.seq == Seq(1) {
+                        entry.row.created_at = event.at;
+                    }
+                    entry.row.updated_at = event.at;
+                    entry.row.head = event.seq;
+                    entry.row.hash = *hash;
+                    state.ids.insert(event.id, (session, event.seq));
+                    state.feed.push((session, event.seq));
+                }
+                entry.events.push(row);
+            }
+        }
+        Ok(())
+    }
+
+    async fn settle(&self, row: &SessionRow, keeping: &Keeping) -> Result<(), StoreError> {
+        let mut guard = self.state()?;
+        let state = &mut *guard;
+        match state.sessions.get_mut(&row.id) {
+            Some(entry) if (entry.row.head, entry.row.hash) == (row.head, row.hash) => entry.row = row.clone(),
+            None if keeping.purged_at.is_some() => {
+                state.sessions.insert(row.id, Entry { row: row.clone(), events: Vec::new() });
+            }
+            other => {
+                let head = other.map_or(Seq::ZERO, |entry| entry.row.head);
+                return Err(StoreError::Conflict { session: row.id, head });
+            }
+        }
+        state.keepings.insert(row.id, keeping.clone());
+        Ok(())
+    }
+
+    async fn keeping(&self, session: SessionId) -> Result<Option<Keeping>, StoreError> {
+        let state = self.state()?;
+        let nothing = Keeping { hold: None, purged_at: None };
+        Ok(state.sessions.contains_key(&session).then(|| state.keepings.get(&session).cloned().unwrap_or(nothing)))
+    }
+
+    async fn hold(&self, session: SessionId, reason: Option<&str>) -> Result<(), StoreError> {
+        let mut state = self.state()?;
+        if !state.sessions.contains_key(&session) {
+            return Err(no_session(session));
+        }
+        let keeping = state.keepings.entry(session).or_insert(Keeping { hold: None, purged_at: None });
+        keeping.hold = reason.map(str::to_owned);
+        Ok(())
+    }
+
+    async fn purge(&self, session: SessionId, at: Timestamp) -> Result<(), StoreError> {
+        let mut guard = self.state()?;
+        let state = &mut *guard;
+        let entry = state.sessions.get_mut(&session).ok_or_else(|| no_session(session))?;
+        let keeping = state.keepings.entry(session).or_insert(Keeping { hold: None, purged_at: None });
+        if let Some(reason) = &keeping.hold {
+            return Err(StoreError::Invalid(format!("session {session} is held ({reason}); release it first")));
+        }
+        if entry.row.directory.due {
+            return Err(StoreError::Invalid(format!("session {session} has something left to do; close it first")));
+        }
+        keeping.purged_at.get_or_insert(at);
+        entry.events.clear();
+        entry.row.epoch = Epoch(entry.row.epoch.0 + 1);
+        entry.row.directory.phase = PURGED.to_owned();
+        entry.row.directory.title = None;
+        state.ids.retain(|_, (of, _)| *of != session);
+        state.snapshots.retain(|(of, ..), _| *of != session);
+        Ok(())
+    }
+
+    async fn backup(&self, _to: &Path) -> Result<Backup, StoreError> {
+        Ok(Backup::ByCopy)
+    }
+}

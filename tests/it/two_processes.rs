@@ -1,0 +1,129 @@
+//! Several processes on one SQLite file: each waits for the others, and none says what SQLite says.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Command, Stdio};
+
+use crate::cli_support::{Rig, Said};
+
+/// A process that holds the write lock until it is told to let go.
+struct Holder(Child);
+
+impl Holder {
+    fn of(rig: &Rig) -> Self {
+        let script = "import sqlite3, sys\n\
+            c = sqlite3.connect(sys.argv[1], isolation_level=None)\n\
+            c.execute('begin immediate')\n\
+            print('held', flush=True)\n\
+            sys.stdin.readline()\n\
+            c.execute('rollback')\n";
+        let mut child = Command::new("python3")
+            .args(["-c", script])
+            .arg(rig.store())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("python3 is needed");
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "held\n");
+        Self(child)
+    }
+
+    fn let_go(mut self) {
+        self.0.stdin.take().unwrap().write_all(b"\n").unwrap();
+        assert!(self.0.wait().unwrap().success());
+    }
+}
+
+fn assert_for_people(said: &Said) {
+    for text in [&said.out, &said.err] {
+        assert!(!text.contains("locked") && !text.contains("SQLITE") && !text.contains("panicked"), "{said:?}");
+    }
+}
+
+#[test]
+fn a_writer_waits_for_another_process_and_says_so_for_people_when_that_takes_too_long() {
+    let rig = Rig::new();
+    let file = rig.recording("t.json", &[("echo hello", "hello", 0)]);
+    assert_eq!(rig.run(&["import", &file, "--name", "first"]).code, 0);
+    let holder = Holder::of(&rig);
+    std::thread::scope(|scope| {
+        // Nobody lets go before these give up.
+        let tries = ["second", "third"].map(|name| {
+            scope.spawn({
+                let (rig, file) = (&rig, &file);
+                move || rig.run(&["import", file, "--name", name])
+            })
+        });
+        // Readers do not wait at all.
+        for command in ["ls", "verify", "doctor"] {
+            let said = rig.run(&[command]);
+            assert_eq!(said.code, 0, "{said:?}");
+        }
+        for said in tries.map(|each| each.join().unwrap()) {
+            said.assert_refused(8, &["another process"]);
+            assert_for_people(&said);
+        }
+        // One that waits until the lock is let go.
+        let waits = scope.spawn(|| rig.run(&["import", &file, "--name", "second"]));
+        std::thread::sleep(std::time::Duration::from_millis(1500));
+        holder.let_go();
+        let said = waits.join().unwrap();
+        assert_eq!(said.code, 0, "{said:?}");
+        assert_for_people(&said);
+    });
+    assert_eq!(rig.run(&["verify", "second"]).code, 0);
+}
+
+#[test]
+fn commands_beside_a_running_engine_all_succeed() {
+    let rig = Rig::new();
+    let run = rig.recording("run.json", &[("sleep 0.5; echo a", "a", 0), ("sleep 0.5; echo b", "b", 0), ("echo c", "c", 0)]);
+    let file = rig.recording("t.json", &[("echo hello", "hello", 0)]);
+    assert_eq!(rig.run(&["import", &file, "--name", "sample"]).code, 0);
+    let mut engine = rig.spawn(&["replay", &run, "--name", "replayed"]);
+    std::thread::scope(|scope| {
+        let runners: Vec<_> = (0..8)
+            .map(|runner| {
+                let (rig, file) = (&rig, &file);
+                scope.spawn(move || {
+                    for turn in 0..3 {
+                        let name = format!("import-{runner}-{turn}");
+                        for args in [
+                            &["import", file, "--name", &name][..],
+                            &["ls"],
+                            &["show", "sample"],
+                            &["tail", "--all"],
+                            &["verify", &name],
+                            &["usage"],
+                        ] {
+                            let said = rig.run(args);
+                            assert_eq!(said.code, 0, "{args:?}: {said:?}");
+                            assert_for_people(&said);
+                        }
+                    }
+                })
+            })
+            .collect();
+        for runner in runners {
+            runner.join().unwrap();
+        }
+    });
+    let replayed = engine.wait().unwrap();
+    assert!([Some(0), Some(6)].contains(&replayed.code()), "{replayed:?}");
+    let sessions = rig.json(&["ls", "--all", "-o", "json"]);
+    assert_eq!(sessions.as_array().unwrap().len(), 1 + 1 + 24);
+    let doctor = rig.run(&["doctor", "--deep"]);
+    assert_eq!(doctor.code, 0, "{doctor:?}");
+    // The feed has every event once.
+    let connection = rusqlite::Connection::open(rig.store()).unwrap();
+    let (events, last, head): (i64, i64, i64) = connection
+        .query_row("select count(*), max(pos), (select head_pos from shard) from event", [], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })
+        .unwrap();
+    assert_eq!((events, last), (last, head));
+    let actions: u64 = sessions.as_array().unwrap().iter().map(|row| row["actions"].as_u64().unwrap()).sum();
+    let usage = rig.json(&["usage", "-o", "json"]);
+    assert_eq!(usage.as_array().unwrap().last().unwrap()["actions"].as_u64(), Some(actions));
+}
