@@ -52,7 +52,7 @@ impl Location {
     pub fn flag(&self) -> String {
         match self {
             Self::Named(url) if env::var("REKINDLE_STORE").is_ok_and(|set| set == *url) => String::new(),
-            Self::Named(url) => format!(" --store {}", quoted(url)),
+            Self::Named(url) => format!(" --store {}", quoted(&without_password(url))),
             Self::Default(_) => String::new(),
         }
     }
@@ -62,6 +62,14 @@ impl Location {
     /// # Errors
     /// When it cannot be opened.
     pub async fn open(&self, access: Access) -> Result<Option<SharedStore>, CliError> {
+        self.open_with(access, OpenOptions::DEFAULT).await
+    }
+
+    /// The same, with options of the store's own.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub async fn open_with(&self, access: Access, options: OpenOptions) -> Result<Option<SharedStore>, CliError> {
         if let Self::Default(path) = self {
             if access == Access::Create {
                 let dir = path.parent().unwrap_or(path);
@@ -70,10 +78,22 @@ impl Location {
                 return Ok(None);
             }
         }
-        let options =
-            OpenOptions { create: access == Access::Create, read_only: access == Access::Read, ..OpenOptions::default() };
+        let options = OpenOptions { create: access == Access::Create, read_only: access == Access::Read, ..options };
         Ok(Some(connect(&self.url(), options).await?))
     }
+}
+
+/// An address as it may be shown: what stands between the user's name and the host is left away, to come from where it came from.
+fn without_password(url: &str) -> String {
+    let parts = url.split("://").enumerate().map(|(index, part)| match (index, part.rfind('@')) {
+        (1.., Some(end)) => {
+            let (user, host) = part.split_at(end);
+            let user = user.split(':').next().unwrap_or_default();
+            format!("{user}{host}")
+        }
+        _ => part.to_owned(),
+    });
+    if url.starts_with("postgres") { parts.collect::<Vec<_>>().join("://") } else { url.to_owned() }
 }
 
 /// The directory of this program's data.
@@ -107,4 +127,16 @@ pub fn absolute(path: &Path) -> Result<PathBuf, CliError> {
 pub fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-:=@%+,".contains(c);
     if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hint_never_repeats_a_password() {
+        let shown = without_password("postgres://me:se@cret@one/db,postgres://me:secret@two:5433/db?pooler=session");
+        assert_eq!(shown, "postgres://me@one/db,postgres://me@two:5433/db?pooler=session");
+        assert_eq!(without_password("sqlite:///home/a:b@c/x.db"), "sqlite:///home/a:b@c/x.db");
+    }
 }

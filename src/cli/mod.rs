@@ -13,6 +13,7 @@ mod resume;
 mod serve;
 mod show;
 mod state;
+mod store;
 mod tail;
 mod tail_all;
 mod usage;
@@ -97,6 +98,7 @@ enum Command {
     Close(close::Args),
     Import(import::Args),
     Export(export::Args),
+    Store(store::Args),
     Doctor(doctor::Args),
     Completions(completions::Args),
     Man(man::Args),
@@ -166,6 +168,7 @@ pub async fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Close(args) => Box::pin(close::run(context, args)).await,
         Command::Import(args) => Box::pin(import::run(context, args)).await,
         Command::Export(args) => Box::pin(export::run(context, args)).await,
+        Command::Store(args) => Box::pin(store::run(context, args)).await,
         Command::Doctor(args) => Box::pin(doctor::run(context, args)).await,
         Command::Completions(args) => completions::run(context, &args),
         Command::Man(args) => man::run(context, args),
