@@ -194,14 +194,20 @@ async fn filled(store: &SharedStore, count: usize) -> SessionId {
 }
 
 const RAW_SCAN: &str = "select seq, event_id, kind, v, at, source, cause, must_understand, body, salt, hash from event \
-     where shard = (select shard from session where session_id = $1) and session_id = $1 order by seq";
+     where shard = $2 and session_id = $1 order by seq";
+
+async fn shard_of(connection: &mut PgConnection, session: SessionId) -> i32 {
+    let find = sqlx::query_scalar("select shard from session where session_id = $1");
+    find.bind(session.as_uuid()).fetch_one(connection).await.unwrap()
+}
 
 /// The scan and the fold, with nothing around them.
 async fn raw_fold(url: &str, session: SessionId) -> f64 {
     let mut connection = PgConnection::connect(url).await.unwrap();
+    let shard = shard_of(&mut connection, session).await;
     let begin = Instant::now();
     let mut folded = Session::default();
-    let mut rows = sqlx::query(RAW_SCAN).bind(session.as_uuid()).fetch(&mut connection);
+    let mut rows = sqlx::query(RAW_SCAN).bind(session.as_uuid()).bind(shard).fetch(&mut connection);
     while let Some(row) = rows.try_next().await.unwrap() {
         let body: &str = row.try_get_unchecked(8).unwrap();
         folded.apply(&Recorded {
@@ -259,6 +265,7 @@ async fn restores(url: &str, store: &SharedStore) {
 
 async fn last_page(url: &str, store: &SharedStore, session: SessionId) {
     let mut connection = PgConnection::connect(url).await.unwrap();
+    let shard = shard_of(&mut connection, session).await;
     let raw_page = format!("{RAW_SCAN} desc limit 50");
     let (mut ours, mut raw) = (vec![], vec![]);
     for _ in 0..200 {
@@ -267,7 +274,7 @@ async fn last_page(url: &str, store: &SharedStore, session: SessionId) {
         assert_eq!(store.read(read).await.unwrap().rows.len(), 50);
         ours.push(begin.elapsed().as_secs_f64() * 1e3);
         let begin = Instant::now();
-        let query = sqlx::query(sqlx::AssertSqlSafe(raw_page.clone())).bind(session.as_uuid());
+        let query = sqlx::query(sqlx::AssertSqlSafe(raw_page.clone())).bind(session.as_uuid()).bind(shard);
         assert_eq!(query.fetch_all(&mut connection).await.unwrap().len(), 50);
         raw.push(begin.elapsed().as_secs_f64() * 1e3);
     }
