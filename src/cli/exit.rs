@@ -160,7 +160,7 @@ fn recording(path: &Path, source: &TrajectoryError) -> String {
 
 fn of_engine(error: &EngineError) -> Exit {
     match error {
-        EngineError::NotFound(_) | EngineError::Rejected(Rejection::Missing) => Exit::NotFound,
+        EngineError::NotFound(_) | EngineError::Purged(_) | EngineError::Rejected(Rejection::Missing) => Exit::NotFound,
         EngineError::Rejected(Rejection::NotUnderstood(_)) | EngineError::Unproven { .. } => Exit::Unproven,
         EngineError::Rejected(_)
         | EngineError::OwnedElsewhere { .. }

@@ -42,6 +42,9 @@ pub enum EngineError {
         "the lease of this process could not be renewed, so it begins nothing more; another process goes on with its sessions"
     )]
     LeaseLost,
+    /// The session's events were purged; there is nothing to restore.
+    #[error("session {0} was purged: what is left of it is its id and the hash of its last event")]
+    Purged(SessionId),
     /// The log does not prove the state that it should lead to. Reading stays possible; nothing was performed.
     #[error(
         "session {session} cannot be restored past event {}: {what}; nothing was run, and the log was left as it is, to be read and exported",

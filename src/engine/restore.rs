@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::error::EngineError;
 use crate::session::{Body, Digest, Proof, REDUCER, Recorded, Seq, Session, SessionId};
 use crate::store::chain::Verifier;
-use crate::store::{Order, Read, Row, SessionRow, Snapshot, Store, StoreError};
+use crate::store::{Order, PURGED, Read, Row, SessionRow, Snapshot, Store, StoreError};
 
 /// A restored session and what it stands on.
 #[derive(Debug, Clone)]
@@ -69,6 +69,9 @@ pub async fn restore_at(store: &dyn Store, id: SessionId, at: Seq, trust: Trust)
 
 async fn fold(store: &dyn Store, row: &SessionRow, upto: Seq, trust: Trust) -> Result<Restored, EngineError> {
     let id = row.id;
+    if row.directory.phase == PURGED {
+        return Err(EngineError::Purged(id));
+    }
     let kept = match trust {
         Trust::Snapshot => read_snapshot(store, id, upto).await?,
         Trust::Nothing => None,

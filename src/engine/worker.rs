@@ -78,7 +78,9 @@ impl Failure {
             | EngineError::Unanswered { .. }
             | EngineError::LeaseLost => FailedBy::Owner,
             EngineError::Store(_) | EngineError::Unproven { .. } => FailedBy::Store,
-            EngineError::NotFound(_) | EngineError::Rejected(_) | EngineError::ShutDown => FailedBy::Worker,
+            EngineError::NotFound(_) | EngineError::Purged(_) | EngineError::Rejected(_) | EngineError::ShutDown => {
+                FailedBy::Worker
+            }
         };
         Self { why: chain(error), by }
     }

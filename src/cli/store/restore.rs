@@ -27,7 +27,8 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
     let to = context.store_or_new().await?;
     let held = to.info().await?.sessions;
     if held > 0 {
-        let what = format!("the store holds {held} sessions already; restore into an empty one, or use `store copy` to add to it");
+        let what =
+            format!("the store holds {held} sessions already; restore into an empty one, or use `store copy` to add to it");
         return Err(CliError::Conflict(what));
     }
     let exit = copy(context, from.as_ref(), to.as_ref()).await;

@@ -135,6 +135,30 @@ impl<'b> Moved<'b> {
         }
     }
 
+    /// Binds the values of this row alone.
+    pub(super) fn bind_one(&self, query: Statement) -> Statement {
+        let of = |pick: fn(&Directory) -> u64| self.directory.map(|directory| stored(pick(directory)));
+        query
+            .bind(self.shard)
+            .bind(self.session.as_uuid())
+            .bind(stored(self.new.seq.0))
+            .bind(self.new.hash.0.to_vec())
+            .bind(self.updated_at)
+            .bind(stored(self.new.epoch.0))
+            .bind(self.owner)
+            .bind(self.directory.map(|directory| text(&directory.phase).into_owned()))
+            .bind(self.directory.map(|directory| directory.due))
+            .bind(self.directory.map(|directory| text(&directory.origin).into_owned()))
+            .bind(self.directory.and_then(|directory| directory.title.as_deref().map(|title| text(title).into_owned())))
+            .bind(of(|directory| directory.actions))
+            .bind(of(|directory| directory.messages))
+            .bind(of(|directory| directory.errors))
+            .bind(of(|directory| directory.tokens))
+            .bind(self.directory.and_then(|directory| directory.cost_micro_usd.map(stored)))
+            .bind(stored(self.old.seq.0))
+            .bind(stored(self.old.epoch.0))
+    }
+
     /// Binds the columns of `rows`.
     pub(super) fn bind(rows: &[Self], query: Statement) -> Statement {
         let of = |pick: fn(&Directory) -> u64| {
@@ -221,6 +245,23 @@ impl<'b> Events<'b> {
         self.blob.push(long.map(|digest| digest.0.to_vec()));
         self.salt.push(seal.salt.to_vec());
         self.hash.push(hash.0.to_vec());
+    }
+
+    /// Binds the columns of events whose session is known from elsewhere and whose bodies are all short.
+    pub(super) fn bind_of_one(self, query: Statement) -> Statement {
+        query
+            .bind(self.seq)
+            .bind(self.pos)
+            .bind(self.id)
+            .bind(self.kind)
+            .bind(self.v)
+            .bind(self.at)
+            .bind(self.source)
+            .bind(self.cause)
+            .bind(self.must_understand)
+            .bind(self.body)
+            .bind(self.salt)
+            .bind(self.hash)
     }
 
     /// How many there are.

@@ -18,8 +18,8 @@ use super::fault::Fault;
 use super::servers::Servers;
 use crate::session::{Epoch, Seq};
 
-/// How many commit at once. One transaction waits for the disk while the next ones are prepared.
-const COMMITTERS: usize = 4;
+/// How many commit at once: one transaction waits for the disk while the next is prepared; more only make each smaller (measured).
+const COMMITTERS: usize = 2;
 /// The most appends in one transaction.
 const BATCH_MAX: usize = 512;
 /// How often others are let run before a transaction begins.
@@ -60,8 +60,7 @@ impl Committers {
             tokio::spawn(committer.run(jobs));
             queue
         };
-        let n = std::env::var("RK_COMMITTERS").ok().and_then(|n| n.parse().ok()).unwrap_or(COMMITTERS);
-        Self { queues: (0..n).map(start).collect() }
+        Self { queues: (0..COMMITTERS).map(start).collect() }
     }
 
     /// Hands an append over and waits for its answer. What is handed over is done, whether the caller waits or not.

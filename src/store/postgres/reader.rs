@@ -181,6 +181,10 @@ async fn feed(connection: &mut PgConnection, named: bool, after: FeedCursor, lim
     for row in &heads {
         let (shard, head): (Shard, i64) = (row.try_get(0)?, row.try_get(1)?);
         let position = i64::try_from(after.position(shard)).unwrap_or(i64::MAX);
+        if head < position {
+            let (at, head) = (after.position(shard), u64::try_from(head).unwrap_or_default());
+            return Err(Trouble::Refused(StoreError::Ahead { shard, at, head }));
+        }
         if head > position {
             news.push((shard, position, head));
         }

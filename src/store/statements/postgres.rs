@@ -125,6 +125,21 @@ pub const COMMIT_AT_ONCE: &str = concat!(
      as new (shard, session_id, seq, pos, event_id, kind, v, at, source, cause, must_understand, body, blob, salt, hash) \
      join taken on taken.shard = new.shard"
 );
+/// The same for one session that is there already: no session at that place, nothing written.
+pub const COMMIT_ONE: &str = "with moved as (update session set head_seq = $3, head_hash = $4, updated_at = $5, epoch = $6, \
+     owner = coalesce($7, owner), phase = coalesce($8, phase), due = coalesce($9, due), origin = coalesce($10, origin), \
+     title = case when $8 is null then title else $11 end, actions = coalesce($12, actions), messages = coalesce($13, messages), \
+     errors = coalesce($14, errors), tokens = coalesce($15, tokens), \
+     cost_micro_usd = case when $8 is null then cost_micro_usd else $16 end \
+     where shard = $1 and session_id = $2 and head_seq = $17 and epoch = $18 returning 1), \
+     taken as (update shard set head_pos = head_pos + $19 where shard = $1 and exists (select 1 from moved) \
+     returning head_pos - $19 as base) \
+     insert into event (shard, session_id, seq, pos, event_id, kind, v, at, source, cause, must_understand, body, salt, hash) \
+     select $1, $2, new.seq, taken.base + new.pos, new.event_id, new.kind, new.v, new.at, new.source, new.cause, \
+     new.must_understand, new.body::json, new.salt, new.hash \
+     from taken, unnest($20::bigint[], $21::bigint[], $22::uuid[], $23::text[], $24::integer[], $25::bigint[], $26::text[], \
+     $27::bigint[], $28::boolean[], $29::text[], $30::bytea[], $31::bytea[]) \
+     as new (seq, pos, event_id, kind, v, at, source, cause, must_understand, body, salt, hash)";
 /// What a committer's statements touch, they touch by key; statistics of a table that was empty a moment ago must not say otherwise,
 /// and planning anew each time would take longer than the work.
 pub const BY_KEY: &str = "set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off; \
@@ -230,6 +245,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("MOVE_SESSIONS", MOVE_SESSIONS),
     ("MOVE_SESSIONS_ROUTED", MOVE_SESSIONS_ROUTED),
     ("COMMIT_AT_ONCE", COMMIT_AT_ONCE),
+    ("COMMIT_ONE", COMMIT_ONE),
     ("TAKE_POSITIONS", TAKE_POSITIONS),
     ("TAKE_POSITIONS_ROUTED", TAKE_POSITIONS_ROUTED),
     ("INSERT_BLOBS", INSERT_BLOBS),
