@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::care::Adoption;
-use super::{FeedCursor, Row, Store, StoreError};
+use super::{FeedCursor, PURGED, Row, SessionFilter, Store, StoreError};
 use crate::session::{Body, Digest, SessionId};
 
 /// How many events are read at once.
@@ -47,6 +47,20 @@ pub async fn copy(from: &dyn Store, to: &dyn Store, mut told: impl FnMut(&Copied
         }
         if copied.moving.is_empty() || pass + 1 == PASSES_MAX {
             break;
+        }
+    }
+    // What was purged has no events any more; that it was is copied all the same.
+    for row in from.sessions(SessionFilter::All, u32::MAX).await? {
+        if row.directory.phase != PURGED {
+            continue;
+        }
+        let here = from.keeping(row.id).await?.and_then(|keeping| keeping.purged_at).unwrap_or(row.updated_at);
+        let there = to.keeping(row.id).await?;
+        if there.is_some_and(|there| there.purged_at.is_none()) {
+            to.purge(row.id, here).await?;
+        }
+        if !settled(from, to, row.id, &mut broken).await? {
+            copied.moving.push(row.id);
         }
     }
     copied.sessions = (seen.len() - broken.len().min(seen.len())) as u64;

@@ -79,6 +79,8 @@ mod statements;
 #[cfg(feature = "sqlite")]
 mod store_cancellation;
 #[cfg(feature = "sqlite")]
+mod store_care;
+#[cfg(feature = "sqlite")]
 mod store_contract;
 #[cfg(feature = "sqlite")]
 mod store_crash_points;

@@ -18,7 +18,7 @@ async fn a_failover_to_a_synchronous_standby_loses_nothing_acknowledged() {
     let standby = Server::standby_of(&primary).await;
     let database = url.rsplit('/').next().unwrap();
     let store = connect(&format!("{url},{}", standby.url(database)), OpenOptions::default()).await.unwrap();
-    let load = Load::start(&[store.clone()], 8, 400);
+    let load = Load::start(std::slice::from_ref(&store), 8, 400);
     load.goes_on(200).await;
     block_in_place(|| primary.kill());
     standby.promote().await;

@@ -33,7 +33,7 @@ async fn refused(place: &Place, options: OpenOptions) -> StoreError {
 async fn other_addresses_are_refused() {
     for address in [
         "",
-        "postgres://host/db",
+        "mysql://host/db",
         "store.db",
         "sqlite:",
         "sqlite://",

@@ -129,8 +129,11 @@ async fn relay(
     }
 }
 
-/// Whether what a client sends ends with a simple query that commits.
+/// Whether what a client sends ends with a simple query that commits, or carries events: most are committed by the statement that
+/// brings them.
 fn is_commit(sent: &[u8]) -> bool {
     const COMMIT: &[u8] = b"Q\0\0\0\x0bcommit\0";
-    sent.len() >= COMMIT.len() && sent[sent.len() - COMMIT.len()..].eq_ignore_ascii_case(COMMIT)
+    const KIND: &[u8] = b"note.added";
+    let ends = sent.len() >= COMMIT.len() && sent[sent.len() - COMMIT.len()..].eq_ignore_ascii_case(COMMIT);
+    ends || sent.windows(KIND.len()).any(|window| window == KIND)
 }

@@ -1,7 +1,5 @@
 //! Opening a database as a store: its tables are made where that was asked for, and are of a format that this version speaks.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::postgres::PgConnection;
 use sqlx::{Connection as _, Row as _, SqlSafeStr as _};
@@ -119,8 +117,7 @@ async fn make(connection: &mut PgConnection, servers: &Servers, options: OpenOpt
     let mut transaction = connection.begin_with(sql::BEGIN).await.map_err(failed)?;
     let known = sqlx::query(sql::FORMAT).fetch_optional(&mut *transaction).await.map_err(failed)?;
     if known.is_none() {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
-        let now = i64::try_from(now).unwrap_or(i64::MAX);
+        let now: i64 = sqlx::query(sql::NOW).fetch_one(&mut *transaction).await.map_err(failed)?.try_get(0).map_err(failed)?;
         sqlx::query(sql::INSERT_SHARDS).bind(SHARDS).execute(&mut *transaction).await.map_err(failed)?;
         sqlx::query(sql::INSERT_STORE).bind(FORMAT).bind(SHARDS).bind(now).execute(&mut *transaction).await.map_err(failed)?;
         if options.placement == Placement::Distributed {
