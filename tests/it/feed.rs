@@ -359,9 +359,19 @@ macro_rules! on_each_store {
                 super::$case(&store $(, $($argument),*)?).await;
             })*
         }
+        #[cfg(feature = "postgres")]
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                let url = crate::postgres_server::shared().fresh_database().await;
+                let options = rekindle::store::OpenOptions::default();
+                let store = rekindle::store::connect(&url, options).await.unwrap();
+                super::$case(&store $(, $($argument),*)?).await;
+                store.close().await;
+            })*
+        }
         #[cfg(feature = "sqlite")]
         mod sqlite {
-
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $case() {
                 let place = crate::store_fixture::Place::new();

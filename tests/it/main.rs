@@ -22,6 +22,8 @@ mod cli_read;
 #[cfg(feature = "cli")]
 mod cli_replay;
 #[cfg(feature = "cli")]
+mod cli_store;
+#[cfg(feature = "cli")]
 mod cli_support;
 mod engine_sessions;
 mod feed;

@@ -78,3 +78,15 @@ async fn a_node_that_wakes_up_beside_its_successor_runs_nothing_more_3() {
 async fn a_node_that_wakes_up_beside_its_successor_runs_nothing_more_4() {
     stopped_and_woken(sqlite_url).await;
 }
+
+/// The same with the log on a server: each round has a database of its own.
+#[cfg(feature = "postgres")]
+#[tokio::test]
+async fn a_node_that_wakes_up_beside_its_successor_runs_nothing_more_on_a_server() {
+    let mut urls = Vec::new();
+    for _ in 0..ROUNDS {
+        urls.push(crate::postgres_server::shared().fresh_database().await);
+    }
+    let urls = std::sync::Mutex::new(urls);
+    stopped_and_woken(|_| urls.lock().unwrap().pop().unwrap()).await;
+}

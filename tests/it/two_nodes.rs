@@ -39,3 +39,10 @@ async fn one_of_two_is_killed(url: impl Fn(&Path) -> String) {
 async fn every_session_of_a_killed_node_ends_in_the_other_and_no_action_runs_twice() {
     one_of_two_is_killed(sqlite_url).await;
 }
+
+#[cfg(feature = "postgres")]
+#[tokio::test]
+async fn every_session_of_a_killed_node_ends_in_the_other_and_no_action_runs_twice_on_a_server() {
+    let url = crate::postgres_server::shared().fresh_database().await;
+    one_of_two_is_killed(|_| url.clone()).await;
+}

@@ -1,0 +1,113 @@
+//! `rekindle store`: what a person who keeps a store does, and what they are told.
+
+use rekindle::store::{OpenOptions, connect, verify_session};
+
+use crate::cli_support::Rig;
+
+/// A rig whose store holds one imported session, called `kept`.
+fn with_a_session() -> Rig {
+    let rig = Rig::new();
+    let recording = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/demo.json");
+    let said = rig.run(&["import", recording, "--name", "kept"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    rig
+}
+
+#[test]
+fn a_store_is_made_once_and_tells_about_itself() {
+    let rig = Rig::new();
+    let said = rig.run(&["store", "init"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(said.out.contains("rekindle.db") && said.out.contains("0 events"), "{said:?}");
+    let again = rig.run(&["store", "init", "-o", "json"]);
+    assert_eq!(again.code, 0, "{again:?}");
+    assert!(again.out.contains("\"sessions\""), "{again:?}");
+    let distributed = rig.run(&["store", "init", "--distributed"]);
+    assert_eq!(distributed.code, 2, "{distributed:?}");
+    assert!(distributed.err.contains("PostgreSQL"), "{distributed:?}");
+    assert_eq!(rig.run(&["store", "migrate"]).code, 0);
+}
+
+#[test]
+fn a_backup_is_a_store_and_comes_back() {
+    let rig = with_a_session();
+    let file = rig.path("backup.db");
+    let file = file.to_str().unwrap();
+    let said = rig.run(&["store", "backup", file]);
+    assert_eq!(said.code, 0, "{said:?}");
+    let again = rig.run(&["store", "backup", file]);
+    assert_eq!(again.code, 4, "{again:?}");
+    assert!(again.err.contains("exists"), "{again:?}");
+    let full = rig.run(&["store", "restore", file]);
+    assert_eq!(full.code, 4, "{full:?}");
+    let elsewhere = format!("sqlite://{}", rig.path("elsewhere.db").display());
+    let restored = rig.run(&["--store", &elsewhere, "store", "restore", file]);
+    assert_eq!(restored.code, 0, "{restored:?}");
+    let verified = rig.run(&["--store", &elsewhere, "verify", "kept"]);
+    assert_eq!(verified.code, 0, "{verified:?}");
+    let nothing = rig.run(&["--store", &elsewhere, "store", "restore", "/no/such/file.db"]);
+    assert_ne!(nothing.code, 0, "{nothing:?}");
+}
+
+#[test]
+fn a_held_session_is_not_purged_and_a_purged_one_says_so() {
+    let rig = with_a_session();
+    assert_eq!(rig.run(&["store", "hold", "kept", "--reason", "a lawsuit"]).code, 0);
+    let held = rig.run(&["store", "gc", "--older-than", "0m"]);
+    assert_eq!(held.code, 0, "{held:?}");
+    assert!(held.out.contains("a lawsuit") && held.err.contains("0 sessions purged"), "{held:?}");
+    assert_eq!(rig.run(&["store", "release", "kept"]).code, 0);
+    let would = rig.run(&["store", "gc", "--older-than", "0m", "--dry-run"]);
+    assert!(would.out.contains("would be purged"), "{would:?}");
+    assert_eq!(rig.run(&["verify", "kept"]).code, 0);
+    let purged = rig.run(&["store", "gc", "--older-than", "0m", "-o", "json"]);
+    assert!(purged.out.contains("\"purged\""), "{purged:?}");
+    let state = rig.run(&["state", "kept"]);
+    assert_eq!(state.code, 3, "{state:?}");
+    assert!(state.err.contains("purged"), "{state:?}");
+    let info = rig.run(&["store", "info"]);
+    assert!(info.out.contains("1 purged"), "{info:?}");
+    assert_eq!(rig.run(&["doctor", "--deep"]).code, 0);
+    assert_eq!(rig.run(&["store", "gc", "--older-than", "soon"]).code, 2);
+}
+
+#[tokio::test]
+async fn a_copy_goes_to_any_store() {
+    let rig = with_a_session();
+    let to = format!("sqlite://{}", rig.path("copy.db").display());
+    for _ in 0..2 {
+        let said = rig.run(&["store", "copy", "--to", &to]);
+        assert_eq!(said.code, 0, "{said:?}");
+        assert!(said.out.contains("1 session"), "{said:?}");
+    }
+    let copy = connect(&to, OpenOptions::default()).await.unwrap();
+    let id = rekindle::session::SessionId::named(&"kept".parse().unwrap());
+    verify_session(copy.as_ref(), id).await.unwrap();
+    copy.close().await;
+}
+
+#[cfg(feature = "postgres")]
+#[tokio::test]
+async fn the_same_commands_work_on_a_server() {
+    let rig = with_a_session();
+    let url = crate::postgres_server::shared().fresh_database().await;
+    let unmade = rig.run(&["--store", &url, "ls"]);
+    assert_eq!(unmade.code, 8, "{unmade:?}");
+    assert!(unmade.err.contains("store init"), "{unmade:?}");
+    for args in [vec!["store", "init"], vec!["store", "info"], vec!["ls"], vec!["doctor"], vec!["usage"]] {
+        let said = rig.run(&[&["--store", url.as_str()], args.as_slice()].concat());
+        assert_eq!(said.code, 0, "{args:?}: {said:?}");
+    }
+    assert_eq!(rig.run(&["store", "copy", "--to", &url]).code, 0);
+    for args in [vec!["verify", "kept"], vec!["show", "kept"], vec!["tail", "--all"], vec!["doctor", "--deep"]] {
+        let said = rig.run(&[&["--store", url.as_str()], args.as_slice()].concat());
+        assert_eq!(said.code, 0, "{args:?}: {said:?}");
+    }
+    let backup = rig.path("server.db");
+    let said = rig.run(&["--store", &url, "store", "backup", backup.to_str().unwrap()]);
+    assert_eq!(said.code, 0, "{said:?}");
+    let there = format!("sqlite://{}", backup.display());
+    assert_eq!(rig.run(&["--store", &there, "verify", "kept"]).code, 0);
+    let replay = rig.run(&["--store", &url, "replay", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/demo.json")]);
+    assert_eq!(replay.code, 0, "{replay:?}");
+}
