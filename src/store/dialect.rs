@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use async_trait::async_trait;
+use sqlx::database::HasStatementCache;
 use sqlx::{Database, Pool};
 use tokio::sync::OwnedMutexGuard;
 
@@ -18,7 +19,7 @@ pub struct Turn(#[expect(dead_code, reason = "held for what its drop does")] pub
 #[async_trait]
 pub trait Dialect: Send + Sync + 'static {
     /// The database of sqlx.
-    type Db: Database<Arguments: sqlx::IntoArguments<Self::Db>>;
+    type Db: Database<Arguments: sqlx::IntoArguments<Self::Db>> + HasStatementCache;
 
     /// Begins a transaction that writes.
     const BEGIN_WRITE: &'static str;
@@ -50,6 +51,9 @@ pub trait Dialect: Send + Sync + 'static {
 
     /// Connections that write.
     fn writes(&self) -> &Pool<Self::Db>;
+
+    /// Whether a pooler stands between that gives each transaction any connection.
+    fn pools_transactions(&self) -> bool;
 
     /// Says whether reads are served.
     fn readable(&self) -> Result<(), StoreError>;

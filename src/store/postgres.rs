@@ -108,6 +108,10 @@ impl Dialect for Postgres {
         &self.pool
     }
 
+    fn pools_transactions(&self) -> bool {
+        self.servers.pooler == Pooler::Transaction
+    }
+
     fn readable(&self) -> Result<(), StoreError> {
         if self.closed.load(Ordering::Acquire) { Err(super::closed()) } else { Ok(()) }
     }

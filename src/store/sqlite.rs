@@ -130,6 +130,10 @@ impl Dialect for Sqlite {
         &self.writes
     }
 
+    fn pools_transactions(&self) -> bool {
+        false
+    }
+
     fn readable(&self) -> Result<(), StoreError> {
         self.health.readable()
     }

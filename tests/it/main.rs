@@ -50,6 +50,8 @@ mod postgres_nodes;
 #[cfg(feature = "postgres")]
 mod postgres_outages;
 #[cfg(feature = "postgres")]
+mod postgres_pooler;
+#[cfg(feature = "postgres")]
 mod postgres_server;
 #[cfg(feature = "postgres")]
 mod postgres_server_ends;

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use sqlx::{ColumnIndex, Decode, Encode, Executor, Row as _, Transaction, Type};
 use uuid::Uuid;
 
-use super::{Failure, SqlStore, stored};
+use super::{Failure, SqlStore, statement, stored};
 use crate::session::{Body, Digest, Recorded, Seq, SessionId, Timestamp};
 use crate::store::care::{Adoption, Backup, Care, Keeping};
 use crate::store::chain::Verifier;
@@ -66,7 +66,7 @@ where
                     return Err(StoreError::Conflict { session: id, head }.into());
                 }
                 let directory = row.directory;
-                let settle = sqlx::query(sql::SETTLE)
+                let settle = statement(sql::SETTLE)
                     .bind(shard)
                     .bind(id.as_uuid())
                     .bind(row.name.map(|name| name.as_str().to_owned()))
@@ -95,8 +95,8 @@ where
     async fn keeping(&self, session: SessionId) -> Result<Option<Keeping>, StoreError> {
         self.dialect.readable()?;
         let failed = |error| self.dialect.failed_read(error);
-        let query = sqlx::query(sql::KEEPING).bind(self.dialect.shard_of(session)).bind(session.as_uuid());
-        let Some(row) = query.fetch_optional(self.dialect.reads()).await.map_err(failed)? else { return Ok(None) };
+        let query = statement(sql::KEEPING).bind(self.dialect.shard_of(session)).bind(session.as_uuid());
+        let Some(row) = self.fetch(query).await?.pop() else { return Ok(None) };
         let purged_at: Option<i64> = row.try_get(1).map_err(failed)?;
         Ok(Some(Keeping { hold: row.try_get(0).map_err(failed)?, purged_at: purged_at.map(Timestamp) }))
     }
@@ -105,7 +105,7 @@ where
         let (shard, reason) = (self.dialect.shard_of(session), reason.map(str::to_owned));
         self.write(move |transaction| {
             Box::pin(async move {
-                let update = sqlx::query(sql::HOLD).bind(shard).bind(session.as_uuid()).bind(reason);
+                let update = statement(sql::HOLD).bind(shard).bind(session.as_uuid()).bind(reason);
                 match D::rows_affected(&update.execute(&mut **transaction).await?) {
                     0 => Err(no_session(session).into()),
                     _ => Ok(()),
@@ -156,7 +156,7 @@ where
     let (head, hash) = stood.unwrap_or((Seq::ZERO, Digest::ZERO));
     let (here, new): (Vec<&Row>, Vec<&Row>) = adoption.rows.iter().partition(|row| row.seq() <= head);
     if let Some(Row::Event { event, hash, .. }) = here.last() {
-        let find = sqlx::query(sql::EVENT_HASH).bind(shard).bind(session.as_uuid()).bind(stored(event.seq.0));
+        let find = statement(sql::EVENT_HASH).bind(shard).bind(session.as_uuid()).bind(stored(event.seq.0));
         let found = find.fetch_optional(&mut **transaction).await?.map(|row| row.try_get::<Vec<u8>, _>(0)).transpose()?;
         if found.as_deref() != Some(hash.0.as_slice()) {
             return Err(StoreError::Conflict { session, head }.into());
@@ -170,8 +170,8 @@ where
         verifier.check(row).map_err(|flaw| flaw.of_session(session))?;
     }
     let count = i64::try_from(new.len()).unwrap_or(i64::MAX);
-    sqlx::query(sql::ADD_POSITIONS).bind(shard).bind(count).execute(&mut **transaction).await?;
-    let end: i64 = sqlx::query(sql::LAST_POSITION).bind(shard).fetch_one(&mut **transaction).await?.try_get(0)?;
+    statement(sql::ADD_POSITIONS).bind(shard).bind(count).execute(&mut **transaction).await?;
+    let end: i64 = statement(sql::LAST_POSITION).bind(shard).fetch_one(&mut **transaction).await?.try_get(0)?;
     let (mut first_at, mut last_at) = (None, Timestamp(0));
     for (row, pos) in new.iter().zip(end - count + 1..) {
         if let Row::Event { event, salt, digest, hash } = row {
@@ -184,7 +184,7 @@ where
         let at = first_at.unwrap_or(last_at);
         begin::<D>(transaction, shard, session, &Stand { head: verifier.seq(), hash: verifier.hash(), at }).await?;
     }
-    let update = sqlx::query(sql::MOVE_ADOPTED)
+    let update = statement(sql::MOVE_ADOPTED)
         .bind(shard)
         .bind(session.as_uuid())
         .bind(stored(verifier.seq().0))
@@ -223,10 +223,10 @@ where
     };
     let blob = long.map(|body| Digest::of(body.as_bytes()));
     if let (Some(body), Some(blob)) = (long, blob) {
-        let put = sqlx::query(sql::PUT_BLOB).bind(shard).bind(blob.0.to_vec()).bind(body.as_bytes().to_vec());
+        let put = statement(sql::PUT_BLOB).bind(shard).bind(blob.0.to_vec()).bind(body.as_bytes().to_vec());
         put.execute(&mut **transaction).await?;
     }
-    let insert = sqlx::query(D::INSERT_EVENT_ROW)
+    let insert = statement(D::INSERT_EVENT_ROW)
         .bind(pos)
         .bind(shard)
         .bind(event.session.as_uuid())
@@ -262,7 +262,7 @@ where
     for<'q> Uuid: Encode<'q, D::Db> + Type<D::Db>,
     for<'q> Vec<u8>: Encode<'q, D::Db> + Type<D::Db>,
 {
-    let insert = sqlx::query(sql::BEGIN_ADOPTED)
+    let insert = statement(sql::BEGIN_ADOPTED)
         .bind(shard)
         .bind(session.as_uuid())
         .bind(stored(stand.head.0))
@@ -287,7 +287,7 @@ where
     for<'q> Vec<u8>: Decode<'q, D::Db> + Type<D::Db>,
     usize: ColumnIndex<<D::Db as sqlx::Database>::Row>,
 {
-    let query = sqlx::query(sql::STANDING).bind(shard).bind(session.as_uuid());
+    let query = statement(sql::STANDING).bind(shard).bind(session.as_uuid());
     let Some(row) = query.fetch_optional(&mut **transaction).await? else { return Ok(None) };
     let seq = Seq(u64::try_from(row.try_get::<i64, _>(0)?).unwrap_or_default());
     let damaged = || StoreError::Damaged { session, seq, what: "its head has no hash".to_owned() };
@@ -314,8 +314,8 @@ where
 {
     let id = session.as_uuid();
     // Nobody moves the head from here on: its row is changed first.
-    sqlx::query(sql::PURGED).bind(shard).bind(id).bind(at.0).bind(PURGED.to_owned()).execute(&mut **transaction).await?;
-    let keeping = sqlx::query(sql::PURGEABLE).bind(shard).bind(id).fetch_optional(&mut **transaction).await?;
+    statement(sql::PURGED).bind(shard).bind(id).bind(at.0).bind(PURGED.to_owned()).execute(&mut **transaction).await?;
+    let keeping = statement(sql::PURGEABLE).bind(shard).bind(id).fetch_optional(&mut **transaction).await?;
     let Some(keeping) = keeping else { return Err(no_session(session).into()) };
     if let Some(reason) = keeping.try_get::<Option<String>, _>(0)? {
         return Err(StoreError::Invalid(format!("session {session} is held ({reason}); release it first")).into());
@@ -323,18 +323,18 @@ where
     if keeping.try_get::<bool, _>(1)? {
         return Err(StoreError::Invalid(format!("session {session} has something left to do; close it first")).into());
     }
-    let rows = sqlx::query(sql::POSITIONS).bind(shard).bind(id).fetch_all(&mut **transaction).await?;
+    let rows = statement(sql::POSITIONS).bind(shard).bind(id).fetch_all(&mut **transaction).await?;
     let positions = rows.iter().map(|row| row.try_get::<i64, _>(0)).collect::<Result<Vec<_>, _>>()?;
-    let blobs = sqlx::query(sql::BLOBS_OF).bind(shard).bind(id).fetch_all(&mut **transaction).await?;
+    let blobs = statement(sql::BLOBS_OF).bind(shard).bind(id).fetch_all(&mut **transaction).await?;
     for (first, last) in ranges(&positions) {
-        sqlx::query(sql::INSERT_HOLE).bind(shard).bind(first).bind(last).bind(id).execute(&mut **transaction).await?;
+        statement(sql::INSERT_HOLE).bind(shard).bind(first).bind(last).bind(id).execute(&mut **transaction).await?;
     }
-    sqlx::query(sql::DROP_EVENTS).bind(shard).bind(id).execute(&mut **transaction).await?;
-    sqlx::query(sql::DROP_SNAPSHOTS).bind(shard).bind(id).bind(0_i64).execute(&mut **transaction).await?;
-    sqlx::query(sql::DROP_QUARANTINE).bind(shard).bind(id).execute(&mut **transaction).await?;
+    statement(sql::DROP_EVENTS).bind(shard).bind(id).execute(&mut **transaction).await?;
+    statement(sql::DROP_SNAPSHOTS).bind(shard).bind(id).bind(0_i64).execute(&mut **transaction).await?;
+    statement(sql::DROP_QUARANTINE).bind(shard).bind(id).execute(&mut **transaction).await?;
     for blob in &blobs {
         let digest: Vec<u8> = blob.try_get(0)?;
-        sqlx::query(sql::DROP_BLOB).bind(shard).bind(digest).execute(&mut **transaction).await?;
+        statement(sql::DROP_BLOB).bind(shard).bind(digest).execute(&mut **transaction).await?;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use sqlx::{ColumnIndex, Decode, Encode, Executor, Row as _, Type};
 use uuid::Uuid;
 
-use super::SqlStore;
+use super::{SqlStore, statement};
 use crate::session::{NodeId, SessionId, Timestamp};
 use crate::store::StoreError;
 use crate::store::dialect::Dialect;
@@ -31,10 +31,10 @@ where
         let shard = self.dialect.shard_of_node(letter.to);
         self.write(move |transaction| {
             Box::pin(async move {
-                let now: i64 = sqlx::query(D::NOW).fetch_one(&mut **transaction).await?.try_get(0)?;
+                let now: i64 = statement(D::NOW).fetch_one(&mut **transaction).await?.try_get(0)?;
                 let old = now.saturating_sub(Timestamp(0).plus(KEPT).0);
-                sqlx::query(sql::SWEEP_LETTERS).bind(shard).bind(old).execute(&mut **transaction).await?;
-                let insert = sqlx::query(sql::POST_LETTER)
+                statement(sql::SWEEP_LETTERS).bind(shard).bind(old).execute(&mut **transaction).await?;
+                let insert = statement(sql::POST_LETTER)
                     .bind(shard)
                     .bind(letter.to.as_uuid())
                     .bind(letter.id)
@@ -51,8 +51,8 @@ where
     async fn letters(&self, node: NodeId, limit: u32) -> Result<Vec<Letter>, StoreError> {
         self.dialect.readable()?;
         let failed = |error| self.dialect.failed_read(error);
-        let query = sqlx::query(sql::LETTERS).bind(self.dialect.shard_of_node(node)).bind(node.as_uuid()).bind(i64::from(limit));
-        let rows = query.fetch_all(self.dialect.reads()).await.map_err(failed)?;
+        let query = statement(sql::LETTERS).bind(self.dialect.shard_of_node(node)).bind(node.as_uuid()).bind(i64::from(limit));
+        let rows = self.fetch(query).await?;
         let letter = |row: &<D::Db as sqlx::Database>::Row| {
             let session = SessionId::from_uuid(row.try_get(1)?);
             Ok(Letter { to: node, id: row.try_get(0)?, session, command: row.try_get(2)? })
@@ -64,7 +64,7 @@ where
         let shard = self.dialect.shard_of_node(node);
         self.write(move |transaction| {
             Box::pin(async move {
-                let update = sqlx::query(sql::BEGIN_LETTER).bind(shard).bind(node.as_uuid()).bind(letter);
+                let update = statement(sql::BEGIN_LETTER).bind(shard).bind(node.as_uuid()).bind(letter);
                 Ok(D::rows_affected(&update.execute(&mut **transaction).await?) > 0)
             })
         })
@@ -76,7 +76,7 @@ where
         let (shard, answer) = (self.dialect.shard_of_node(node), answer.to_owned());
         self.write(move |transaction| {
             Box::pin(async move {
-                let update = sqlx::query(sql::ANSWER_LETTER).bind(shard).bind(node.as_uuid()).bind(letter).bind(answer);
+                let update = statement(sql::ANSWER_LETTER).bind(shard).bind(node.as_uuid()).bind(letter).bind(answer);
                 update.execute(&mut **transaction).await?;
                 Ok(())
             })
@@ -88,12 +88,12 @@ where
         self.dialect.readable()?;
         let failed = |error| self.dialect.failed_read(error);
         let shard = self.dialect.shard_of_node(node);
-        let query = sqlx::query(sql::ANSWER).bind(shard).bind(node.as_uuid()).bind(letter);
-        let Some(row) = query.fetch_optional(self.dialect.reads()).await.map_err(failed)? else { return Ok(None) };
+        let query = statement(sql::ANSWER).bind(shard).bind(node.as_uuid()).bind(letter);
+        let Some(row) = self.fetch(query).await?.pop() else { return Ok(None) };
         let answer: String = row.try_get(0).map_err(failed)?;
         self.write(move |transaction| {
             Box::pin(async move {
-                let delete = sqlx::query(sql::DROP_LETTER).bind(shard).bind(node.as_uuid()).bind(letter);
+                let delete = statement(sql::DROP_LETTER).bind(shard).bind(node.as_uuid()).bind(letter);
                 delete.execute(&mut **transaction).await?;
                 Ok(Some(answer))
             })
@@ -105,7 +105,7 @@ where
         let shard = self.dialect.shard_of_node(node);
         self.write(move |transaction| {
             Box::pin(async move {
-                let delete = sqlx::query(sql::WITHDRAW_LETTER).bind(shard).bind(node.as_uuid()).bind(letter);
+                let delete = statement(sql::WITHDRAW_LETTER).bind(shard).bind(node.as_uuid()).bind(letter);
                 Ok(D::rows_affected(&delete.execute(&mut **transaction).await?) > 0)
             })
         })

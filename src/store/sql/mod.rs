@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
+use sqlx::database::HasStatementCache;
+use sqlx::query::Query;
 use sqlx::{ColumnIndex, Decode, Encode, Executor, Row as _, Transaction, Type};
 use uuid::Uuid;
 
@@ -50,10 +52,41 @@ impl From<sqlx::Error> for Failure {
     }
 }
 
-impl<D: Dialect> SqlStore<D> {
+impl<D: Dialect> SqlStore<D>
+where
+    for<'c> &'c mut <D::Db as sqlx::Database>::Connection: Executor<'c, Database = D::Db>,
+{
     /// A store that speaks `dialect`.
     pub(super) fn new(dialect: D) -> Self {
         Self { dialect: Arc::new(dialect) }
+    }
+
+    /// Reads rows in a task of its own, so that no connection goes back in the middle of an answer.
+    async fn fetch(&self, query: Statement<D>) -> Result<Vec<RowOf<D>>, StoreError> {
+        self.dialect.readable()?;
+        let dialect = Arc::clone(&self.dialect);
+        let task = tokio::spawn(async move {
+            let read = async {
+                match dialect.pools_transactions() {
+                    false => query.fetch_all(dialect.reads()).await,
+                    // Between two messages outside of one, such a pooler may answer from another connection.
+                    true => {
+                        let mut transaction = dialect.reads().begin().await?;
+                        let rows = query.fetch_all(&mut *transaction).await?;
+                        transaction.commit().await?;
+                        Ok(rows)
+                    }
+                }
+            };
+            read.await.map_err(|error| dialect.failed_read(error))
+        });
+        task.await.map_err(|error| StoreError::Unavailable(error.into()))?
+    }
+
+    /// Reads the one row that there is.
+    async fn fetch_one(&self, query: Statement<D>) -> Result<RowOf<D>, StoreError> {
+        let row = self.fetch(query).await?.pop();
+        row.ok_or_else(|| StoreError::Unavailable("a row that every store has is not there".into()))
     }
 
     /// Does `work` in one transaction of its own task, so that it is finished or taken back whatever becomes of the caller.
@@ -81,6 +114,17 @@ impl<D: Dialect> SqlStore<D> {
         });
         task.await.map_err(|error| StoreError::Unavailable(error.into()))?
     }
+}
+
+/// A statement of one dialect's database.
+type Statement<D> = Query<'static, <D as Dialect>::Db, <<D as Dialect>::Db as sqlx::Database>::Arguments>;
+
+/// A row of it.
+type RowOf<D> = <<D as Dialect>::Db as sqlx::Database>::Row;
+
+/// A statement that is not hot: nothing of it stays in the connection, which may be another's a moment later.
+fn statement<DB: sqlx::Database + HasStatementCache>(sql: &'static str) -> Query<'static, DB, DB::Arguments> {
+    sqlx::query(sql).persistent(false)
 }
 
 /// A number as the database holds it.
@@ -126,7 +170,7 @@ where
         let (shard, text) = (self.dialect.shard_of(id), name.as_str().to_owned());
         self.write(move |transaction| {
             Box::pin(async move {
-                let update = sqlx::query(sql::NAME_SESSION).bind(shard).bind(id.as_uuid()).bind(text);
+                let update = statement(sql::NAME_SESSION).bind(shard).bind(id.as_uuid()).bind(text);
                 match D::rows_affected(&update.execute(&mut **transaction).await?) {
                     0 => Err(no_session(id).into()),
                     _ => Ok(()),
@@ -144,7 +188,7 @@ where
         let shard = self.dialect.shard_of(session);
         self.write(move |transaction| {
             Box::pin(async move {
-                let insert = sqlx::query(sql::PUT_BLOB).bind(shard).bind(digest.0.to_vec()).bind(bytes);
+                let insert = statement(sql::PUT_BLOB).bind(shard).bind(digest.0.to_vec()).bind(bytes);
                 insert.execute(&mut **transaction).await?;
                 Ok(digest)
             })
@@ -155,8 +199,8 @@ where
     async fn blob(&self, session: SessionId, digest: Digest) -> Result<Option<Vec<u8>>, StoreError> {
         self.dialect.readable()?;
         let failed = |error| self.dialect.failed_read(error);
-        let query = sqlx::query(sql::BLOB).bind(self.dialect.shard_of(session)).bind(digest.0.to_vec());
-        let Some(row) = query.fetch_optional(self.dialect.reads()).await.map_err(failed)? else { return Ok(None) };
+        let query = statement(sql::BLOB).bind(self.dialect.shard_of(session)).bind(digest.0.to_vec());
+        let Some(row) = self.fetch(query).await?.pop() else { return Ok(None) };
         let bytes: Vec<u8> = row.try_get(0).map_err(failed)?;
         if Digest::of(&bytes) == digest {
             Ok(Some(bytes))
@@ -171,7 +215,7 @@ where
         self.write(move |transaction| {
             Box::pin(async move {
                 let session = snapshot.session.as_uuid();
-                let insert = sqlx::query(sql::PUT_SNAPSHOT)
+                let insert = statement(sql::PUT_SNAPSHOT)
                     .bind(shard)
                     .bind(session)
                     .bind(stored(snapshot.seq.0))
@@ -180,7 +224,7 @@ where
                     .bind(snapshot.bytes);
                 insert.execute(&mut **transaction).await?;
                 let kept = i64::try_from(SNAPSHOTS_KEPT).unwrap_or(i64::MAX);
-                let prune = sqlx::query(sql::PRUNE_SNAPSHOTS).bind(shard).bind(session).bind(snapshot.reducer).bind(kept);
+                let prune = statement(sql::PRUNE_SNAPSHOTS).bind(shard).bind(session).bind(snapshot.reducer).bind(kept);
                 prune.execute(&mut **transaction).await?;
                 Ok(())
             })
@@ -191,12 +235,12 @@ where
     async fn snapshot(&self, session: SessionId, reducer: &str, upto: Seq) -> Result<Option<Snapshot>, StoreError> {
         self.dialect.readable()?;
         let failed = |error| self.dialect.failed_read(error);
-        let query = sqlx::query(sql::SNAPSHOT)
+        let query = statement(sql::SNAPSHOT)
             .bind(self.dialect.shard_of(session))
             .bind(session.as_uuid())
             .bind(reducer.to_owned())
             .bind(stored(upto.0));
-        let Some(row) = query.fetch_optional(self.dialect.reads()).await.map_err(failed)? else { return Ok(None) };
+        let Some(row) = self.fetch(query).await?.pop() else { return Ok(None) };
         let seq: i64 = row.try_get(0).map_err(failed)?;
         let digest: Vec<u8> = row.try_get(1).map_err(failed)?;
         let bytes: Vec<u8> = row.try_get(2).map_err(failed)?;
@@ -221,7 +265,7 @@ where
         self.dialect.readable()?;
         let failed = |error| self.dialect.failed_read(error);
         let mut head = FeedCursor::default();
-        for row in sqlx::query(sql::HEADS).fetch_all(self.dialect.reads()).await.map_err(failed)? {
+        for row in self.fetch(statement(sql::HEADS)).await? {
             let (shard, position): (Shard, i64) = (row.try_get(0).map_err(failed)?, row.try_get(1).map_err(failed)?);
             head.advance(shard, u64::try_from(position).unwrap_or_default());
         }
@@ -232,9 +276,9 @@ where
         let address = address.to_owned();
         self.write(move |transaction| {
             Box::pin(async move {
-                let now: i64 = sqlx::query(D::NOW).fetch_one(&mut **transaction).await?.try_get(0)?;
+                let now: i64 = statement(D::NOW).fetch_one(&mut **transaction).await?.try_get(0)?;
                 let until = Timestamp(now).plus(ttl.min(LEASE_MAX));
-                let upsert = sqlx::query(sql::RENEW_LEASE).bind(node.as_uuid()).bind(until.0).bind(address);
+                let upsert = statement(sql::RENEW_LEASE).bind(node.as_uuid()).bind(until.0).bind(address);
                 upsert.execute(&mut **transaction).await?;
                 Ok(())
             })
@@ -245,9 +289,9 @@ where
     async fn node(&self, node: NodeId) -> Result<Option<NodeRow>, StoreError> {
         self.dialect.readable()?;
         let failed = |error| self.dialect.failed_read(error);
-        let query = sqlx::query(sql::NODE).bind(node.as_uuid());
-        let Some(row) = query.fetch_optional(self.dialect.reads()).await.map_err(failed)? else { return Ok(None) };
-        let now = sqlx::query(D::NOW).fetch_one(self.dialect.reads()).await.map_err(failed)?;
+        let query = statement(sql::NODE).bind(node.as_uuid());
+        let Some(row) = self.fetch(query).await?.pop() else { return Ok(None) };
+        let now = self.fetch_one(statement(D::NOW)).await?;
         let now: i64 = now.try_get(0).map_err(failed)?;
         let until: i64 = row.try_get(1).map_err(failed)?;
         Ok(Some(NodeRow { id: node, address: row.try_get(0).map_err(failed)?, expired: until <= now }))
@@ -256,9 +300,9 @@ where
     async fn nodes(&self) -> Result<Vec<NodeRow>, StoreError> {
         self.dialect.readable()?;
         let failed = |error| self.dialect.failed_read(error);
-        let now: i64 = sqlx::query(D::NOW).fetch_one(self.dialect.reads()).await.map_err(failed)?.try_get(0).map_err(failed)?;
+        let now: i64 = self.fetch_one(statement(D::NOW)).await?.try_get(0).map_err(failed)?;
         let since = now.saturating_sub(Timestamp(0).plus(NODES_KEPT).0);
-        let rows = sqlx::query(sql::NODES).bind(since).fetch_all(self.dialect.reads()).await.map_err(failed)?;
+        let rows = self.fetch(statement(sql::NODES).bind(since)).await?;
         let node = |row: &<D::Db as sqlx::Database>::Row| {
             let until: i64 = row.try_get(2)?;
             Ok(NodeRow { id: NodeId::from_uuid(row.try_get(0)?), address: row.try_get(1)?, expired: until <= now })
@@ -269,7 +313,7 @@ where
     async fn end_lease(&self, node: NodeId) -> Result<(), StoreError> {
         self.write(move |transaction| {
             Box::pin(async move {
-                let update = sqlx::query(sql::END_LEASE).bind(node.as_uuid()).bind(0_i64);
+                let update = statement(sql::END_LEASE).bind(node.as_uuid()).bind(0_i64);
                 update.execute(&mut **transaction).await?;
                 Ok(())
             })
@@ -284,11 +328,10 @@ where
     async fn info(&self) -> Result<StoreInfo, StoreError> {
         self.dialect.readable()?;
         let failed = |error| self.dialect.failed_read(error);
-        let reads = self.dialect.reads();
-        let store = sqlx::query(sql::STORE).fetch_one(reads).await.map_err(failed)?;
-        let counts = sqlx::query(sql::COUNTS).fetch_one(reads).await.map_err(failed)?;
-        let bytes = sqlx::query(D::BYTES).fetch_one(reads).await.map_err(failed)?;
-        let engine = sqlx::query(D::VERSION).fetch_one(reads).await.map_err(failed)?;
+        let store = self.fetch_one(statement(sql::STORE)).await?;
+        let counts = self.fetch_one(statement(sql::COUNTS)).await?;
+        let bytes = self.fetch_one(statement(D::BYTES)).await?;
+        let engine = self.fetch_one(statement(D::VERSION)).await?;
         let count = |row: &<D::Db as sqlx::Database>::Row, column: usize| {
             row.try_get::<i64, _>(column).map(|count| u64::try_from(count).unwrap_or_default()).map_err(failed)
         };
@@ -309,14 +352,14 @@ where
         self.write(move |transaction| {
             Box::pin(async move {
                 let (id, place) = (session.as_uuid(), stored(seq.0));
-                let find = sqlx::query(sql::BODY).bind(shard).bind(id).bind(place);
+                let find = statement(sql::BODY).bind(shard).bind(id).bind(place);
                 let Some(row) = find.fetch_optional(&mut **transaction).await? else { return Err(no_event(session, seq).into()) };
                 let Some(salt) = row.try_get::<Option<Vec<u8>>, _>(2)? else { return Ok(()) };
                 let long: Option<Vec<u8>> = row.try_get(1)?;
                 let body: Option<String> = match &long {
                     None => row.try_get(0)?,
                     Some(digest) => {
-                        let find = sqlx::query(sql::BLOB).bind(shard).bind(digest.clone());
+                        let find = statement(sql::BLOB).bind(shard).bind(digest.clone());
                         let blob = find.fetch_optional(&mut **transaction).await?;
                         blob.map(|blob| blob.try_get::<Vec<u8>, _>(0))
                             .transpose()?
@@ -326,12 +369,12 @@ where
                 let damaged = || StoreError::Damaged { session, seq, what: "its body or its salt is not there".to_owned() };
                 let salt: chain::Salt = salt.try_into().map_err(|_| damaged())?;
                 let digest = chain::digest(&salt, &body.ok_or_else(damaged)?);
-                let blank = sqlx::query(sql::REDACT).bind(shard).bind(id).bind(place).bind(digest.0.to_vec());
+                let blank = statement(sql::REDACT).bind(shard).bind(id).bind(place).bind(digest.0.to_vec());
                 blank.execute(&mut **transaction).await?;
                 if let Some(long) = long {
-                    sqlx::query(sql::DROP_BLOB).bind(shard).bind(long).execute(&mut **transaction).await?;
+                    statement(sql::DROP_BLOB).bind(shard).bind(long).execute(&mut **transaction).await?;
                 }
-                let drop = sqlx::query(sql::DROP_SNAPSHOTS).bind(shard).bind(id).bind(place);
+                let drop = statement(sql::DROP_SNAPSHOTS).bind(shard).bind(id).bind(place);
                 drop.execute(&mut **transaction).await?;
                 Ok(())
             })

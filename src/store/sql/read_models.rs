@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::super::dialect::Dialect;
 use super::super::statements::common as sql;
 use super::super::{Change, Document, FeedCursor, Projected, ProjectionId, Quarantined, ReadModels, Shard, StoreError};
-use super::{Failure, SqlStore, stored};
+use super::{Failure, SqlStore, statement, stored};
 use crate::session::{Seq, SessionId};
 
 #[async_trait]
@@ -27,9 +27,9 @@ where
     async fn checkpoint(&self, projection: &ProjectionId) -> Result<FeedCursor, StoreError> {
         self.dialect.readable()?;
         let failed = |error| self.dialect.failed_read(error);
-        let query = sqlx::query(sql::CHECKPOINTS).bind(projection.name.clone()).bind(i64::from(projection.version));
+        let query = statement(sql::CHECKPOINTS).bind(projection.name.clone()).bind(i64::from(projection.version));
         let mut checkpoint = FeedCursor::default();
-        for row in query.fetch_all(self.dialect.reads()).await.map_err(failed)? {
+        for row in self.fetch(query).await? {
             let (shard, position): (Shard, i64) = (row.try_get(0).map_err(failed)?, row.try_get(1).map_err(failed)?);
             checkpoint.advance(shard, u64::try_from(position).unwrap_or_default());
         }
@@ -44,25 +44,25 @@ where
     async fn document(&self, projection: &ProjectionId, shard: Shard, key: &str) -> Result<Option<String>, StoreError> {
         self.dialect.readable()?;
         let failed = |error| self.dialect.failed_read(error);
-        let query = sqlx::query(sql::DOCUMENT)
+        let query = statement(sql::DOCUMENT)
             .bind(shard)
             .bind(projection.name.clone())
             .bind(i64::from(projection.version))
             .bind(key.to_owned());
-        let row = query.fetch_optional(self.dialect.reads()).await.map_err(failed)?;
+        let row = self.fetch(query).await?.pop();
         row.map(|row| row.try_get(0)).transpose().map_err(failed)
     }
 
     async fn documents(&self, projection: &ProjectionId, prefix: &str) -> Result<Vec<Document>, StoreError> {
         self.dialect.readable()?;
         let failed = |error| self.dialect.failed_read(error);
-        let query = sqlx::query(sql::DOCUMENTS)
+        let query = statement(sql::DOCUMENTS)
             .bind(projection.name.clone())
             .bind(i64::from(projection.version))
             .bind(prefix.to_owned())
             .bind(i32::try_from(prefix.chars().count()).unwrap_or(i32::MAX));
         let mut documents = Vec::new();
-        for row in query.fetch_all(self.dialect.reads()).await.map_err(failed)? {
+        for row in self.fetch(query).await? {
             documents.push(Document {
                 key: row.try_get(0).map_err(failed)?,
                 shard: row.try_get(1).map_err(failed)?,
@@ -77,9 +77,9 @@ where
     async fn quarantined(&self, projection: &ProjectionId) -> Result<Vec<Quarantined>, StoreError> {
         self.dialect.readable()?;
         let failed = |error| self.dialect.failed_read(error);
-        let query = sqlx::query(sql::QUARANTINED).bind(projection.name.clone()).bind(i64::from(projection.version));
+        let query = statement(sql::QUARANTINED).bind(projection.name.clone()).bind(i64::from(projection.version));
         let mut all = Vec::new();
-        for row in query.fetch_all(self.dialect.reads()).await.map_err(failed)? {
+        for row in self.fetch(query).await? {
             let (session, seq): (Uuid, i64) = (row.try_get(1).map_err(failed)?, row.try_get(2).map_err(failed)?);
             all.push(Quarantined {
                 shard: row.try_get(0).map_err(failed)?,
@@ -96,8 +96,8 @@ where
         let (name, version) = (projection.name.clone(), i64::from(projection.version));
         self.write(move |transaction| {
             Box::pin(async move {
-                for statement in [sql::DROP_CHECKPOINTS, sql::DROP_DOCUMENTS, sql::DROP_QUARANTINED] {
-                    sqlx::query(statement).bind(name.clone()).bind(version).execute(&mut **transaction).await?;
+                for dropping in [sql::DROP_CHECKPOINTS, sql::DROP_DOCUMENTS, sql::DROP_QUARANTINED] {
+                    statement(dropping).bind(name.clone()).bind(version).execute(&mut **transaction).await?;
                 }
                 Ok(())
             })
@@ -109,7 +109,7 @@ where
         self.dialect.readable()?;
         let failed = |error| self.dialect.failed_read(error);
         let mut all = Vec::new();
-        for row in sqlx::query(sql::PROJECTIONS).fetch_all(self.dialect.reads()).await.map_err(failed)? {
+        for row in self.fetch(statement(sql::PROJECTIONS)).await? {
             let version: i64 = row.try_get(1).map_err(failed)?;
             all.push(ProjectionId { name: row.try_get(0).map_err(failed)?, version: u32::try_from(version).unwrap_or(u32::MAX) });
         }
@@ -132,7 +132,7 @@ where
     Box::pin(async move {
         let (shard, version) = (projected.shard, i64::from(projected.projection.version));
         let name = || projected.projection.name.clone();
-        let of = |statement| sqlx::query::<D::Db>(statement).bind(shard).bind(name()).bind(version);
+        let of = |sql| statement::<D::Db>(sql).bind(shard).bind(name()).bind(version);
 
         let (from, to) = (stored(projected.from), stored(projected.to));
         let mut moved = D::rows_affected(&of(sql::MOVE_CHECKPOINT).bind(to).bind(from).execute(&mut **transaction).await?);
