@@ -60,7 +60,7 @@ mod projection_views;
 mod replay_recordings;
 #[cfg(feature = "host")]
 mod runtime_containment;
-#[cfg(feature = "host")]
+#[cfg(feature = "cli")]
 mod runtime_fence;
 #[cfg(feature = "host")]
 mod runtime_files;
