@@ -283,6 +283,12 @@ impl<'b> Events<'b> {
         Ok(())
     }
 
+    /// For each, which of `shards` it belongs to: 1 is the first.
+    pub(super) fn places(&self, shards: &BTreeMap<Shard, i64>) -> Vec<i32> {
+        let places: BTreeMap<Shard, i32> = shards.keys().copied().zip(1..).collect();
+        self.shard.iter().filter_map(|shard| places.get(shard).copied()).collect()
+    }
+
     pub(super) fn insert(self, speech: Speech, routed: Option<Shard>) -> Statement {
         match routed {
             Some(shard) => self.bind(statement(sql::INSERT_EVENTS_ROUTED, speech)).bind(shard),

@@ -134,6 +134,7 @@ async fn commit_at_once(
     plan.sort();
     let mut begins = plan.positions.keys().map(|shard| (*shard, 0)).collect();
     plan.events.place(&mut begins)?;
+    let places = plan.events.places(&plan.positions);
     let (shards, counts): (Vec<Shard>, Vec<i64>) = plan.positions.iter().map(|(shard, count)| (*shard, *count)).unzip();
     let count = |rows: usize| i64::try_from(rows).unwrap_or(i64::MAX);
     let events = plan.events.len();
@@ -141,7 +142,7 @@ async fn commit_at_once(
         ([moved], []) => plan.events.bind_of_one(moved.bind_one(sqlx::query(sql::COMMIT_ONE)).bind(count(events))),
         (moved, begun) => {
             let query = Begun::bind(begun, Moved::bind(moved, sqlx::query(sql::COMMIT_AT_ONCE))).bind(shards).bind(counts);
-            plan.events.bind(query.bind(count(moved.len())).bind(count(begun.len())))
+            plan.events.bind(query.bind(count(moved.len())).bind(count(begun.len()))).bind(places)
         }
     };
     match query.execute(connection).await {

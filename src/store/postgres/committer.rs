@@ -106,16 +106,22 @@ impl Committer {
     async fn run(mut self, mut queue: mpsc::Receiver<Job>) {
         let mut waiting = Vec::with_capacity(BATCH_MAX);
         let mut closers = Vec::new();
+        let mut answered = 0;
         while queue.recv_many(&mut waiting, BATCH_MAX).await > 0 {
-            // Whoever was answered just now is about to append again: a moment makes one transaction of what would be two.
+            // Whoever was answered just now is about to append again: a moment makes one transaction of what would be two. Somebody
+            // who appends alone is not kept waiting.
             for _ in 0..GATHER {
+                if waiting.len() >= answered {
+                    break;
+                }
                 tokio::task::yield_now().await;
+                while waiting.len() < BATCH_MAX
+                    && let Ok(job) = queue.try_recv()
+                {
+                    waiting.push(job);
+                }
             }
-            while waiting.len() < BATCH_MAX
-                && let Ok(job) = queue.try_recv()
-            {
-                waiting.push(job);
-            }
+            answered = waiting.len();
             let mut batches = BTreeMap::<Shard, Batch>::new();
             for job in waiting.drain(..) {
                 match job {

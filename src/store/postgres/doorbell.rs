@@ -132,7 +132,7 @@ async fn ring(servers: &Servers, elsewhere: &Elsewhere, sender: &str) {
         elsewhere.news.notified().await;
         tokio::time::sleep(PAUSE).await;
         if connection.is_none() {
-            connection = servers.connect().await.ok();
+            connection = connect(servers).await.ok();
         }
         let dirty = elsewhere.take();
         if let Some(open) = &mut connection
@@ -143,6 +143,12 @@ async fn ring(servers: &Servers, elsewhere: &Elsewhere, sender: &str) {
             connection = None;
         }
     }
+}
+
+async fn connect(servers: &Servers) -> Result<PgConnection, sqlx::Error> {
+    let mut connection = servers.connect().await?;
+    sqlx::raw_sql(sql::RING_IN_MEMORY).execute(&mut connection).await?;
+    Ok(connection)
 }
 
 async fn ring_for(connection: &mut PgConnection, sender: &str, dirty: HashSet<SessionId>) -> Result<(), sqlx::Error> {

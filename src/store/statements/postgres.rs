@@ -44,6 +44,8 @@ pub const DISTRIBUTE: &str = "select create_distributed_table($1::regclass, 'sha
 pub const EVERYWHERE: &str = "select create_reference_table($1::regclass)";
 /// Whether the tables are distributed.
 pub const IS_DISTRIBUTED: &str = "select exists (select 1 from pg_dist_partition where logicalrelid = 'event'::regclass)";
+/// A ring need not reach the disk: without this each would be one more flush that appends wait for.
+pub const RING_IN_MEMORY: &str = "set synchronous_commit = off";
 /// Rings for sessions.
 pub const RING: &str = "select pg_notify($1, $2)";
 
@@ -102,7 +104,8 @@ pub const MOVE_SESSIONS_ROUTED: &str = concat!(
 
 /// All that a batch writes on a single server, in one statement, which is its own transaction: the heads of sessions that still stand
 /// where they were seen, sessions that begin, positions, events. It fails, and leaves nothing, by dividing by zero when some
-/// session does not stand where it was seen. The sessions are locked before the shards, as everywhere.
+/// session does not stand where it was seen, or some shard has no row. The sessions are locked before the shards, as everywhere, and
+/// both in the order in which they are given; should the server ever choose another, its deadlock is one more thing to try again after.
 pub const COMMIT_AT_ONCE: &str = concat!(
     "with moved as (",
     move_sessions!(),
@@ -112,18 +115,19 @@ pub const COMMIT_AT_ONCE: &str = concat!(
     "select * from unnest($19::integer[], $20::uuid[], $21::bigint[], $22::bytea[], $23::bigint[], $24::uuid[], $25::bigint[], \
      $26::bigint[], $27::text[], $28::boolean[], $29::text[], $30::text[], $31::bigint[], $32::bigint[], $33::bigint[], \
      $34::bigint[], $35::bigint[]) returning 1), taken as (\
-     update shard set head_pos = shard.head_pos + locked.count from (select shard.shard, wanted.count from shard \
-     join unnest($36::integer[], $37::bigint[]) as wanted (shard, count) on shard.shard = wanted.shard \
-     where 1 / (case when (select count(*) from moved) = $38 and (select count(*) from begun) = $39 then 1 else 0 end) = 1 \
-     order by shard.shard for update of shard) as locked where shard.shard = locked.shard \
-     returning shard.shard, shard.head_pos - locked.count as base) \
+     update shard set head_pos = shard.head_pos + wanted.count from unnest($36::integer[], $37::bigint[]) as wanted (shard, count) \
+     where shard.shard = wanted.shard \
+     and 1 / (case when (select count(*) from moved) = $38 and (select count(*) from begun) = $39 then 1 else 0 end) = 1 \
+     returning shard.shard, shard.head_pos - wanted.count as base), bases as (\
+     select array_agg(base order by shard) as base from taken \
+     having 1 / (case when count(*) = cardinality($36) then 1 else 0 end) = 1) \
      insert into event (shard, session_id, seq, pos, event_id, kind, v, at, source, cause, must_understand, body, blob, salt, hash) \
-     select new.shard, new.session_id, new.seq, taken.base + new.pos, new.event_id, new.kind, new.v, new.at, new.source, \
-     new.cause, new.must_understand, new.body::json, new.blob, new.salt, new.hash \
-     from unnest($40::integer[], $41::uuid[], $42::bigint[], $43::bigint[], $44::uuid[], $45::text[], $46::integer[], \
-     $47::bigint[], $48::text[], $49::bigint[], $50::boolean[], $51::text[], $52::bytea[], $53::bytea[], $54::bytea[]) \
-     as new (shard, session_id, seq, pos, event_id, kind, v, at, source, cause, must_understand, body, blob, salt, hash) \
-     join taken on taken.shard = new.shard"
+     select new.shard, new.session_id, new.seq, bases.base[new.place] + new.pos, new.event_id, new.kind, new.v, new.at, \
+     new.source, new.cause, new.must_understand, new.body::json, new.blob, new.salt, new.hash \
+     from bases, unnest($40::integer[], $41::uuid[], $42::bigint[], $43::bigint[], $44::uuid[], $45::text[], $46::integer[], \
+     $47::bigint[], $48::text[], $49::bigint[], $50::boolean[], $51::text[], $52::bytea[], $53::bytea[], $54::bytea[], \
+     $55::integer[]) as new (shard, session_id, seq, pos, event_id, kind, v, at, source, cause, must_understand, body, blob, \
+     salt, hash, place)"
 );
 /// The same for one session that is there already: no session at that place, nothing written.
 pub const COMMIT_ONE: &str = "with moved as (update session set head_seq = $3, head_hash = $4, updated_at = $5, epoch = $6, \
