@@ -14,7 +14,7 @@ use rekindle::engine::ports::{
     Containment, Mount, Ports, Provision, Provisioned, Runtime, RuntimeError, RuntimeReport, Runtimes, Timeout,
 };
 use rekindle::engine::{Engine, EngineOptions};
-use rekindle::session::{Action, Command, Deadlines, Observation, Origin, SessionSpec};
+use rekindle::session::{Action, Command, Observation, Origin, SessionSpec};
 use support::{Watch, directory, open};
 
 /// A runtime that takes no room, so that only the engine's own is measured.
@@ -55,7 +55,7 @@ fn resident() -> i64 {
 async fn rested(engine: &Engine) -> rekindle::session::SessionId {
     let id = engine.new_session_id();
     let origin = Origin::Fresh { message: None };
-    let spec = SessionSpec { origin, workspace: "/tmp/none".into(), title: None, deadlines: Deadlines::default() };
+    let spec = SessionSpec::new(origin, "/tmp/none");
     engine.create(id, None, spec).await.expect("a session");
     engine.rest(id).await;
     id
@@ -64,7 +64,7 @@ async fn rested(engine: &Engine) -> rekindle::session::SessionId {
 async fn measure(count: usize) {
     let directory = directory();
     let store = open(&directory).await;
-    let ports = Ports { runtimes: Arc::new(Nothing), recordings: |_| Err("there are none".to_owned()) };
+    let ports = Ports::new(Arc::new(Nothing), |_| Err("there are none".to_owned()));
     let idle = Duration::from_secs(60);
     let options = EngineOptions { idle, ..EngineOptions::default() };
     let engine = Engine::with_options(store, ports, Arc::new(SystemClock), options);

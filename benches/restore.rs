@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use rekindle::engine::restore::{Trust, restore, snapshot};
 use rekindle::session::event::Created;
-use rekindle::session::{Deadlines, Event, EventId, Kind, NewEvent, Origin, Seq, SessionId, SessionSpec, Source, Timestamp};
+use rekindle::session::{Event, EventId, Kind, NewEvent, Origin, Seq, SessionId, SessionSpec, Source, Timestamp};
 use rekindle::store::{Append, Expected, Read, SharedStore, Writer};
 use support::{Stream, Watch, directory, new_session, next_event, open, shown};
 
@@ -17,13 +17,8 @@ const ROUNDS: usize = 5;
 const BATCH: usize = 1000;
 
 fn created() -> NewEvent {
-    let spec = SessionSpec {
-        origin: Origin::Fresh { message: None },
-        workspace: PathBuf::from("/tmp"),
-        title: None,
-        deadlines: Deadlines::default(),
-    };
-    let event = Event::Created(Created { spec });
+    let spec = SessionSpec::new(Origin::Fresh { message: None }, PathBuf::from("/tmp"));
+    let event = Event::Created(Created { spec: Box::new(spec) });
     NewEvent {
         id: EventId::from_uuid(uuid::Uuid::now_v7()),
         kind: event.kind(),

@@ -199,14 +199,7 @@ fn bad_log(context: &Context, id: SessionId, seq: u64, what: &str) -> Finding {
 async fn of_runtime() -> Finding {
     let dir = std::env::temp_dir().join(format!("rekindle-doctor-{}", std::process::id()));
     let session = SessionId::from_uuid(uuid::Uuid::nil());
-    let request = Provision {
-        session,
-        birth: Digest::ZERO,
-        name: format!("doctor-{}", std::process::id()),
-        epoch: Epoch(1),
-        workspace: dir.clone(),
-        directory: None,
-    };
+    let request = Provision::new(session, Digest::ZERO, format!("doctor-{}", std::process::id()), Epoch(1), &dir);
     let runtimes = LocalRuntimes::new(LocalOptions::default());
     let trial = async {
         let provisioned = runtimes.provision(request).await?;

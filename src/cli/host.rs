@@ -21,7 +21,7 @@ pub fn engine(store: SharedStore) -> Engine {
 
 /// The same, with other spans of time.
 pub fn engine_with(store: SharedStore, options: EngineOptions) -> Engine {
-    let ports = Ports { runtimes: Arc::new(LocalRuntimes::new(LocalOptions::default())), recordings: recording };
+    let ports = Ports::new(Arc::new(LocalRuntimes::new(LocalOptions::default())), recording);
     Engine::with_options(store, ports, Arc::new(SystemClock), options)
 }
 

@@ -97,22 +97,19 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
         None => location::workspace(id)?,
     };
     let digest = engine.store().put_blob(id, bytes).await?;
-    let spec = SessionSpec {
-        origin: Origin::Replay {
-            trajectory: digest,
-            on_divergence: match args.on_divergence {
-                Divergence::Stop => OnDivergence::Stop,
-                Divergence::Continue => OnDivergence::Continue,
-            },
-            on_unknown: match args.on_unknown {
-                Unknown::StepOver => OnUnknown::StepOver,
-                Unknown::Stop => OnUnknown::Stop,
-            },
+    let origin = Origin::Replay {
+        trajectory: digest,
+        on_divergence: match args.on_divergence {
+            Divergence::Stop => OnDivergence::Stop,
+            Divergence::Continue => OnDivergence::Continue,
         },
-        workspace: workspace.clone(),
-        title: trajectory.title.clone(),
-        deadlines: args.deadlines(),
+        on_unknown: match args.on_unknown {
+            Unknown::StepOver => OnUnknown::StepOver,
+            Unknown::Stop => OnUnknown::Stop,
+        },
     };
+    let (title, deadlines) = (trajectory.title.clone(), args.deadlines());
+    let spec = SessionSpec { title, deadlines, ..SessionSpec::new(origin, &workspace) };
     let name = args.name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
     context.note(format_args!("session {id}{name} replays {} in {}", args.file.display(), workspace.display()));
     engine.create(id, args.name.as_ref(), spec).await?;

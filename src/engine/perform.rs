@@ -113,6 +113,8 @@ impl Performing {
             epoch: self.session.epoch,
             workspace: spec.workspace.clone(),
             directory: self.last_directory().await,
+            runtime: spec.runtime.clone(),
+            environment: Vec::new(),
         };
         let provisioned = self.shared.ports.runtimes.provision(request).await.map_err(|error| error.to_string())?;
         self.holding.runtime = Some(provisioned.runtime);

@@ -111,7 +111,7 @@ impl Session {
             Origin::Fresh { .. } | Origin::Replay { .. } => Phase::Starting(Start { plan: Vec::new(), done: 0 }),
         };
         self.title.clone_from(&body.spec.title);
-        self.spec = Some(body.spec);
+        self.spec = Some(*body.spec);
     }
 
     /// What a former owner was at is interrupted; what it held is gone with it.

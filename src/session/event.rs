@@ -161,7 +161,7 @@ impl Entry {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Created {
     /// What was asked for.
-    pub spec: SessionSpec,
+    pub spec: Box<SessionSpec>,
 }
 
 /// Body of `session.owner_acquired`.

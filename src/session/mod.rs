@@ -38,7 +38,11 @@ pub use json::{Json, Object};
 pub use metrics::Metrics;
 pub use observation::{Extras, Observation};
 pub use phase::Phase;
-pub use spec::{Deadlines, OnDivergence, OnUnknown, Origin, SessionSpec};
+pub use spec::{
+    AgentConfig, AgentSpec, Analyzer, ConfirmationPolicy, Deadlines, Interaction, Launcher, Limits, McpServer, McpTransport,
+    ModelApi, ModelSpec, OnDivergence, OnUnknown, Origin, Price, Provider, RepositorySpec, Risk, RuntimeSpec, Sandbox, SecretRef,
+    SecretUse, SecuritySpec, SessionSpec, Tool,
+};
 pub use start::{Report, StartStep};
 pub use state::{REDUCER, Session};
 pub use time::Timestamp;

@@ -6,8 +6,8 @@ use uuid::Uuid;
 
 use crate::session::replay::{RecordedEntry, Script};
 use crate::session::{
-    Command, Deadlines, Decided, Digest, EventId, Kind, NodeId, OnDivergence, OnUnknown, Origin, Proof, Recorded, Rejection,
-    Session, SessionId, SessionSpec, Timestamp, decide,
+    Command, Decided, Digest, EventId, Kind, NodeId, OnDivergence, OnUnknown, Origin, Proof, Recorded, Rejection, Session,
+    SessionId, SessionSpec, Timestamp, decide,
 };
 
 /// A session that is told commands, one microsecond after the other.
@@ -42,7 +42,7 @@ impl Scenario {
 
     /// A spec that begins so.
     pub fn spec(origin: Origin) -> SessionSpec {
-        SessionSpec { origin, workspace: PathBuf::from("/tmp/scenario"), title: None, deadlines: Deadlines::default() }
+        SessionSpec::new(origin, PathBuf::from("/tmp/scenario"))
     }
 
     /// The origin of a replay with these policies; scenarios hand it its lines themselves.

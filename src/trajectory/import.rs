@@ -12,8 +12,7 @@ use super::{Entry, Trajectory};
 use crate::projection::directory::directory;
 use crate::session::event::{Created, Imported};
 use crate::session::{
-    Deadlines, Digest, Event, EventId, Kind, NewEvent, Origin, Phase, Seq, Session, SessionId, SessionName, SessionSpec, Source,
-    Timestamp,
+    Digest, Event, EventId, Kind, NewEvent, Origin, Phase, Seq, Session, SessionId, SessionName, SessionSpec, Source, Timestamp,
 };
 use crate::store::{Append, Expected, Read, Row, Store, StoreError, Writer};
 
@@ -147,13 +146,9 @@ impl Importing<'_> {
     }
 
     async fn create(&mut self, trajectory: &Trajectory, source: Digest) -> Result<(), ImportError> {
-        let spec = SessionSpec {
-            origin: Origin::Import { format: OPENHANDS_V0.to_owned(), source },
-            workspace: "/workspace".into(),
-            title: trajectory.title.clone(),
-            deadlines: Deadlines::default(),
-        };
-        let event = self.own(Seq(1), &Event::Created(Created { spec }));
+        let origin = Origin::Import { format: OPENHANDS_V0.to_owned(), source };
+        let spec = SessionSpec { title: trajectory.title.clone(), ..SessionSpec::new(origin, "/workspace") };
+        let event = self.own(Seq(1), &Event::Created(Created { spec: Box::new(spec) }));
         self.append(vec![event]).await
     }
 

@@ -9,8 +9,8 @@ use rekindle::engine::restore::{Trust, restore};
 use rekindle::engine::{Engine, EngineError, Status};
 use rekindle::session::replay::ReplayOutcome;
 use rekindle::session::{
-    Action, AgentState, Command, Deadlines, Extras, Item, Observation, OnDivergence, OnUnknown, Origin, Phase, Recorded, Seq,
-    SessionId, SessionSpec,
+    Action, AgentState, Command, Extras, Item, Observation, OnDivergence, OnUnknown, Origin, Phase, Recorded, Seq, SessionId,
+    SessionSpec,
 };
 use rekindle::store::MemoryStore;
 use rekindle::store::{Read, Row, SharedStore, chain};
@@ -42,18 +42,13 @@ fn echo(action: &Action) -> Answer {
 }
 
 fn engine(store: &SharedStore, runtimes: &FakeRuntimes) -> Engine {
-    let ports = Ports { runtimes: Arc::new(runtimes.clone()), recordings: rekindle::trajectory::recording };
+    let ports = Ports::new(Arc::new(runtimes.clone()), rekindle::trajectory::recording);
     Engine::new(Arc::clone(store), ports, Arc::new(SystemClock))
 }
 
 async fn spec(store: &SharedStore, id: SessionId, actions: usize) -> SessionSpec {
     let trajectory = store.put_blob(id, recording(actions).into_bytes()).await.unwrap();
-    SessionSpec {
-        origin: Origin::Replay { trajectory, on_divergence: OnDivergence::Stop, on_unknown: OnUnknown::Stop },
-        workspace: "/tmp/none".into(),
-        title: None,
-        deadlines: Deadlines::default(),
-    }
+    SessionSpec::new(Origin::Replay { trajectory, on_divergence: OnDivergence::Stop, on_unknown: OnUnknown::Stop }, "/tmp/none")
 }
 
 async fn start_replay(engine: &Engine, actions: usize) -> SessionId {
@@ -276,7 +271,7 @@ async fn an_application_can_be_the_agent_itself() {
     let engine = engine(&store, &runtimes);
     let id = engine.new_session_id();
     let origin = Origin::Fresh { message: Some("count to one".to_owned()) };
-    let spec = SessionSpec { origin, workspace: "/tmp/none".into(), title: None, deadlines: Deadlines::default() };
+    let spec = SessionSpec::new(origin, "/tmp/none");
     engine.create(id, None, spec).await.unwrap();
     engine.rest(id).await;
     let run = Item::decode(r#"{"action":"run","args":{"command":"echo 1"}}"#).unwrap();

@@ -95,7 +95,7 @@ fn recording(actions: usize, pause: &str) -> String {
 /// Makes sessions that nobody runs, each with a workspace in `folder`.
 pub async fn prepare(url: &str, folder: &Path, sessions: usize, actions: usize, pause: &str) -> Vec<(SessionId, PathBuf)> {
     let store = connect(url, OpenOptions::default()).await.unwrap();
-    let ports = Ports { runtimes: Arc::new(NoRuntimes), recordings: rekindle::trajectory::recording };
+    let ports = Ports::new(Arc::new(NoRuntimes), rekindle::trajectory::recording);
     let engine = Engine::new(Arc::clone(&store), ports, Arc::new(SystemClock));
     let mut made = Vec::new();
     for n in 0..sessions {
@@ -104,7 +104,7 @@ pub async fn prepare(url: &str, folder: &Path, sessions: usize, actions: usize, 
         let trajectory = store.put_blob(id, recording(actions, pause).into_bytes()).await.unwrap();
         let origin = Origin::Replay { trajectory, on_divergence: OnDivergence::Continue, on_unknown: OnUnknown::StepOver };
         let deadlines = Deadlines { start_step_ms: 600_000, ..Deadlines::default() };
-        let spec = SessionSpec { origin, workspace: workspace.clone(), title: None, deadlines };
+        let spec = SessionSpec { deadlines, ..SessionSpec::new(origin, workspace.clone()) };
         engine.create(id, None, spec).await.unwrap();
         made.push((id, workspace));
     }

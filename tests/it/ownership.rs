@@ -8,8 +8,8 @@ use rekindle::engine::clock::SystemClock;
 use rekindle::engine::ports::Ports;
 use rekindle::engine::{Engine, EngineError, EngineOptions, Status};
 use rekindle::session::{
-    Action, AgentState, Command, Deadlines, Extras, NodeId, Observation, OnDivergence, OnUnknown, Origin, Phase, Rejection,
-    SessionId, SessionSpec,
+    Action, AgentState, Command, Extras, NodeId, Observation, OnDivergence, OnUnknown, Origin, Phase, Rejection, SessionId,
+    SessionSpec,
 };
 use rekindle::store::{Letter, MemoryStore, SessionFilter, SharedStore};
 use rekindle::testing::{Answer, FakeRuntimes, FaultStore, Journaled};
@@ -22,7 +22,7 @@ fn options() -> EngineOptions {
 }
 
 fn node(store: &SharedStore, runtimes: &FakeRuntimes, options: EngineOptions) -> Engine {
-    let ports = Ports { runtimes: Arc::new(runtimes.clone()), recordings: rekindle::trajectory::recording };
+    let ports = Ports::new(Arc::new(runtimes.clone()), rekindle::trajectory::recording);
     Engine::with_options(Arc::clone(store), ports, Arc::new(SystemClock), options)
 }
 
@@ -60,12 +60,10 @@ async fn replay(engine: &Engine, commands: &[&str]) -> SessionId {
     items.push(r#"{"source":"agent","action":"finish","args":{}}"#.to_owned());
     let id = engine.new_session_id();
     let trajectory = engine.store().put_blob(id, format!("[{}]", items.join(",")).into_bytes()).await.unwrap();
-    let spec = SessionSpec {
-        origin: Origin::Replay { trajectory, on_divergence: OnDivergence::Stop, on_unknown: OnUnknown::Stop },
-        workspace: "/tmp/none".into(),
-        title: None,
-        deadlines: Deadlines::default(),
-    };
+    let spec = SessionSpec::new(
+        Origin::Replay { trajectory, on_divergence: OnDivergence::Stop, on_unknown: OnUnknown::Stop },
+        "/tmp/none",
+    );
     engine.create(id, None, spec).await.unwrap();
     id
 }
@@ -73,7 +71,7 @@ async fn replay(engine: &Engine, commands: &[&str]) -> SessionId {
 async fn fresh(engine: &Engine) -> SessionId {
     let id = engine.new_session_id();
     let origin = Origin::Fresh { message: None };
-    let spec = SessionSpec { origin, workspace: "/tmp/none".into(), title: None, deadlines: Deadlines::default() };
+    let spec = SessionSpec::new(origin, "/tmp/none");
     engine.create(id, None, spec).await.unwrap();
     assert_eq!(engine.rest(id).await, Status::Resting);
     id
@@ -175,7 +173,7 @@ async fn a_node_that_is_drained_hands_over_at_once_and_takes_nothing_more() {
     assert!(took < LEASE / 2, "{took:?}");
     let id = leaving.new_session_id();
     let origin = Origin::Fresh { message: None };
-    let spec = SessionSpec { origin, workspace: "/tmp/none".into(), title: None, deadlines: Deadlines::default() };
+    let spec = SessionSpec::new(origin, "/tmp/none");
     assert!(matches!(leaving.create(id, None, spec).await, Err(EngineError::ShutDown)));
     staying.drain().await;
     for task in tasks {
@@ -284,14 +282,7 @@ async fn a_runtime_refuses_an_owner_that_was_taken_over() {
     use rekindle::session::Epoch;
     let runtimes = quick();
     let id = SessionId::from_uuid(uuid::Uuid::now_v7());
-    let asked = |epoch| Provision {
-        session: id,
-        birth: rekindle::session::Digest::ZERO,
-        name: format!("runtime-{epoch}"),
-        epoch: Epoch(epoch),
-        workspace: "/tmp/none".into(),
-        directory: None,
-    };
+    let asked = |epoch| Provision::new(id, rekindle::session::Digest::ZERO, "of-a-test", Epoch(epoch), "/tmp/none");
     let old = runtimes.provision(asked(1)).await.unwrap().runtime;
     runtimes.clone().provision(asked(2)).await.unwrap();
     let action = Action::Null;

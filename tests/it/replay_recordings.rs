@@ -33,14 +33,14 @@ async fn replay(path: &Path) -> Replayed {
     let url = format!("sqlite://{}", folder.path().join("log.db").display());
     let store = rekindle::store::connect(&url, OpenOptions { create: true, ..OpenOptions::default() }).await.unwrap();
     let runtimes = Arc::new(LocalRuntimes::new(LocalOptions::default()));
-    let ports = Ports { runtimes, recordings: rekindle::trajectory::recording };
+    let ports = Ports::new(runtimes, rekindle::trajectory::recording);
     let engine = Engine::new(Arc::clone(&store), ports, Arc::new(SystemClock));
     let id = engine.new_session_id();
     let recording = rekindle::trajectory::read_file(path).unwrap().to_json();
     let trajectory = store.put_blob(id, recording.into_bytes()).await.unwrap();
     let origin = Origin::Replay { trajectory, on_divergence: OnDivergence::Continue, on_unknown: OnUnknown::Stop };
     let deadlines = Deadlines { action_max_ms: 30_000, quiet_ms: 5_000, ..Deadlines::default() };
-    engine.create(id, None, SessionSpec { origin, workspace: workspace.clone(), title: None, deadlines }).await.unwrap();
+    engine.create(id, None, SessionSpec { deadlines, ..SessionSpec::new(origin, workspace.clone()) }).await.unwrap();
     assert_eq!(engine.rest(id).await, Status::Resting);
     let session = engine.restore(id).await.unwrap().session;
     verify_session(store.as_ref(), id).await.unwrap();

@@ -36,7 +36,7 @@ pub fn options(isolation: Isolation) -> LocalOptions {
 
 pub fn request(name: &str, workspace: PathBuf) -> Provision {
     let session: SessionId = serde_json::from_value(json!(uuid::Uuid::now_v7())).unwrap();
-    Provision { session, birth: Digest::ZERO, name: name.into(), epoch: Epoch(1), workspace, directory: None }
+    Provision::new(session, Digest::ZERO, name, Epoch(1), workspace)
 }
 
 pub async fn local(isolation: Isolation) -> Local {

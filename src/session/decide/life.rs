@@ -20,7 +20,7 @@ use crate::session::time::Timestamp;
 use crate::session::turn::AgentState;
 
 impl Deciding {
-    pub(super) fn create(&mut self, spec: SessionSpec, node: NodeId) -> Result<(), Rejection> {
+    pub(super) fn create(&mut self, spec: Box<SessionSpec>, node: NodeId) -> Result<(), Rejection> {
         if self.session.phase != Phase::Unborn {
             return Err(Rejection::Exists);
         }

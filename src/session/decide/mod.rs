@@ -90,7 +90,7 @@ impl Deciding {
 
     fn answer(&mut self, command: Command) -> Result<(), Rejection> {
         match command {
-            Command::Create { spec, node } => self.create(*spec, node),
+            Command::Create { spec, node } => self.create(spec, node),
             Command::Acquire { node, reason, proof, then } => {
                 self.acquire(node, reason, &proof)?;
                 match then {

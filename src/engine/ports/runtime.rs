@@ -1,4 +1,4 @@
-//! What the engine needs of the world, as traits. [`crate::host`] implements them; tests bring fakes.
+//! Where a session's actions run.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,20 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::session::replay::RecordedEntry;
-use crate::session::{Action, Digest, Epoch, Observation, SessionId};
-
-/// Everything that an engine needs of the world.
-#[derive(Clone)]
-pub struct Ports {
-    /// Where actions run.
-    pub runtimes: Arc<dyn Runtimes>,
-    /// Reads the bytes of a recording.
-    pub recordings: ReadRecording,
-}
-
-/// Reads a recording, or says why it cannot be read.
-pub type ReadRecording = fn(&[u8]) -> Result<Vec<RecordedEntry>, String>;
+use super::SecretValue;
+use crate::session::{Action, Digest, Epoch, Observation, Report, RepositorySpec, RuntimeSpec, SessionId};
 
 /// Makes runtimes: places where a session's actions run.
 #[async_trait]
@@ -43,6 +31,24 @@ pub trait Runtime: Send + Sync + 'static {
     /// # Errors
     /// [`RuntimeError::Lost`] when the runtime itself is gone, so that the outcome is unknown.
     async fn execute(&self, action: &Action, timeout: Timeout) -> Result<Observation, RuntimeError>;
+
+    /// Takes a step of the start that happens where the actions run.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Unavailable`] with what went wrong, when the step failed or is not known here.
+    async fn prepare(&self, preparation: Preparation) -> Result<Prepared, RuntimeError> {
+        Err(RuntimeError::Unavailable(format!("this runtime cannot {preparation}")))
+    }
+
+    /// Reads the text files under these paths, each a file or a directory inside the workspace: at most `limit` bytes in all.
+    /// What is not there is left out; what is no UTF-8 is read as far as it is.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Lost`] when the runtime is gone.
+    async fn documents(&self, paths: &[String], limit: u64) -> Result<Vec<Document>, RuntimeError> {
+        let _ = (paths, limit);
+        Ok(Vec::new())
+    }
 
     /// Ends everything that runs here. Idempotent.
     ///
@@ -75,6 +81,70 @@ pub struct Provision {
     pub workspace: PathBuf,
     /// Where the shell begins, as commands see it; [`WORKSPACE`] when unset or gone.
     pub directory: Option<String>,
+    /// What kind of runtime is asked for.
+    pub runtime: RuntimeSpec,
+    /// What commands find in their environment.
+    pub environment: Vec<SecretValue>,
+}
+
+impl Provision {
+    /// The default runtime of this machine, with nothing in its environment.
+    pub fn new(session: SessionId, birth: Digest, name: impl Into<String>, epoch: Epoch, workspace: impl Into<PathBuf>) -> Self {
+        Self {
+            session,
+            birth,
+            name: name.into(),
+            epoch,
+            workspace: workspace.into(),
+            directory: None,
+            runtime: RuntimeSpec::default(),
+            environment: Vec::new(),
+        }
+    }
+}
+
+/// A step of the start that happens where the actions run.
+#[derive(Debug, Clone)]
+pub enum Preparation {
+    /// Clone a repository into the workspace, with this token.
+    Repository {
+        /// What to clone.
+        repository: RepositorySpec,
+        /// Only git sees it, and only for the server of the repository.
+        token: Option<SecretValue>,
+    },
+    /// Run the repository's own `.openhands/setup.sh`.
+    SetupScript,
+    /// Install the repository's `.openhands/pre-commit.sh`, keeping a hook that is there.
+    GitHooks,
+}
+
+impl std::fmt::Display for Preparation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Repository { .. } => "clone a repository",
+            Self::SetupScript => "run a setup script",
+            Self::GitHooks => "install git hooks",
+        })
+    }
+}
+
+/// What came of a preparation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Prepared {
+    /// It is done; what there is now, for the log.
+    Done(Report),
+    /// There was nothing to do, and why.
+    Skipped(String),
+}
+
+/// A text file of the workspace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Document {
+    /// Where it is, from the workspace on.
+    pub path: String,
+    /// What it says.
+    pub text: String,
 }
 
 /// Where commands find the session's workspace: the path that recordings name.

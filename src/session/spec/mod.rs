@@ -1,0 +1,116 @@
+//! What a session is made of, as it is asked for. Stored whole with the session, so that any restart has it; values of secrets are
+//! never part of it.
+
+mod agent;
+mod mcp;
+mod origin;
+mod repository;
+mod runtime;
+mod secret;
+mod security;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+pub use agent::{AgentConfig, AgentSpec, Interaction, Limits, ModelApi, ModelSpec, Price, Tool};
+pub use mcp::{McpServer, McpTransport};
+pub use origin::{OnDivergence, OnUnknown, Origin};
+pub use repository::{Provider, RepositorySpec};
+pub use runtime::{Launcher, RuntimeSpec, Sandbox};
+pub use secret::{SecretRef, SecretUse};
+pub use security::{Analyzer, ConfirmationPolicy, Risk, SecuritySpec};
+
+/// Everything that a new session is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionSpec {
+    /// How it begins.
+    pub origin: Origin,
+    /// The directory on this machine that it works in; commands find it at `/workspace`.
+    pub workspace: PathBuf,
+    /// A line for people; the first message when unset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// How long things may take.
+    #[serde(default)]
+    pub deadlines: Deadlines,
+    /// Who decides what is done; unset when whoever opened the session submits the actions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentSpec>,
+    /// What it may use up.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub limits: Limits,
+    /// Whether a person is there to be asked.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub interaction: Interaction,
+    /// The code to work on, cloned into the workspace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repository: Option<RepositorySpec>,
+    /// Which secrets it has, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<SecretRef>,
+    /// Who judges actions, and which a person must agree to.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub security: SecuritySpec,
+    /// Servers that bring further tools.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mcp: Vec<McpServer>,
+    /// Where actions run.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub runtime: RuntimeSpec,
+    /// What the agent is told beside the task, for this conversation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instructions: Option<String>,
+    /// Free words of whoever opened it, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metadata: BTreeMap<String, String>,
+}
+
+impl SessionSpec {
+    /// A session that begins so and works there, and is else told nothing.
+    pub fn new(origin: Origin, workspace: impl Into<PathBuf>) -> Self {
+        Self {
+            origin,
+            workspace: workspace.into(),
+            title: None,
+            deadlines: Deadlines::default(),
+            agent: None,
+            limits: Limits::default(),
+            interaction: Interaction::default(),
+            repository: None,
+            secrets: Vec::new(),
+            security: SecuritySpec::default(),
+            mcp: Vec::new(),
+            runtime: RuntimeSpec::default(),
+            instructions: None,
+            metadata: BTreeMap::new(),
+        }
+    }
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// How long things may take, in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Deadlines {
+    /// An action that names no timeout of its own.
+    pub action_ms: u64,
+    /// The longest that any action may take, whatever it asks for.
+    pub action_max_ms: u64,
+    /// How long a command may be quiet before it is left running.
+    pub quiet_ms: u64,
+    /// One step of the start.
+    pub start_step_ms: u64,
+    /// The whole close.
+    pub close_ms: u64,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self { action_ms: 120_000, action_max_ms: 600_000, quiet_ms: 30_000, start_step_ms: 60_000, close_ms: 90_000 }
+    }
+}
