@@ -54,7 +54,7 @@ fn resident() -> i64 {
 
 async fn rested(engine: &Engine) -> rekindle::session::SessionId {
     let id = engine.new_session_id();
-    let origin = Origin::Fresh { message: None };
+    let origin = Origin::fresh(None);
     let spec = SessionSpec::new(origin, "/tmp/none");
     engine.create(id, None, spec).await.expect("a session");
     engine.rest(id).await;

@@ -17,7 +17,7 @@ const ROUNDS: usize = 5;
 const BATCH: usize = 1000;
 
 fn created() -> NewEvent {
-    let spec = SessionSpec::new(Origin::Fresh { message: None }, PathBuf::from("/tmp"));
+    let spec = SessionSpec::new(Origin::fresh(None), PathBuf::from("/tmp"));
     let event = Event::Created(Created { spec: Box::new(spec) });
     NewEvent {
         id: EventId::from_uuid(uuid::Uuid::now_v7()),

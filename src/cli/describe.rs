@@ -2,9 +2,10 @@
 
 use super::text::{one_line, shorten};
 use crate::session::event::ReplayFinished;
+use crate::session::model::CallReport;
 use crate::session::replay::{ReplayOutcome, Verdict};
 use crate::session::start::StepOutcome;
-use crate::session::{Action, Content, Event, Extras, Observation, Origin, Recorded};
+use crate::session::{Action, Content, Event, Extras, Limits, Observation, Origin, Recorded};
 
 /// How long a description gets, in characters.
 const SHOWN_MAX: usize = 96;
@@ -32,6 +33,20 @@ pub fn describe(event: &Recorded) -> String {
         },
         Event::StepFailed(body) => format!("{} failed: {}", body.step, body.error),
         Event::Started(_) => String::new(),
+        Event::LimitsChanged(body) => format!("{}: {}", limits(&body.limits), body.reason),
+        Event::Briefed(body) => format!("{} with {}: {}", body.agent, body.model, body.names.join(", ")),
+        Event::ModelRequested(body) if body.attempt > 1 => format!("iteration {}, attempt {}", body.iteration, body.attempt),
+        Event::ModelRequested(body) => format!("iteration {}", body.iteration),
+        Event::ModelResponded(body) => call(&body),
+        Event::ModelFailed(body) => format!("{}: {}", name(&body.class), body.message),
+        Event::Judged(body) => {
+            let confirm = if body.confirm { ", a person must agree" } else { "" };
+            format!("{} risk{confirm}: {}", body.judgement.risk, body.judgement.reasons.join("; "))
+        }
+        Event::Confirmed(body) => format!("by {}", body.by),
+        Event::Refused(body) => {
+            body.reason.map_or_else(|| format!("by {}", body.by), |reason| format!("by {}: {reason}", body.by))
+        }
         Event::Dispatched(body) => format!("attempt {}", body.attempt),
         Event::StateChanged(body) if body.reason.is_empty() => body.state.to_string(),
         Event::StateChanged(body) => format!("{}: {}", body.state, body.reason),
@@ -55,6 +70,26 @@ pub fn describe(event: &Recorded) -> String {
     };
     let line = one_line(said.trim());
     shorten(&line, SHOWN_MAX).into_owned()
+}
+
+/// What an agent may use up.
+pub fn limits(limits: &Limits) -> String {
+    match limits.budget_micro_usd {
+        Some(budget) => format!("{} iterations and {} $", limits.iterations, dollars(budget)),
+        None => format!("{} iterations", limits.iterations),
+    }
+}
+
+/// What a call of a model took.
+fn call(report: &CallReport) -> String {
+    let usage = &report.usage;
+    let cost = usage.cost_micro_usd.map_or_else(String::new, |cost| format!(", {} $", dollars(cost)));
+    format!("{}: {} tokens read, {} written{cost}", report.model, usage.prompt_tokens, usage.completion_tokens)
+}
+
+/// Millionths of a dollar as dollars, to a hundredth of a cent.
+fn dollars(micro: u64) -> String {
+    format!("{}.{:04}", micro / 1_000_000, micro % 1_000_000 / 100)
 }
 
 /// What an action does, unescaped.

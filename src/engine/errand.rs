@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::error::EngineError;
-use crate::session::{Command, Item, Rejection, Seq};
+use crate::session::{Command, Item, Limits, Rejection, Seq};
 
 /// A command that people and programs give; the others are the worker's own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,6 +11,26 @@ use crate::session::{Command, Item, Rejection, Seq};
 pub(super) enum Errand {
     Say {
         content: String,
+    },
+    Show {
+        content: String,
+        images: Vec<String>,
+    },
+    Confirm {
+        action: Option<Seq>,
+        by: String,
+    },
+    Refuse {
+        action: Option<Seq>,
+        by: String,
+        reason: Option<String>,
+    },
+    Pause,
+    Stop {
+        reason: String,
+    },
+    Continue {
+        limits: Option<Limits>,
     },
     Act {
         /// Each as a text of its own, so that it arrives as it was.
@@ -26,10 +46,21 @@ impl Errand {
     pub(super) fn of(command: &Command) -> Option<Self> {
         match command {
             Command::Say { content } => Some(Self::Say { content: content.clone() }),
+            Command::Show { content, images } => Some(Self::Show { content: content.clone(), images: images.clone() }),
+            Command::Confirm { action, by } => Some(Self::Confirm { action: *action, by: by.clone() }),
+            Command::Refuse { action, by, reason } => {
+                Some(Self::Refuse { action: *action, by: by.clone(), reason: reason.clone() })
+            }
+            Command::Pause => Some(Self::Pause),
+            Command::Stop { reason } => Some(Self::Stop { reason: reason.clone() }),
+            Command::Continue { limits } => Some(Self::Continue { limits: *limits }),
             Command::Act { actions } => Some(Self::Act { actions: actions.iter().map(Item::encode).collect() }),
             Command::Close { reason } => Some(Self::Close { reason: reason.clone() }),
             Command::Create { .. }
             | Command::Acquire { .. }
+            | Command::Brief(_)
+            | Command::Decide { .. }
+            | Command::FailModel { .. }
             | Command::StepDone { .. }
             | Command::StepFailed { .. }
             | Command::Observe { .. }
@@ -46,6 +77,12 @@ impl Errand {
     pub(super) fn command(self) -> Result<Command, String> {
         Ok(match self {
             Self::Say { content } => Command::Say { content },
+            Self::Show { content, images } => Command::Show { content, images },
+            Self::Confirm { action, by } => Command::Confirm { action, by },
+            Self::Refuse { action, by, reason } => Command::Refuse { action, by, reason },
+            Self::Pause => Command::Pause,
+            Self::Stop { reason } => Command::Stop { reason },
+            Self::Continue { limits } => Command::Continue { limits },
             Self::Act { actions } => {
                 let items = actions.iter().map(|action| Item::decode(action).map_err(|error| error.to_string()));
                 Command::Act { actions: items.collect::<Result<_, _>>()? }
@@ -90,6 +127,12 @@ mod tests {
         for command in [
             Command::Say { content: "hi".to_owned() },
             Command::Act { actions: vec![item] },
+            Command::Show { content: "look".to_owned(), images: vec!["data:image/png;base64,AA==".to_owned()] },
+            Command::Confirm { action: Some(Seq(7)), by: "me".to_owned() },
+            Command::Refuse { action: None, by: "me".to_owned(), reason: Some("no".to_owned()) },
+            Command::Pause,
+            Command::Stop { reason: "enough".to_owned() },
+            Command::Continue { limits: Some(Limits { iterations: 3, budget_micro_usd: Some(4) }) },
             Command::Close { reason: "done".to_owned() },
         ] {
             let errand = Errand::of(&command).unwrap();

@@ -4,6 +4,7 @@ pub mod clock;
 mod errand;
 mod error;
 mod feed;
+mod history;
 mod lease;
 mod letters;
 pub mod ownership;
@@ -22,7 +23,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{broadcast, oneshot, watch};
 use tokio::task::{AbortHandle, JoinHandle};
 
 pub use error::EngineError;
@@ -39,7 +40,7 @@ use clock::{Clock, Ids};
 use errand::Errand;
 use lease::Lease;
 use ownership::{Role, Standing};
-use ports::Ports;
+use ports::{Delta, Ports};
 use submit::Writing;
 
 /// Runs sessions: creates them, restores them, performs what they need, tells what happened.
@@ -60,6 +61,8 @@ struct Shared {
     node: NodeId,
     lease: Lease,
     idle: Duration,
+    /// What agents are writing just now.
+    deltas: broadcast::Sender<(SessionId, Delta)>,
 }
 
 impl fmt::Debug for Shared {
@@ -85,6 +88,8 @@ impl Default for EngineOptions {
     }
 }
 
+/// How many pieces of answers a listener may be behind.
+const DELTAS_MAX: usize = 1024;
 /// How often a command follows a session that changes hands.
 const MOVES_MAX: u32 = 5;
 
@@ -143,7 +148,10 @@ impl Engine {
         let lease = Lease::new(lease);
         let ids = Ids::default();
         let node = ids.node(clock.now());
-        Self { shared: Arc::new(Shared { store, ports, clock, ids, node, lease, idle }), running: Arc::default() }
+        Self {
+            shared: Arc::new(Shared { store, ports, clock, ids, node, lease, idle, deltas: broadcast::channel(DELTAS_MAX).0 }),
+            running: Arc::default(),
+        }
     }
 
     /// The log that it runs on.
@@ -247,6 +255,12 @@ impl Engine {
     /// Follows a session's events: those after `after`, then live.
     pub fn subscribe(&self, id: SessionId, after: Seq) -> Subscription {
         Subscription::new(Arc::clone(&self.shared.store), id, after)
+    }
+
+    /// What the agents of this process are writing, piece by piece, while they write it. Not durable: a slow listener misses pieces,
+    /// and what was written whole is in the log.
+    pub fn deltas(&self) -> broadcast::Receiver<(SessionId, Delta)> {
+        self.shared.deltas.subscribe()
     }
 
     /// Follows the events of all sessions: those after `cursor`, then live.

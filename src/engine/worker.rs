@@ -130,7 +130,7 @@ struct Worker {
 
 enum Woken {
     Asked(Request),
-    Done(Effect, Result<Performed, tokio::task::JoinError>),
+    Done(Effect, Box<Result<Performed, tokio::task::JoinError>>),
     Dropped,
     Idle,
 }
@@ -151,8 +151,10 @@ impl Worker {
             // What is done is boxed, so that a worker that rests is small.
             let outcome = match self.wake().await {
                 Woken::Asked(request) => Box::pin(self.answer(request)).await,
-                Woken::Done(effect, Ok(performed)) => Box::pin(self.done(effect, performed)).await,
-                Woken::Done(_, Err(error)) => Err(Failure::own(format!("performing an effect failed: {error}"))),
+                Woken::Done(effect, result) => match *result {
+                    Ok(performed) => Box::pin(self.done(effect, performed)).await,
+                    Err(error) => Err(Failure::own(format!("performing an effect failed: {error}"))),
+                },
                 Woken::Idle => {
                     Box::pin(self.leave()).await;
                     break;
@@ -192,6 +194,9 @@ impl Worker {
     }
 
     async fn release(&mut self) {
+        if let Some(joined) = self.holding.tools.take() {
+            joined.tools.close().await;
+        }
         if let Some(runtime) = self.holding.runtime.take()
             && let Err(error) = runtime.release().await
         {
@@ -230,7 +235,7 @@ impl Worker {
             result = performed => result,
         };
         match (woken, self.under_way.take()) {
-            (Some(result), Some(under_way)) => Woken::Done(under_way.effect.clone(), result),
+            (Some(result), Some(under_way)) => Woken::Done(under_way.effect.clone(), Box::new(result)),
             _ => Woken::Idle,
         }
     }

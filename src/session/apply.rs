@@ -2,20 +2,24 @@
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 
 use super::action::{Action, EffectClass};
+use super::decide::BAD_ANSWER;
 use super::envelope::{Recorded, Source};
 use super::event::{
-    CloseRequested, Closed, Created, Dispatched, Event, Imported, OwnerAcquired, ReleaseFailed, ReleaseFinished, ReleaseStarted,
-    ReplayCompared, ReplayFinished, ReplayStarted, Restored, StartPlanned, StateChanged, StepFailed, StepFinished, StepStarted,
-    TurnEnded,
+    ActionConfirmed, ActionJudged, ActionRefused, Briefed, CloseRequested, Closed, Created, Dispatched, Event, Imported,
+    LimitsChanged, ModelFailed, ModelRequested, OwnerAcquired, ReleaseFailed, ReleaseFinished, ReleaseStarted, ReplayCompared,
+    ReplayFinished, ReplayStarted, Restored, StartPlanned, StateChanged, StepFailed, StepFinished, StepStarted, TurnEnded,
 };
 use super::id::Seq;
+use super::model::{CallReport, CallUsage, ModelCall};
 use super::phase::{Phase, Start, StepProgress, StepRecord};
 use super::replay::{ReplayProgress, VerdictCounts};
-use super::spec::Origin;
+use super::spec::{Interaction, Origin};
 use super::start::{StartStep, StepOutcome};
-use super::state::{Session, Usage};
+use super::state::{Briefing, Session, Usage};
+use super::stuck::What;
 use super::turn::{AgentState, Dispatch, OpenAction};
 
 /// How much of a first message becomes the title, in characters.
@@ -36,6 +40,8 @@ impl Session {
     fn fold(&mut self, event: &Recorded) -> bool {
         match event.kind.family() {
             "action" if event.kind.as_str() == "action.dispatched" => self.read(event, Self::dispatched),
+            "action" if Event::KINDS.contains(&event.kind.as_str()) => self.said_of_action(event),
+            "model" => self.model_event(event),
             "action" => {
                 self.action(event);
                 true
@@ -71,10 +77,15 @@ impl Session {
                 true
             }
             "turn.state_changed" => self.read(event, |session, _, body: StateChanged| {
+                if body.state == AgentState::Running && matches!(session.agent, AgentState::Error | AgentState::Stopped) {
+                    // Who lets it go on after an error wants it to try again.
+                    session.trail.clear();
+                }
                 session.agent = body.state;
                 session.agent_reason = body.reason;
                 session.turn_open = true;
             }),
+            "session.limits_changed" => self.read(event, |session, _, body: LimitsChanged| session.raised = Some(body.limits)),
             "turn.ended" => self.read(event, |session, _, _: TurnEnded| session.turn_open = false),
             "replay.started" => self.read(event, |session, _, body: ReplayStarted| session.replay_started(&body)),
             "replay.compared" => self.read(event, |session, _, body: ReplayCompared| {
@@ -118,6 +129,9 @@ impl Session {
     fn owner_acquired(&mut self, body: &OwnerAcquired) {
         self.epoch = body.epoch;
         self.owner = Some(body.node);
+        if let Some(call) = &mut self.model {
+            call.epoch = None;
+        }
         for action in &mut self.open {
             if let Dispatch::InFlight { attempt, .. } = action.dispatch {
                 action.dispatch = Dispatch::Interrupted { attempt };
@@ -138,6 +152,7 @@ impl Session {
     fn closed(&mut self, body: Closed) {
         self.phase = Phase::Closed { reason: body.reason };
         self.open.clear();
+        self.model = None;
     }
 
     fn planned(&mut self, body: StartPlanned) {
@@ -188,6 +203,7 @@ impl Session {
 
     /// An action: counted, and open until its outcome when a runtime must execute it.
     fn action(&mut self, event: &Recorded) {
+        self.note(event);
         self.counts.actions += 1;
         self.turn_open = true;
         let tag = event.kind.tag();
@@ -205,7 +221,8 @@ impl Session {
             replay.next = replay.next.max(index.saturating_add(1));
             replay.performed += 1;
         }
-        if !matches!(self.phase, Phase::Imported { .. }) && Action::RUNNABLE.contains(&tag) {
+        let answered = Action::RUNNABLE.contains(&tag) || (self.has_agent() && tag == "recall");
+        if !matches!(self.phase, Phase::Imported { .. }) && answered {
             self.open.push(OpenAction {
                 seq: event.seq,
                 source: event.source,
@@ -218,6 +235,11 @@ impl Session {
     }
 
     fn observation(&mut self, event: &Recorded) {
+        self.note(event);
+        if event.kind.tag() == "recall" && self.has_agent() {
+            let recalled: RecallPeek = serde_json::from_str(event.body.as_json()).unwrap_or_default();
+            self.told.extend(recalled.extras.microagent_knowledge.into_iter().map(|knowledge| knowledge.name));
+        }
         self.counts.observations += 1;
         self.turn_open = true;
         if event.kind.tag() == "error" {
@@ -231,6 +253,83 @@ impl Session {
     fn dispatched(&mut self, event: &Recorded, body: Dispatched) {
         if let Some(action) = self.open.iter_mut().find(|action| Some(action.seq) == event.cause) {
             action.dispatch = Dispatch::InFlight { attempt: body.attempt, epoch: body.epoch };
+        }
+    }
+
+    /// What was said of an action: how risky it is, whether a person agrees.
+    fn said_of_action(&mut self, event: &Recorded) -> bool {
+        let dispatch = |session: &mut Self, event: &Recorded, dispatch: Dispatch| {
+            if let Some(action) = session.open.iter_mut().find(|action| Some(action.seq) == event.cause) {
+                action.dispatch = dispatch;
+            }
+        };
+        match event.kind.as_str() {
+            "action.judged" => self.read(event, |session, event, body: ActionJudged| {
+                if body.confirm {
+                    dispatch(session, event, Dispatch::Unconfirmed);
+                }
+            }),
+            "action.confirmed" => self.read(event, |session, event, _: ActionConfirmed| {
+                dispatch(session, event, Dispatch::Queued { attempts: 0 });
+            }),
+            // Its outcome follows.
+            "action.refused" => self.read(event, |_, _, _: ActionRefused| {}),
+            _ => false,
+        }
+    }
+
+    fn model_event(&mut self, event: &Recorded) -> bool {
+        match event.kind.as_str() {
+            "model.briefed" => self.read(event, |session, _, body: Briefed| {
+                session.briefing = Some(Briefing { prompt: body.prompt, tools: body.tools });
+            }),
+            "model.requested" => self.read(event, |session, event, body: ModelRequested| {
+                let ModelRequested { attempt, epoch, iteration } = body;
+                session.model = Some(ModelCall { request: event.seq, attempt, epoch: Some(epoch) });
+                session.iterations = iteration;
+                session.turn_open = true;
+            }),
+            "model.responded" => self.read(event, |session, _, body: CallReport| session.called(&body.usage)),
+            "model.failed" => self.read(event, |session, _, body: ModelFailed| session.called(&body.usage)),
+            _ => false,
+        }
+    }
+
+    fn called(&mut self, usage: &CallUsage) {
+        self.model = None;
+        self.usage.prompt_tokens += usage.prompt_tokens;
+        self.usage.completion_tokens += usage.completion_tokens;
+        if let Some(cost) = usage.cost_micro_usd {
+            self.usage.cost_micro_usd = Some(self.usage.cost_micro_usd.unwrap_or(0).saturating_add(cost));
+        }
+    }
+
+    /// Notes what an agent of this session did or saw, to see whether it goes in circles.
+    fn note(&mut self, event: &Recorded) {
+        if !self.has_agent() {
+            return;
+        }
+        let (family, tag) = (event.kind.family(), event.kind.tag());
+        let peek: SamePeek<'_> = serde_json::from_str(event.body.as_json()).unwrap_or_default();
+        let interactive = self.spec.as_ref().is_some_and(|spec| spec.interaction == Interaction::Interactive);
+        match (family, tag, event.source) {
+            ("action", "message", Source::User) if interactive => self.trail.clear(),
+            ("action", "message" | "recall", Source::User) | ("observation", "recall" | "null" | "think", _) => {}
+            ("action", "message", _) => self.trail.note(event.seq, What::Words, peek.args.map_or("", RawValue::get)),
+            ("action", "condensation", _) => self.trail.note(event.seq, What::Condensation, ""),
+            ("action", _, _) => {
+                self.trail.note(event.seq, What::Action, &format!("{tag} {}", peek.args.map_or("", RawValue::get)))
+            }
+            ("observation", "error", _) => {
+                let unread = peek.extras.is_some_and(|extras| extras.error_id == BAD_ANSWER);
+                self.trail.note(event.seq, if unread { What::BadAnswer } else { What::Failure }, &peek.content);
+            }
+            ("observation", _, _) => {
+                let exit = peek.extras.and_then(|extras| extras.metadata).map(|metadata| metadata.exit_code);
+                let words: String = peek.content.chars().filter(|c| !c.is_ascii_digit()).collect();
+                self.trail.note(event.seq, What::Outcome, &format!("{tag} {exit:?} {words}"));
+            }
+            _ => {}
         }
     }
 
@@ -296,6 +395,49 @@ struct TokensPeek<'a> {
     prompt_tokens: u64,
     #[serde(default)]
     completion_tokens: u64,
+}
+
+/// The parts of a body that make two events the same.
+#[derive(Deserialize, Default)]
+struct SamePeek<'a> {
+    #[serde(borrow, default)]
+    args: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    content: std::borrow::Cow<'a, str>,
+    #[serde(default)]
+    extras: Option<ExitPeek>,
+}
+
+#[derive(Deserialize)]
+struct ExitPeek {
+    #[serde(default)]
+    error_id: String,
+    #[serde(default)]
+    metadata: Option<MetadataPeek>,
+}
+
+#[derive(Deserialize)]
+struct MetadataPeek {
+    #[serde(default)]
+    exit_code: i64,
+}
+
+/// The microagents that a recall told of.
+#[derive(Deserialize, Default)]
+struct RecallPeek {
+    #[serde(default)]
+    extras: KnowledgePeek,
+}
+
+#[derive(Deserialize, Default)]
+struct KnowledgePeek {
+    #[serde(default)]
+    microagent_knowledge: Vec<NamePeek>,
+}
+
+#[derive(Deserialize)]
+struct NamePeek {
+    name: String,
 }
 
 /// The first line of a message, shortened.

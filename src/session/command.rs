@@ -4,12 +4,14 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+use super::event::Briefed;
 use super::id::{Digest, Epoch, NodeId, Seq};
 use super::item::Item;
+use super::model::{Decision, ModelFailure};
 use super::observation::Observation;
 use super::phase::Phase;
 use super::replay::{Line, ReplayPlan};
-use super::spec::SessionSpec;
+use super::spec::{Limits, SessionSpec};
 use super::start::{Report, StartStep};
 
 /// Something that a person, a program or the engine asks of a session.
@@ -33,10 +35,63 @@ pub enum Command {
         /// What to do first, in the same breath: when this is refused, so is the takeover.
         then: Option<Box<Self>>,
     },
-    /// Say something, as the user.
+    /// Say something, as the user. What waits for a person to agree is refused by it: they want something else.
     Say {
         /// The text.
         content: String,
+    },
+    /// Say something with pictures, as the user.
+    Show {
+        /// The text.
+        content: String,
+        /// Their addresses: `https:` or `data:`.
+        images: Vec<String>,
+    },
+    /// Agree to actions that wait for it: this one, or all.
+    Confirm {
+        /// Which.
+        action: Option<Seq>,
+        /// Who agrees.
+        by: String,
+    },
+    /// Refuse actions that wait for a person to agree: this one, or all.
+    Refuse {
+        /// Which.
+        action: Option<Seq>,
+        /// Who refuses.
+        by: String,
+        /// Why; the agent goes on by it. Without a reason it waits for a message.
+        reason: Option<String>,
+    },
+    /// Hold the agent: what it is at is finished, nothing new is begun.
+    Pause,
+    /// Stop the agent at once: what it is at is ended. The session stays, and can go on.
+    Stop {
+        /// Why, as it will stand in the log.
+        reason: String,
+    },
+    /// Let the agent go on from where it stands.
+    Continue {
+        /// What it may use up from now on; where it stopped at a limit and nothing is said, once more what it was told at first.
+        limits: Option<Limits>,
+    },
+    /// The agent's model is told this from now on.
+    Brief(Briefed),
+    /// The agent has decided.
+    Decide {
+        /// The event that asked.
+        request: Seq,
+        /// What.
+        decision: Box<Decision>,
+    },
+    /// The agent has not decided.
+    FailModel {
+        /// The event that asked.
+        request: Seq,
+        /// Why.
+        failure: Box<ModelFailure>,
+        /// Where the history is longer than the model's window: what is to be forgotten of it.
+        forget: Vec<Seq>,
     },
     /// Do these, as the agent; the runtime executes them in order.
     Act {
@@ -117,6 +172,8 @@ pub enum Command {
 pub enum StepDone {
     /// A report of whoever did it.
     Report(Report),
+    /// There was nothing to do, and why.
+    Skipped(String),
     /// The recording is readable, and this is what will be performed.
     Recording(ReplayPlan),
 }

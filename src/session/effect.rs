@@ -3,7 +3,7 @@
 use super::id::Seq;
 use super::phase::{Phase, StepProgress};
 use super::start::StartStep;
-use super::state::Session;
+use super::state::{Briefing, Session};
 use super::time::Timestamp;
 use super::turn::Dispatch;
 
@@ -25,6 +25,13 @@ pub enum Effect {
         action: Seq,
         /// Which try.
         attempt: u32,
+    },
+    /// Ask the agent what to do next.
+    AskAgent {
+        /// The event that asks.
+        request: Seq,
+        /// What its model was told to be, and can do, when it was last asked; unset when it was told nothing yet.
+        briefing: Option<Briefing>,
     },
     /// Look up what the recording does next.
     ReadLine {
@@ -53,7 +60,8 @@ impl Session {
             Phase::Starting(start) => start.current().and_then(|step| self.step_under_way(step)),
             Phase::StartFailed { .. } | Phase::Closing { .. } => self.release_under_way(),
             Phase::Ready => {
-                self.step_under_way(StartStep::Runtime).or_else(|| self.action_in_flight()).or_else(|| self.next_line())
+                let step = StartStep::HOLDING.into_iter().find_map(|step| self.step_under_way(step));
+                step.or_else(|| self.action_in_flight()).or_else(|| self.call_under_way()).or_else(|| self.next_line())
             }
         }
     }
@@ -76,8 +84,13 @@ impl Session {
     fn action_in_flight(&self) -> Option<Effect> {
         self.open.iter().find_map(|action| match action.dispatch {
             Dispatch::InFlight { attempt, .. } => Some(Effect::Execute { action: action.seq, attempt }),
-            Dispatch::Queued { .. } | Dispatch::Interrupted { .. } => None,
+            Dispatch::Unconfirmed | Dispatch::Queued { .. } | Dispatch::Interrupted { .. } => None,
         })
+    }
+
+    fn call_under_way(&self) -> Option<Effect> {
+        let call = self.model.filter(|call| call.epoch == Some(self.epoch))?;
+        Some(Effect::AskAgent { request: call.request, briefing: self.briefing })
     }
 
     fn next_line(&self) -> Option<Effect> {

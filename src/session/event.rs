@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 use super::envelope::{Kind, Recorded};
 use super::id::{Digest, Epoch, NodeId, Seq};
 use super::item::Item;
+use super::model::{CallReport, CallUsage, Judgement, ModelErrorClass};
 use super::replay::{ReplayOutcome, ReplayPlan, Verdict};
-use super::spec::SessionSpec;
+use super::spec::{Limits, SessionSpec};
 use super::start::{StartStep, StepOutcome};
 use super::time::Timestamp;
 use super::turn::AgentState;
@@ -87,6 +88,22 @@ events! {
     StepFailed(StepFailed) = "start.step_failed";
     /// Every step of the start is done.
     Started(Started) = "start.started";
+    /// What an agent may use up is another amount from now on.
+    LimitsChanged(LimitsChanged) = "session.limits_changed";
+    /// What the agent's model is told in each call.
+    Briefed(Briefed) = "model.briefed";
+    /// The agent is asked what to do next.
+    ModelRequested(ModelRequested) = "model.requested";
+    /// The agent has decided; what it decided comes right after.
+    ModelResponded(CallReport) = "model.responded";
+    /// No decision was reached.
+    ModelFailed(ModelFailed) = "model.failed";
+    /// How risky an action is, and whether a person must agree to it.
+    Judged(ActionJudged) = "action.judged";
+    /// A person agreed to an action.
+    Confirmed(ActionConfirmed) = "action.confirmed";
+    /// A person refused an action.
+    Refused(ActionRefused) = "action.refused";
     /// An action was handed to the runtime.
     Dispatched(Dispatched) = "action.dispatched";
     /// The agent's state changed.
@@ -265,6 +282,83 @@ pub struct StepFailed {
 /// Body of `start.started`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Started {}
+
+/// Body of `session.limits_changed`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitsChanged {
+    /// The limits from now on.
+    pub limits: Limits,
+    /// Why.
+    pub reason: String,
+}
+
+/// Body of `model.briefed`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Briefed {
+    /// The agent's name.
+    pub agent: String,
+    /// The model's name, as the endpoint knows it.
+    pub model: String,
+    /// The blob that holds the system prompt.
+    pub prompt: Digest,
+    /// The blob that holds the tool catalogue.
+    pub tools: Digest,
+    /// The names of the tools.
+    pub names: Vec<String>,
+}
+
+/// Body of `model.requested`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelRequested {
+    /// 1 for the first try; a further one follows when the engine stopped while it waited for the answer.
+    pub attempt: u32,
+    /// The owner that asks.
+    pub epoch: Epoch,
+    /// How often the agent was asked, this time among it.
+    pub iteration: u64,
+}
+
+/// Body of `model.failed`; the cause is the request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelFailed {
+    /// What kind of failure.
+    pub class: ModelErrorClass,
+    /// In words.
+    pub message: String,
+    /// How long the endpoint asks to be left alone, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
+    /// What was used all the same.
+    #[serde(default)]
+    pub usage: CallUsage,
+}
+
+/// Body of `action.judged`; the cause is the action.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActionJudged {
+    /// What the judges say.
+    #[serde(flatten)]
+    pub judgement: Judgement,
+    /// Whether a person must agree before it runs.
+    pub confirm: bool,
+}
+
+/// Body of `action.confirmed`; the cause is the action.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActionConfirmed {
+    /// Who agreed.
+    pub by: String,
+}
+
+/// Body of `action.refused`; the cause is the action.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActionRefused {
+    /// Who refused.
+    pub by: String,
+    /// Why, for the agent to go by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
 
 /// Body of `action.dispatched`; the cause is the action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -11,8 +11,10 @@ pub mod vocabulary;
 
 pub mod replay;
 
+pub mod model;
 pub mod spec;
 pub mod start;
+pub mod stuck;
 pub mod turn;
 
 mod apply;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::spec::Origin;
+use super::spec::{Origin, SessionSpec};
 
 /// One step of a start. The order of the variants is the order in which they are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -54,26 +54,26 @@ impl StartStep {
         ]
     }
 
-    /// Whether the world must do something for this step; the others are decided at once.
-    pub const fn needs_the_world(self) -> bool {
+    /// Whether the world must do something for this step in a session that was told this; the others are decided at once.
+    pub const fn needs_the_world(self, spec: &SessionSpec) -> bool {
         match self {
             Self::Runtime | Self::Replay => true,
-            Self::SecurityAnalyzer
-            | Self::Repository
-            | Self::SetupScript
-            | Self::GitHooks
-            | Self::Secrets
-            | Self::Memory
-            | Self::McpTools
-            | Self::Controller
-            | Self::FirstMessage => false,
+            Self::Repository => spec.repository.is_some(),
+            Self::SetupScript | Self::GitHooks => spec.repository.is_some() || spec.agent.is_some(),
+            Self::Secrets => !spec.secrets.is_empty(),
+            Self::McpTools => !spec.mcp.is_empty(),
+            Self::Memory | Self::Controller => spec.agent.is_some(),
+            Self::SecurityAnalyzer | Self::FirstMessage => false,
         }
     }
 
     /// Whether something outside the log is held once this step is done, and must be released.
     pub const fn holds_something(self) -> bool {
-        matches!(self, Self::Runtime)
+        matches!(self, Self::Runtime | Self::McpTools)
     }
+
+    /// The steps that hold something, in order.
+    pub const HOLDING: [Self; 2] = [Self::Runtime, Self::McpTools];
 
     /// The stored word.
     pub const fn as_str(self) -> &'static str {

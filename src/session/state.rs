@@ -3,10 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::id::{Digest, Epoch, NodeId, Seq};
+use super::model::ModelCall;
 use super::phase::{Phase, StepProgress, StepRecord};
 use super::replay::ReplayProgress;
-use super::spec::SessionSpec;
+use super::spec::{Limits, SessionSpec};
 use super::start::StartStep;
+use super::stuck::Trail;
 use super::time::Timestamp;
 use super::turn::{AgentState, Dispatch, OpenAction};
 
@@ -46,8 +48,40 @@ pub struct Session {
     pub usage: Usage,
     /// What was counted.
     pub counts: Counts,
+    /// The call of the agent that has no answer yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<ModelCall>,
+    /// What the agent's model is told in each call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub briefing: Option<Briefing>,
+    /// How often the agent was asked.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub iterations: u64,
+    /// What it may use up, where that is not what it was told at first any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub raised: Option<Limits>,
+    /// The last things that the agent did and saw.
+    #[serde(default, skip_serializing_if = "Trail::is_empty")]
+    pub trail: Trail,
+    /// The microagents that it was told of, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub told: Vec<String>,
     /// The first event that this version must understand and does not: it will not act on the session.
     pub not_understood: Option<Seq>,
+}
+
+/// What an agent's model is told in each call, by the digests under which it is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Briefing {
+    /// The blob that holds the system prompt.
+    pub prompt: Digest,
+    /// The blob that holds the tool catalogue.
+    pub tools: Digest,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// What a session used, as far as its models said.
@@ -126,8 +160,31 @@ impl Session {
             Phase::Unborn | Phase::Imported { .. } | Phase::Closed { .. } => false,
             Phase::Starting(_) | Phase::Closing { .. } => true,
             Phase::StartFailed { .. } => self.last_held().is_some(),
-            Phase::Ready => !self.open.is_empty() || self.is_replaying(),
+            Phase::Ready => {
+                let waits = |open: &OpenAction| open.dispatch != Dispatch::Unconfirmed && self.agent != AgentState::Paused;
+                self.open.first().is_some_and(waits) || self.in_flight().is_some() || self.is_replaying() || self.is_asking()
+            }
         }
+    }
+
+    /// Whether its agent is asked, or about to be.
+    pub fn is_asking(&self) -> bool {
+        self.model.is_some() || (self.agent == AgentState::Running && self.has_agent() && self.open.is_empty())
+    }
+
+    /// Whether an agent of its own decides what is done; else whoever opened it does, or a recording.
+    pub fn has_agent(&self) -> bool {
+        self.spec.as_ref().is_some_and(|spec| spec.agent.is_some())
+    }
+
+    /// What its agent may use up.
+    pub fn limits(&self) -> Limits {
+        self.raised.or_else(|| self.spec.as_ref().map(|spec| spec.limits)).unwrap_or_default()
+    }
+
+    /// The actions that a person must agree to, in order.
+    pub fn unconfirmed(&self) -> impl Iterator<Item = &OpenAction> {
+        self.open.iter().filter(|open| open.dispatch == Dispatch::Unconfirmed)
     }
 
     /// Whether a recording is being performed and has not ended.

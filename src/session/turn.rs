@@ -17,6 +17,12 @@ pub enum AgentState {
     Running,
     /// Waiting for a message of the user.
     AwaitingUserInput,
+    /// Waiting for a person to agree to what it wants to do.
+    AwaitingUserConfirmation,
+    /// Held by a person; what it was at is finished, and nothing new is begun.
+    Paused,
+    /// Its model does not answer for now, having been asked too often.
+    RateLimited,
     /// Done with its task.
     Finished,
     /// Has declined its task.
@@ -34,6 +40,9 @@ impl AgentState {
             Self::Loading => "loading",
             Self::Running => "running",
             Self::AwaitingUserInput => "awaiting_user_input",
+            Self::AwaitingUserConfirmation => "awaiting_user_confirmation",
+            Self::Paused => "paused",
+            Self::RateLimited => "rate_limited",
             Self::Finished => "finished",
             Self::Rejected => "rejected",
             Self::Error => "error",
@@ -66,10 +75,19 @@ pub struct OpenAction {
     pub recorded: Option<u64>,
 }
 
+impl OpenAction {
+    /// Whether the session's runtime executes it; memory and servers answer without one.
+    pub fn needs_runtime(&self) -> bool {
+        !matches!(self.tag.as_str(), "call_tool_mcp" | "delegate")
+    }
+}
+
 /// How far an open action has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Dispatch {
+    /// A person must agree first.
+    Unconfirmed,
     /// Not handed to the runtime yet.
     Queued {
         /// Tries so far.

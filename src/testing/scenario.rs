@@ -1,13 +1,15 @@
 //! Given events, when a command, then events: the pure core without a store or a clock.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use uuid::Uuid;
 
+use crate::session::model::{CallReport, CallUsage, Decision, Judged, ModelErrorClass, ModelFailure};
 use crate::session::replay::{RecordedEntry, Script};
 use crate::session::{
-    Command, Decided, Digest, EventId, Kind, NodeId, OnDivergence, OnUnknown, Origin, Proof, Recorded, Rejection, Session,
-    SessionId, SessionSpec, Timestamp, decide,
+    AgentConfig, AgentSpec, Command, Decided, Digest, EventId, Kind, ModelApi, ModelSpec, NodeId, OnDivergence, OnUnknown,
+    Origin, Proof, Recorded, Rejection, Session, SessionId, SessionSpec, Timestamp, Tool, decide,
 };
 
 /// A session that is told commands, one microsecond after the other.
@@ -43,6 +45,46 @@ impl Scenario {
     /// A spec that begins so.
     pub fn spec(origin: Origin) -> SessionSpec {
         SessionSpec::new(origin, PathBuf::from("/tmp/scenario"))
+    }
+
+    /// The spec of a session whose agent decides, and that begins with a message.
+    pub fn agent_spec() -> SessionSpec {
+        let model = ModelSpec::new(ModelApi::OpenAi, "test-model");
+        let config = AgentConfig { model, tools: Tool::all(), disabled_microagents: Vec::new(), condense: true };
+        let agent = AgentSpec { name: "scripted".to_owned(), config, delegates: BTreeMap::new() };
+        let origin = Origin::fresh(Some("fix the test".to_owned()));
+        SessionSpec { agent: Some(agent), ..Self::spec(origin) }
+    }
+
+    /// What an agent decides that wants these actions, each in the stored form.
+    ///
+    /// # Panics
+    /// When one of them is no action.
+    pub fn decision(actions: &[&str]) -> Decision {
+        let judged = |text: &&str| match crate::session::Item::decode(text) {
+            Ok(action) => Judged { action, judgement: None },
+            Err(error) => panic!("{text} is no action: {error}"),
+        };
+        Decision { actions: actions.iter().map(judged).collect(), call: Self::call() }
+    }
+
+    /// A call that used ten tokens, and a hundredth of a dollar.
+    pub fn call() -> CallReport {
+        CallReport {
+            model: "test-model".to_owned(),
+            response_id: Some("r1".to_owned()),
+            finish_reason: Some("tool_calls".to_owned()),
+            reasoning: None,
+            usage: CallUsage { prompt_tokens: 7, completion_tokens: 3, cached_tokens: 0, cost_micro_usd: Some(10_000) },
+            request: Digest::ZERO,
+            latency_us: 1,
+            retries: Vec::new(),
+        }
+    }
+
+    /// A call that failed so.
+    pub fn failure(class: ModelErrorClass, message: &str) -> Box<ModelFailure> {
+        Box::new(ModelFailure { class, message: message.to_owned(), retry_after: None, usage: CallUsage::default() })
     }
 
     /// The origin of a replay with these policies; scenarios hand it its lines themselves.

@@ -270,7 +270,7 @@ async fn an_application_can_be_the_agent_itself() {
     let (store, runtimes) = (memory(), FakeRuntimes::new(echo));
     let engine = engine(&store, &runtimes);
     let id = engine.new_session_id();
-    let origin = Origin::Fresh { message: Some("count to one".to_owned()) };
+    let origin = Origin::fresh(Some("count to one".to_owned()));
     let spec = SessionSpec::new(origin, "/tmp/none");
     engine.create(id, None, spec).await.unwrap();
     engine.rest(id).await;

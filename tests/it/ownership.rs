@@ -70,7 +70,7 @@ async fn replay(engine: &Engine, commands: &[&str]) -> SessionId {
 
 async fn fresh(engine: &Engine) -> SessionId {
     let id = engine.new_session_id();
-    let origin = Origin::Fresh { message: None };
+    let origin = Origin::fresh(None);
     let spec = SessionSpec::new(origin, "/tmp/none");
     engine.create(id, None, spec).await.unwrap();
     assert_eq!(engine.rest(id).await, Status::Resting);
@@ -172,7 +172,7 @@ async fn a_node_that_is_drained_hands_over_at_once_and_takes_nothing_more() {
     let took = until_all_are_taken(&store, leaving.node()).await;
     assert!(took < LEASE / 2, "{took:?}");
     let id = leaving.new_session_id();
-    let origin = Origin::Fresh { message: None };
+    let origin = Origin::fresh(None);
     let spec = SessionSpec::new(origin, "/tmp/none");
     assert!(matches!(leaving.create(id, None, spec).await, Err(EngineError::ShutDown)));
     staying.drain().await;

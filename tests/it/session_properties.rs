@@ -1,9 +1,12 @@
 //! Properties of the fold: total, closed under decide, independent of where a snapshot is taken.
 
 use proptest::prelude::*;
+use rekindle::session::event::Briefed;
+use rekindle::session::model::{Decision, Judged, Judgement, ModelErrorClass};
 use rekindle::session::{
-    Body, Command, Effect, EventId, Extras, Item, Kind, Observation, OnDivergence, OnUnknown, Origin, Recorded, Report, Seq,
-    Session, SessionId, Source, StartStep, StepDone, Timestamp,
+    Analyzer, Body, Command, ConfirmationPolicy, Digest, Effect, EventId, Extras, Item, Kind, Observation, OnDivergence,
+    OnUnknown, Origin, Recorded, Report, Risk, SecuritySpec, Seq, Session, SessionId, SessionSpec, Source, StartStep, StepDone,
+    Timestamp,
 };
 use rekindle::testing::Scenario;
 use uuid::Uuid;
@@ -11,7 +14,7 @@ use uuid::Uuid;
 /// What a random session is told; how it reads depends on the state that it meets.
 #[derive(Debug, Clone)]
 enum Move {
-    Create(bool),
+    Create(u8),
     Answer,
     Fail,
     Act(u8),
@@ -20,11 +23,16 @@ enum Move {
     Lose,
     Close,
     Stale,
+    Confirm,
+    Refuse(bool),
+    Pause,
+    Stop,
+    Continue,
 }
 
 fn moves() -> impl Strategy<Value = Vec<Move>> {
     let one = prop_oneof![
-        1 => any::<bool>().prop_map(Move::Create),
+        1 => (0u8..4).prop_map(Move::Create),
         12 => Just(Move::Answer),
         1 => Just(Move::Fail),
         4 => (0u8..4).prop_map(Move::Act),
@@ -33,6 +41,11 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         1 => Just(Move::Lose),
         1 => Just(Move::Close),
         1 => Just(Move::Stale),
+        2 => Just(Move::Confirm),
+        1 => any::<bool>().prop_map(Move::Refuse),
+        1 => Just(Move::Pause),
+        1 => Just(Move::Stop),
+        2 => Just(Move::Continue),
     ];
     prop::collection::vec(one, 0..60)
 }
@@ -68,6 +81,31 @@ fn answer(scenario: &Scenario, well: bool) -> Option<Command> {
             let observation = Observation { content: "x".to_owned(), extras: Extras::Success };
             Command::Observe { action, observation: Box::new(observation), recorded: None }
         }
+        Effect::AskAgent { request, briefing: None } => {
+            let _ = request;
+            let (prompt, tools) = (Digest::of(b"prompt"), Digest::of(b"tools"));
+            let briefed = Briefed { agent: "a".into(), model: "m".into(), prompt, tools, names: vec!["bash".into()] };
+            Command::Brief(briefed)
+        }
+        Effect::AskAgent { request, .. } if !well => {
+            let class = [
+                ModelErrorClass::BadAnswer,
+                ModelErrorClass::ContextWindow,
+                ModelErrorClass::RateLimit,
+                ModelErrorClass::Internal,
+            ];
+            let class = class[request.0 as usize % class.len()];
+            Command::FailModel { request, failure: Scenario::failure(class, "no"), forget: vec![Seq(1), Seq(2)] }
+        }
+        Effect::AskAgent { request, .. } => {
+            let seed = request.0 as u8;
+            let judged = |action: Item| {
+                let judgement = Judgement { risk: Risk::Medium, reasons: vec!["a test".into()], by: vec!["test".into()] };
+                Judged { action, judgement: (seed % 2 == 0).then_some(judgement) }
+            };
+            let actions = vec![judged(action(seed % 4)), judged(action(seed / 4 % 4))];
+            Command::Decide { request, decision: Box::new(Decision { actions, call: Scenario::call() }) }
+        }
         Effect::ReadLine { from } => {
             script.line_from(from).map_or(Command::EndRecording, |line| Command::Perform { line: Box::new(line.clone()) })
         }
@@ -80,17 +118,29 @@ fn play(moves: &[Move]) -> Scenario {
     let mut scenario = Scenario::new();
     for step in moves {
         let command = match step {
-            Move::Create(true) => Some(Scenario::replay(OnDivergence::Continue, OnUnknown::StepOver)),
-            Move::Create(false) => Some(Origin::Fresh { message: None }),
+            Move::Create(0) => Some(Scenario::spec(Scenario::replay(OnDivergence::Continue, OnUnknown::StepOver))),
+            Move::Create(1) => Some(Scenario::spec(Origin::fresh(None))),
+            Move::Create(2) => Some(Scenario::agent_spec()),
+            Move::Create(_) => {
+                let confirmation = ConfirmationPolicy::AtOrAbove(Risk::Medium);
+                let security = SecuritySpec { analyzers: vec![Analyzer::Rules], confirmation };
+                Some(SessionSpec { security, ..Scenario::agent_spec() })
+            }
             _ => None,
         }
-        .map(|origin| Command::Create { spec: Box::new(Scenario::spec(origin)), node: Scenario::node() })
+        .map(|spec| Command::Create { spec: Box::new(spec), node: Scenario::node() })
         .or_else(|| match step {
             Move::Create(_) => None,
             Move::Answer => answer(&scenario, true),
             Move::Fail => answer(&scenario, false),
             Move::Act(which) => Some(Command::Act { actions: vec![action(*which), action((*which + 1) % 4)] }),
             Move::Say => Some(Command::Say { content: "hello".to_owned() }),
+            Move::Confirm => Some(Command::Confirm { action: None, by: "a test".to_owned() }),
+            Move::Refuse(true) => Some(Command::Refuse { action: None, by: "a test".to_owned(), reason: Some("no".to_owned()) }),
+            Move::Refuse(false) => Some(Command::Refuse { action: None, by: "a test".to_owned(), reason: None }),
+            Move::Pause => Some(Command::Pause),
+            Move::Stop => Some(Command::Stop { reason: "a test".to_owned() }),
+            Move::Continue => Some(Command::Continue { limits: None }),
             Move::Lose => Some(Command::LoseRuntime { error: "gone".to_owned() }),
             Move::Close => Some(Command::Close { reason: "enough".to_owned() }),
             Move::Stale => Some(Command::Released { step: StartStep::Runtime, attempt: 99 }),

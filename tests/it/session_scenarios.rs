@@ -22,7 +22,7 @@ fn done(step: StartStep, attempt: u32) -> Command {
 }
 
 fn fresh() -> Scenario {
-    Scenario::new().given(create(Origin::Fresh { message: Some("fix the test".to_owned()) })).given(done(StartStep::Runtime, 1))
+    Scenario::new().given(create(Origin::fresh(Some("fix the test".to_owned())))).given(done(StartStep::Runtime, 1))
 }
 
 fn replaying(items: &[&str], on_divergence: OnDivergence) -> Scenario {
@@ -61,7 +61,7 @@ fn act(item: &str) -> Command {
 #[test]
 fn a_start_takes_its_steps_in_order_and_says_which_were_not_needed() {
     let mut scenario = Scenario::new();
-    let kinds = scenario.kinds(create(Origin::Fresh { message: None })).unwrap();
+    let kinds = scenario.kinds(create(Origin::fresh(None))).unwrap();
     assert_eq!(
         kinds,
         ["session.created", "session.owner_acquired", "start.planned", "start.step_finished", "start.step_started"]
@@ -76,12 +76,12 @@ fn a_start_takes_its_steps_in_order_and_says_which_were_not_needed() {
 #[test]
 fn a_session_is_created_once() {
     let mut scenario = fresh();
-    assert_eq!(scenario.when(create(Origin::Fresh { message: None })).unwrap_err(), Rejection::Exists);
+    assert_eq!(scenario.when(create(Origin::fresh(None))).unwrap_err(), Rejection::Exists);
 }
 
 #[test]
 fn a_failed_step_fails_the_start_and_resuming_takes_the_steps_again() {
-    let mut scenario = Scenario::new().given(create(Origin::Fresh { message: None }));
+    let mut scenario = Scenario::new().given(create(Origin::fresh(None)));
     scenario.when(Command::StepFailed { step: StartStep::Runtime, attempt: 1, error: "no room".to_owned() }).unwrap();
     assert_eq!(scenario.session.phase, Phase::StartFailed { step: StartStep::Runtime, error: "no room".to_owned() });
     assert_eq!(scenario.session.next_effect(), None);
@@ -102,7 +102,7 @@ fn a_failed_start_releases_what_was_reached() {
 
 #[test]
 fn closing_while_starting_releases_what_was_reached() {
-    let mut scenario = Scenario::new().given(create(Origin::Fresh { message: None }));
+    let mut scenario = Scenario::new().given(create(Origin::fresh(None)));
     let kinds = scenario.kinds(Command::Close { reason: "changed my mind".to_owned() }).unwrap();
     assert_eq!(kinds, ["session.close_requested", "close.step_started"]);
     assert!(matches!(scenario.session.next_effect(), Some(Effect::Release { step: StartStep::Runtime, .. })));

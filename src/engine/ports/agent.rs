@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use super::SecretValue;
-use crate::session::{AgentConfig, Digest, Item, Json, Seq, SessionId};
+pub use crate::session::model::{CallUsage as Usage, ModelErrorClass, ModelFailure};
+use crate::session::{AgentConfig, Digest, Item, Seq, SessionId};
 
 /// Makes agents, by their names.
 #[async_trait]
@@ -109,23 +110,6 @@ pub struct Response {
     pub latency: Duration,
     /// Calls that were tried before this one, and how each failed.
     pub retries: Vec<String>,
-    /// The answer as the endpoint meant it: text, tool calls, ids.
-    pub answer: Json,
-}
-
-/// What one call used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Usage {
-    /// Tokens read, cached ones among them.
-    pub prompt_tokens: u64,
-    /// Tokens written.
-    pub completion_tokens: u64,
-    /// Tokens read from the provider's cache.
-    #[serde(default)]
-    pub cached_tokens: u64,
-    /// Millionths of a US dollar; unset when nobody can tell.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cost_micro_usd: Option<u64>,
 }
 
 /// A piece of an answer that is still being written. Not durable: a subscriber may miss it without harm.
@@ -162,44 +146,4 @@ pub enum AgentError {
     /// It is set up in a way that cannot work.
     #[error("{0}")]
     Misconfigured(String),
-}
-
-/// Why no decision was reached.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct ModelFailure {
-    /// What kind of failure, which says what can be done about it.
-    pub class: ModelErrorClass,
-    /// In words, without a key and without the request.
-    pub message: String,
-    /// How long the endpoint asks to be left alone.
-    pub retry_after: Option<Duration>,
-    /// What was used all the same.
-    pub usage: Usage,
-}
-
-/// What kind of failure of a model it was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ModelErrorClass {
-    /// The key is missing, wrong or not allowed to.
-    Authentication,
-    /// Too many calls; retries are used up.
-    RateLimit,
-    /// The endpoint cannot be reached, or the connection broke.
-    Unavailable,
-    /// It did not answer in time.
-    Timeout,
-    /// It answered with an error of its own.
-    Internal,
-    /// There is no money left.
-    OutOfCredits,
-    /// It refuses the content.
-    ContentPolicy,
-    /// The history is longer than the model's window.
-    ContextWindow,
-    /// It does not take the request as it is: a bug, or a setting.
-    BadRequest,
-    /// The answer holds a call that cannot be read, of a tool that is not there, or nothing at all: the model is told, and asked again.
-    BadAnswer,
 }

@@ -3,17 +3,14 @@
 use std::time::Duration;
 
 use super::Deciding;
-use crate::session::action::{Action, Message};
 use crate::session::command::{Proof, Rejection, StepDone};
-use crate::session::envelope::Source;
 use crate::session::event::{
-    CloseRequested, Closed, Created, Entry, Event, OwnerAcquired, ReleaseFailed, ReleaseFinished, ReleaseStarted, ReplayStarted,
+    CloseRequested, Closed, Created, Event, OwnerAcquired, ReleaseFailed, ReleaseFinished, ReleaseStarted, ReplayStarted,
     Restored, StartPlanned, StepFailed, StepFinished, StepStarted,
 };
 use crate::session::id::NodeId;
-use crate::session::item::{Content, Item};
 use crate::session::phase::{Phase, StepProgress, StepRecord};
-use crate::session::spec::{Deadlines, Origin, SessionSpec};
+use crate::session::spec::{Deadlines, Origin, SecuritySpec, SessionSpec};
 use crate::session::start::{Report, StartStep, StepOutcome};
 use crate::session::state::REDUCER;
 use crate::session::time::Timestamp;
@@ -71,11 +68,12 @@ impl Deciding {
 
     pub(super) fn step_done(&mut self, step: StartStep, attempt: u32, done: StepDone) -> Result<(), Rejection> {
         self.stale(step, attempt)?;
-        let (report, plan) = match done {
-            StepDone::Report(report) => (report, None),
-            StepDone::Recording(plan) => (Report::default(), Some(plan)),
+        let (outcome, plan) = match done {
+            StepDone::Report(report) => (StepOutcome::Done { report }, None),
+            StepDone::Skipped(reason) => (StepOutcome::Skipped { reason }, None),
+            StepDone::Recording(plan) => (StepOutcome::Done { report: Report::default() }, Some(plan)),
         };
-        self.emit(Event::StepFinished(StepFinished { step, attempt, outcome: StepOutcome::Done { report } }));
+        self.emit(Event::StepFinished(StepFinished { step, attempt, outcome }));
         if let Some(plan) = plan {
             self.emit(Event::ReplayStarted(ReplayStarted { plan }));
         }
@@ -94,13 +92,19 @@ impl Deciding {
 
     pub(super) fn begin_step(&mut self, step: StartStep) {
         let attempt = self.session.next_attempt(step);
-        let deadline = self.now.plus(Duration::from_millis(self.deadline_ms().start_step_ms));
+        let Deadlines { start_step_ms, prepare_ms, .. } = self.deadline_ms();
+        let wait = match step {
+            StartStep::Repository | StartStep::SetupScript => prepare_ms,
+            _ => start_step_ms,
+        };
+        let deadline = self.now.plus(Duration::from_millis(wait));
         self.emit(Event::StepStarted(StepStarted { step, attempt, deadline }));
     }
 
     /// Begins a step that the world must take, and decides one that it need not.
     pub(super) fn take_step(&mut self, step: StartStep) -> bool {
-        if step.needs_the_world() {
+        let needs_the_world = self.session.spec.as_ref().is_some_and(|spec| step.needs_the_world(spec));
+        if needs_the_world {
             let under_way = self.session.step(step).is_some_and(|record| matches!(record.progress, StepProgress::Running { .. }));
             // A retried start finds the runtime of its owner still there only when it was never released.
             if !under_way {
@@ -111,36 +115,36 @@ impl Deciding {
         let attempt = self.session.next_attempt(step);
         let outcome = match step {
             StartStep::Controller | StartStep::FirstMessage => StepOutcome::Done { report: Report::default() },
+            StartStep::SecurityAnalyzer if self.has_analyzers() => StepOutcome::Done { report: self.security() },
             _ => StepOutcome::Skipped { reason: "not asked for".to_owned() },
         };
         let message = match (step, self.session.spec.as_ref().map(|spec| &spec.origin)) {
-            (StartStep::FirstMessage, Some(Origin::Fresh { message })) => message.clone(),
+            (StartStep::FirstMessage, Some(Origin::Fresh { message, images })) => {
+                message.clone().map(|message| (message, images.clone()))
+            }
             _ => None,
         };
         let first_time = self.session.counts.messages == 0;
         self.emit(Event::StepFinished(StepFinished { step, attempt, outcome }));
         if step == StartStep::FirstMessage {
             match message.filter(|_| first_time) {
-                Some(content) => {
-                    let message = Action::Message(Message { content, ..Message::default() });
-                    self.emit_as(Source::User, None, Event::Item(Box::new(Entry::new(Item::from(Content::Action(message))))));
-                    self.run("");
-                }
+                Some((content, images)) => self.user_message(content, Some(images).filter(|images| !images.is_empty())),
                 None => self.turn(AgentState::AwaitingUserInput, ""),
             }
         }
         true
     }
 
-    pub(super) fn restore_runtime(&mut self) -> bool {
-        let lost = self
-            .session
-            .step(StartStep::Runtime)
-            .is_some_and(|record| matches!(record.progress, StepProgress::Lost | StepProgress::Interrupted));
-        if lost {
-            self.begin_step(StartStep::Runtime);
+    pub(super) fn restore_lost(&mut self) -> bool {
+        let is_lost = |step: &StartStep| {
+            let record = self.session.step(*step);
+            record.is_some_and(|record| matches!(record.progress, StepProgress::Lost | StepProgress::Interrupted))
+        };
+        let lost = StartStep::HOLDING.into_iter().find(is_lost);
+        if let Some(step) = lost {
+            self.begin_step(step);
         }
-        lost
+        lost.is_some()
     }
 
     pub(super) fn close(&mut self, reason: String) -> Result<(), Rejection> {
@@ -192,6 +196,16 @@ impl Deciding {
         let unreleased = self.session.steps.iter().filter(given_up).map(|record| record.step).collect();
         self.emit(Event::Closed(Closed { reason, unreleased }));
         true
+    }
+
+    fn has_analyzers(&self) -> bool {
+        self.session.spec.as_ref().is_some_and(|spec| spec.security != SecuritySpec::default())
+    }
+
+    /// Who judges, and what a person must agree to.
+    fn security(&self) -> Report {
+        let spec = self.session.spec.as_ref().map(|spec| &spec.security);
+        Report(serde_json::to_value(spec).unwrap_or_default())
     }
 
     pub(super) fn deadline_ms(&self) -> Deadlines {

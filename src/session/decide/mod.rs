@@ -3,6 +3,8 @@
 //! After the events that answer the command come those that follow from the state alone (`follow_ups`): steps that begin,
 //! actions that are handed out, a turn that ends. So the log always rests in a state in which only the world owes something.
 
+mod agent;
+mod confirm;
 mod life;
 mod replay;
 mod turn;
@@ -22,6 +24,9 @@ pub const OUTCOME_UNKNOWN: &str = "REKINDLE$OUTCOME_UNKNOWN";
 
 /// The error id of an action that was never handed to a runtime.
 pub const NOT_EXECUTED: &str = "AGENT_ERROR$ERROR_ACTION_NOT_EXECUTED";
+
+/// The error id of an answer of the model that could not be read.
+pub const BAD_ANSWER: &str = "AGENT_ERROR$BAD_ACTION";
 
 /// An event that was decided on, still without an id.
 #[derive(Debug, Clone)]
@@ -101,7 +106,16 @@ impl Deciding {
                     }
                 }
             }
-            Command::Say { content } => self.say(content),
+            Command::Say { content } => self.say(content, None),
+            Command::Show { content, images } => self.say(content, Some(images)),
+            Command::Confirm { action, by } => self.confirm(action, &by),
+            Command::Refuse { action, by, reason } => self.refuse(action, &by, reason.as_deref()),
+            Command::Pause => self.pause(),
+            Command::Stop { reason } => self.stop(&reason),
+            Command::Continue { limits } => self.go_on(limits),
+            Command::Brief(briefed) => self.brief(briefed),
+            Command::Decide { request, decision } => self.decided(request, *decision),
+            Command::FailModel { request, failure, forget } => self.model_failed(request, *failure, &forget),
             Command::Act { actions } => self.act(actions),
             Command::StepDone { step, attempt, done } => self.step_done(step, attempt, done),
             Command::StepFailed { step, attempt, error } => self.step_failed(step, attempt, error),
@@ -141,9 +155,15 @@ impl Deciding {
                 }
             },
             Phase::StartFailed { .. } => self.begin_release(self.now.plus(Duration::from_millis(self.deadline_ms().close_ms))),
-            Phase::Ready => self.settle_interrupted() || self.restore_runtime() || self.dispatch_next() || self.end_turn(),
+            Phase::Ready => {
+                self.settle_interrupted() || self.restore_lost() || self.dispatch_next() || self.ask_agent() || self.end_turn()
+            }
             Phase::Closing { reason, deadline } => {
-                self.cancel_open() || self.begin_release(deadline) || self.end_turn() || self.finish_close(reason)
+                self.cancel_call("the session was closed")
+                    || self.cancel_open()
+                    || self.begin_release(deadline)
+                    || self.end_turn()
+                    || self.finish_close(reason)
             }
         }
     }

@@ -1,7 +1,7 @@
 //! What goes on in a session that has started: messages, actions, outcomes, the end of a turn.
 
 use super::{Deciding, NOT_EXECUTED, OUTCOME_UNKNOWN};
-use crate::session::action::{Action, Message, Think};
+use crate::session::action::{Action, Message, Recall, RecallType, Think};
 use crate::session::command::Rejection;
 use crate::session::envelope::Source;
 use crate::session::event::{Dispatched, Entry, Event, StateChanged, StepFailed, TurnEnded};
@@ -14,12 +14,26 @@ use crate::session::state::REDUCER;
 use crate::session::turn::{AgentState, Dispatch, OpenAction};
 
 impl Deciding {
-    pub(super) fn say(&mut self, content: String) -> Result<(), Rejection> {
+    pub(super) fn say(&mut self, content: String, images: Option<Vec<String>>) -> Result<(), Rejection> {
         self.ready("take a message")?;
-        let message = Action::Message(Message { content, ..Message::default() });
-        self.emit_as(Source::User, None, Event::Item(Box::new(Entry::new(Item::from(Content::Action(message))))));
-        self.run("");
+        self.refuse_all("the user", "The user said something else instead.");
+        self.user_message(content, images);
         Ok(())
+    }
+
+    /// A message of the user, what memory is asked because of it, and the agent goes to work.
+    pub(super) fn user_message(&mut self, content: String, images: Option<Vec<String>>) {
+        let first = self.session.counts.messages == 0;
+        let query = content.clone();
+        let message = Action::Message(Message { content, image_urls: images, ..Message::default() });
+        self.emit_as(Source::User, None, Event::Item(Box::new(Entry::new(Item::from(message)))));
+        if self.session.has_agent() {
+            self.raise_limits_that_were_reached();
+            let recall_type = if first { RecallType::WorkspaceContext } else { RecallType::Knowledge };
+            let recall = Action::Recall(Recall { recall_type, query, thought: String::new() });
+            self.emit_as(Source::User, None, Event::Item(Box::new(Entry::new(Item::from(recall)))));
+        }
+        self.run("");
     }
 
     pub(super) fn run(&mut self, reason: &str) {
@@ -59,6 +73,7 @@ impl Deciding {
         let refused = action.is_refused();
         let seq = self.emit_as(source, None, Event::Item(Box::new(entry)));
         match action {
+            Action::Delegate(_) if self.session.has_agent() => self.refuse_delegate(seq),
             Action::Message(message) if source == Source::User => {
                 drop(message);
                 self.run("");
@@ -154,13 +169,17 @@ impl Deciding {
     }
 
     pub(super) fn dispatch_next(&mut self) -> bool {
-        if self.session.in_flight().is_some() || !self.session.has_runtime() {
+        if self.session.in_flight().is_some() || self.session.agent == AgentState::Paused {
             return false;
         }
         let Some(open) = self.session.open.first() else {
             return false;
         };
+        if open.needs_runtime() && !self.session.has_runtime() {
+            return false;
+        }
         let attempt = match open.dispatch {
+            Dispatch::Unconfirmed => return false,
             Dispatch::Queued { attempts } | Dispatch::Interrupted { attempt: attempts } => attempts.saturating_add(1),
             Dispatch::InFlight { .. } => return false,
         };
@@ -174,7 +193,7 @@ impl Deciding {
             return false;
         };
         match open.dispatch {
-            Dispatch::Queued { .. } => {
+            Dispatch::Unconfirmed | Dispatch::Queued { .. } => {
                 let text = "The session was closed before this was executed.";
                 self.settle(&open, Observation::error(text, NOT_EXECUTED));
             }

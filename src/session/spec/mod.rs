@@ -105,12 +105,21 @@ pub struct Deadlines {
     pub quiet_ms: u64,
     /// One step of the start.
     pub start_step_ms: u64,
+    /// Cloning the repository; running its setup script.
+    pub prepare_ms: u64,
     /// The whole close.
     pub close_ms: u64,
 }
 
 impl Default for Deadlines {
     fn default() -> Self {
-        Self { action_ms: 120_000, action_max_ms: 600_000, quiet_ms: 30_000, start_step_ms: 60_000, close_ms: 90_000 }
+        Self {
+            action_ms: 120_000,
+            action_max_ms: 600_000,
+            quiet_ms: 30_000,
+            start_step_ms: 60_000,
+            prepare_ms: 600_000,
+            close_ms: 90_000,
+        }
     }
 }

@@ -13,6 +13,9 @@ pub enum Origin {
         /// The first message.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         message: Option<String>,
+        /// Pictures that go with it, by their addresses: `https:` or `data:`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        images: Vec<String>,
     },
     /// By performing a recording again.
     Replay {
@@ -33,6 +36,11 @@ pub enum Origin {
 }
 
 impl Origin {
+    /// With this message of the user, or waiting for one.
+    pub const fn fresh(message: Option<String>) -> Self {
+        Self::Fresh { message, images: Vec::new() }
+    }
+
     /// The word for lists.
     pub const fn as_str(&self) -> &'static str {
         match self {

@@ -1,0 +1,94 @@
+//! Actions: handed to the runtime, to memory or to a server, each with the time that it may take.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Performing;
+use crate::engine::error::EngineError;
+use crate::engine::ports::{Runtime, RuntimeError, Timeout};
+use crate::session::action::{CallToolMcp, Recall};
+use crate::session::decide::NOT_EXECUTED;
+use crate::session::{Action, Command, Content, Event, Observation, Seq};
+use crate::store::{Order, Read, Row};
+
+/// How long a runtime may take beyond an action's own timeout before it counts as lost.
+const EXECUTE_GRACE: Duration = Duration::from_secs(20);
+
+impl Performing {
+    pub(super) async fn execute(&mut self, seq: Seq) -> Result<Command, EngineError> {
+        let Some((action, timeout)) = self.action(seq).await else {
+            let text = "The action cannot be read from the log, so it was not executed.";
+            let observation = Box::new(Observation::error(text, NOT_EXECUTED));
+            return Ok(Command::Observe { action: seq, observation, recorded: None });
+        };
+        let beside = match &action {
+            Action::Recall(recall) => Some(self.recall(recall).await),
+            Action::CallToolMcp(call) => Some(self.call_tool(call, timeout).await?),
+            _ => None,
+        };
+        if let Some(observation) = beside {
+            let recorded = self.recorded_outcome(seq).await;
+            return Ok(Command::Observe { action: seq, observation: Box::new(observation), recorded });
+        }
+        let Some(runtime) = self.holding.runtime.clone() else {
+            return Ok(Command::LoseRuntime { error: "it is not there".to_owned() });
+        };
+        let recorded = self.recorded_outcome(seq).await;
+        // Once more, since reading took time: nothing may lie between this and the dispatch.
+        self.own().await?;
+        Ok(match tokio::time::timeout(timeout.hard + EXECUTE_GRACE, runtime.execute(&action, timeout)).await {
+            Ok(Ok(observation)) => Command::Observe { action: seq, observation: Box::new(observation), recorded },
+            Ok(Err(RuntimeError::Lost(error) | RuntimeError::Unavailable(error))) => self.lose(&runtime, error).await,
+            Err(_) => self.lose(&runtime, "it did not answer in time".to_owned()).await,
+        })
+    }
+
+    /// What memory says; that it cannot be had is told to the agent, and ends nothing.
+    async fn recall(&mut self, recall: &Recall) -> Observation {
+        match self.memory().await {
+            Ok(remembered) => remembered.memory.recall(recall, &self.session.told, self.shared.clock.now()),
+            Err(error) => Observation::error(format!("Nothing could be recalled: {error}"), NOT_EXECUTED),
+        }
+    }
+
+    /// Calls a tool of a server. An engine that reaches none says so.
+    async fn call_tool(&mut self, call: &CallToolMcp, timeout: Timeout) -> Result<Observation, EngineError> {
+        let Some(joined) = self.holding.tools.clone() else {
+            let text = format!("No server brings the tool {}.", call.name);
+            return Ok(Observation::error(text, NOT_EXECUTED));
+        };
+        self.own().await?;
+        Ok(joined.tools.call(call, timeout.hard).await)
+    }
+
+    /// A runtime that cannot be trusted any more is ended before another one is made.
+    async fn lose(&mut self, runtime: &Arc<dyn Runtime>, error: String) -> Command {
+        if tokio::time::timeout(EXECUTE_GRACE, runtime.release()).await.is_err() {
+            tracing::warn!(session.id = %self.id, "a lost runtime could not be ended in time");
+        }
+        self.holding.runtime = None;
+        Command::LoseRuntime { error }
+    }
+
+    /// The action at `seq`, and how long it may take.
+    async fn action(&self, seq: Seq) -> Option<(Action, Timeout)> {
+        let read = Read { session: self.id, after: Seq(seq.0.saturating_sub(1)), upto: seq, order: Order::OldestFirst, limit: 1 };
+        let page = self.shared.store.read(read).await.ok()?;
+        let Some(Row::Event { event, .. }) = page.rows.first() else {
+            return None;
+        };
+        let Event::Item(entry) = Event::read(event) else {
+            return None;
+        };
+        let deadlines = self.session.spec.as_ref().map(|spec| spec.deadlines).unwrap_or_default();
+        let asked = entry.item.timeout.filter(|seconds| seconds.is_finite() && *seconds > 0.0);
+        let hard =
+            asked.map_or_else(|| Duration::from_millis(deadlines.action_ms), |seconds| Duration::from_secs_f64(seconds.min(1e6)));
+        let hard = hard.min(Duration::from_millis(deadlines.action_max_ms));
+        let quiet = Duration::from_millis(deadlines.quiet_ms);
+        match entry.item.content {
+            Content::Action(action) => Some((action, Timeout { hard, quiet })),
+            Content::Observation(_) => None,
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Effect -> port call -> command with the result. Nothing else calls a port.
+
+mod agent;
+mod execute;
+mod replay;
+mod start;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+
+use super::Shared;
+use super::error::EngineError;
+use super::history::History;
+use super::lease::Term;
+use super::ports::{Agent, Joined, Remembered, Runtime};
+use crate::session::event::Briefed;
+use crate::session::replay::Script;
+use crate::session::{Command, Effect, Session, SessionId, StartStep, Timestamp};
+use crate::store::StoreError;
+
+/// What a worker holds beside the log; all of it can be had again.
+#[derive(Clone, Default)]
+pub(super) struct Holding {
+    pub(super) runtime: Option<Arc<dyn Runtime>>,
+    pub(super) script: Option<Arc<Script>>,
+    pub(super) memory: Option<Remembered>,
+    pub(super) tools: Option<Joined>,
+    pub(super) agent: Option<Arc<dyn Agent>>,
+    /// What that agent's model is told.
+    pub(super) briefed: Option<Briefed>,
+    /// Shared, since it can be long; whoever reads on in it leaves it whole at every step.
+    pub(super) history: Arc<Mutex<History>>,
+    /// The term of this process' lease in which the session was last seen to be its own.
+    pub(super) owned: Option<Term>,
+}
+
+/// The result of an effect, and what is held after it.
+pub(super) struct Performed {
+    pub(super) command: Result<Command, EngineError>,
+    pub(super) holding: Holding,
+}
+
+/// Performs `effect` for a session in this state.
+pub(super) async fn perform(
+    shared: Arc<Shared>,
+    id: SessionId,
+    session: Arc<Session>,
+    effect: Effect,
+    holding: Holding,
+) -> Performed {
+    let mut performing = Performing { shared, id, session, holding };
+    let command = performing.perform(effect).await;
+    Performed { command, holding: performing.holding }
+}
+
+struct Performing {
+    shared: Arc<Shared>,
+    id: SessionId,
+    session: Arc<Session>,
+    holding: Holding,
+}
+
+impl Performing {
+    async fn perform(&mut self, effect: Effect) -> Result<Command, EngineError> {
+        // Releasing what is one's own harms nobody.
+        if !matches!(effect, Effect::Release { .. }) {
+            self.own().await?;
+        }
+        Ok(match effect {
+            Effect::TakeStep { step, attempt, deadline } => self.take_step(step, attempt, deadline).await,
+            Effect::Execute { action, .. } => self.execute(action).await?,
+            Effect::AskAgent { request, briefing } => self.ask_agent(request, briefing).await?,
+            Effect::ReadLine { from } => self.read_line(from).await,
+            Effect::Release { step, attempt, deadline } => self.release(step, attempt, deadline).await,
+        })
+    }
+
+    /// Makes sure that no other process can have taken the session over: the lease holds, and since it began to hold this process
+    /// has seen itself as the owner.
+    async fn own(&mut self) -> Result<(), EngineError> {
+        loop {
+            let term = self.shared.lease.hold().await?;
+            if self.holding.owned == Some(term) {
+                return Ok(());
+            }
+            let row = self.shared.store.session(self.id).await?.ok_or(EngineError::NotFound(self.id))?;
+            if row.epoch != self.session.epoch {
+                return Err(StoreError::Fenced { session: self.id, current: row.epoch }.into());
+            }
+            self.holding.owned = Some(term);
+        }
+    }
+
+    fn until(&self, deadline: Timestamp) -> Duration {
+        deadline.since(self.shared.clock.now())
+    }
+
+    async fn release(&mut self, step: StartStep, attempt: u32, deadline: Timestamp) -> Command {
+        if step == StartStep::McpTools {
+            if let Some(joined) = self.holding.tools.take()
+                && tokio::time::timeout(self.until(deadline), joined.tools.close()).await.is_err()
+            {
+                return Command::ReleaseFailed { step, attempt, error: "not done by the deadline of the close".to_owned() };
+            }
+            return Command::Released { step, attempt };
+        }
+        let Some(runtime) = self.holding.runtime.take() else {
+            // What a former owner held went with it.
+            return Command::Released { step, attempt };
+        };
+        match tokio::time::timeout(self.until(deadline), runtime.release()).await {
+            Ok(Ok(())) => Command::Released { step, attempt },
+            Ok(Err(error)) => Command::ReleaseFailed { step, attempt, error: error.to_string() },
+            Err(_) => Command::ReleaseFailed { step, attempt, error: "not done by the deadline of the close".to_owned() },
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! The steps of a start that the world must take.
+
+use std::sync::Arc;
+
+use super::Performing;
+use crate::engine::ports::{MemoryRequest, Preparation, Prepared, Provision, Remembered, SecretValue};
+use crate::session::{
+    Command, Content, Digest, Event, Extras, Observation, Report, SecretRef, SecretUse, Seq, SessionSpec, StartStep, StepDone,
+    Timestamp,
+};
+use crate::store::{Read, Row};
+
+/// How many events are looked through, from the end, for the directory that the last command left.
+const DIRECTORY_LOOKBACK: u32 = 256;
+/// The most that is read of the files that tell an agent something, in bytes.
+const DOCUMENTS_MAX: u64 = 4 * 1024 * 1024;
+
+impl Performing {
+    pub(super) async fn take_step(&mut self, step: StartStep, attempt: u32, deadline: Timestamp) -> Command {
+        let within = self.until(deadline);
+        let taken = tokio::time::timeout(within, async {
+            match step {
+                StartStep::Runtime => self.provision(attempt).await,
+                StartStep::Replay => self.read_recording().await,
+                StartStep::Repository => self.clone_repository().await,
+                StartStep::SetupScript => self.prepare(Preparation::SetupScript).await,
+                StartStep::GitHooks => self.prepare(Preparation::GitHooks).await,
+                StartStep::Secrets => self.name_secrets().await,
+                StartStep::Memory => self.gather_memory().await,
+                StartStep::McpTools => self.join_servers().await,
+                StartStep::Controller => self.make_agent().await,
+                StartStep::SecurityAnalyzer | StartStep::FirstMessage => Err(format!("the step {step} is decided, not taken")),
+            }
+        });
+        match taken.await {
+            Ok(Ok(done)) => Command::StepDone { step, attempt, done },
+            Ok(Err(error)) => Command::StepFailed { step, attempt, error },
+            Err(_) => Command::StepFailed { step, attempt, error: format!("not done within {} s", within.as_secs()) },
+        }
+    }
+
+    async fn provision(&mut self, attempt: u32) -> Result<StepDone, String> {
+        // The one before, if it is still there: two would share a workspace.
+        if let Some(former) = self.holding.runtime.take() {
+            former.release().await.map_err(|error| error.to_string())?;
+        }
+        let spec = self.spec()?;
+        let for_commands = |secret: &SecretRef| secret.used != SecretUse::Engine;
+        let environment = self.secrets(for_commands).await?;
+        let request = Provision {
+            session: self.id,
+            birth: self.birth().await,
+            name: format!("{}-{}-{attempt}", self.id, StartStep::Runtime),
+            epoch: self.session.epoch,
+            workspace: spec.workspace.clone(),
+            directory: self.last_directory().await,
+            runtime: spec.runtime.clone(),
+            environment,
+        };
+        let provisioned = self.shared.ports.runtimes.provision(request).await.map_err(|error| error.to_string())?;
+        self.holding.runtime = Some(provisioned.runtime);
+        let report = serde_json::to_value(&provisioned.report).map_err(|error| error.to_string())?;
+        Ok(StepDone::Report(Report(report)))
+    }
+
+    /// The chain hash of the session's first event.
+    async fn birth(&self) -> Digest {
+        let first = Read { upto: Seq(1), limit: 1, ..Read::forward(self.id, Seq::ZERO) };
+        match self.shared.store.read(first).await.ok().and_then(|page| page.rows.into_iter().next()) {
+            Some(Row::Event { hash, .. }) => hash,
+            _ => Digest::ZERO,
+        }
+    }
+
+    /// Where the last command of the session left its shell.
+    async fn last_directory(&self) -> Option<String> {
+        let page = self.shared.store.read(Read::last(self.id, DIRECTORY_LOOKBACK)).await.ok()?;
+        page.rows.iter().find_map(|row| match row {
+            Row::Event { event, .. } if event.kind.as_str() == "observation.run" => match Event::read(event) {
+                Event::Item(entry) => match entry.item.content {
+                    Content::Observation(Observation { extras: Extras::Run(run), .. }) => run.metadata.working_dir,
+                    _ => None,
+                },
+                _ => None,
+            },
+            _ => None,
+        })
+    }
+
+    pub(super) fn spec(&self) -> Result<&SessionSpec, String> {
+        self.session.spec.as_ref().ok_or_else(|| "the session has no spec".to_owned())
+    }
+
+    /// The values of the session's secrets that are wanted.
+    pub(super) async fn secrets(&self, wanted: impl Fn(&SecretRef) -> bool) -> Result<Vec<SecretValue>, String> {
+        let secrets: Vec<SecretRef> = self.spec()?.secrets.iter().filter(|secret| wanted(secret)).cloned().collect();
+        self.shared.ports.secrets.values(self.id, &secrets).await.map_err(|error| error.to_string())
+    }
+
+    /// The value of the secret of this name.
+    pub(super) async fn secret(&self, name: Option<&str>) -> Result<Option<SecretValue>, String> {
+        let Some(name) = name else {
+            return Ok(None);
+        };
+        if !self.spec()?.secrets.iter().any(|secret| secret.name == name) {
+            return Err(format!("the session has no secret {name}, which is asked for"));
+        }
+        Ok(self.secrets(|secret| secret.name == name).await?.pop())
+    }
+
+    async fn clone_repository(&mut self) -> Result<StepDone, String> {
+        let repository = self.spec()?.repository.clone().ok_or("the session names no repository")?;
+        let token = self.secret(repository.token.as_deref()).await?;
+        self.prepare(Preparation::Repository { repository, token }).await
+    }
+
+    async fn prepare(&mut self, preparation: Preparation) -> Result<StepDone, String> {
+        let runtime = self.holding.runtime.clone().ok_or("there is no runtime")?;
+        match runtime.prepare(preparation).await.map_err(|error| error.to_string())? {
+            Prepared::Done(report) => Ok(StepDone::Report(report)),
+            Prepared::Skipped(reason) => Ok(StepDone::Skipped(reason)),
+        }
+    }
+
+    /// Which secrets there are, by name and fingerprint; that their values can be had.
+    async fn name_secrets(&mut self) -> Result<StepDone, String> {
+        self.secrets(|_| true).await?;
+        let named = serde_json::to_value(&self.spec()?.secrets).map_err(|error| error.to_string())?;
+        Ok(StepDone::Report(Report(named)))
+    }
+
+    async fn gather_memory(&mut self) -> Result<StepDone, String> {
+        let remembered = self.memory().await?;
+        let problems = remembered.problems.iter().map(|problem| format!("{}: {}", problem.path, problem.why));
+        let report = serde_json::json!({ "names": remembered.names, "problems": problems.collect::<Vec<_>>() });
+        Ok(StepDone::Report(Report(report)))
+    }
+
+    /// What there is to tell the agent, gathered once by each owner.
+    pub(super) async fn memory(&mut self) -> Result<Remembered, String> {
+        if let Some(remembered) = &self.holding.memory {
+            return Ok(remembered.clone());
+        }
+        let spec = Arc::new(self.spec()?.clone());
+        let paths = self.shared.ports.memories.paths(&spec);
+        let documents = match &self.holding.runtime {
+            Some(runtime) => runtime.documents(&paths, DOCUMENTS_MAX).await.map_err(|error| error.to_string())?,
+            None => Vec::new(),
+        };
+        let request = MemoryRequest { session: self.id, spec, documents };
+        let remembered = self.shared.ports.memories.gather(request).await?;
+        self.holding.memory = Some(remembered.clone());
+        Ok(remembered)
+    }
+
+    async fn join_servers(&mut self) -> Result<StepDone, String> {
+        if let Some(former) = self.holding.tools.take() {
+            former.tools.close().await;
+        }
+        let servers = self.spec()?.mcp.clone();
+        let secrets = self.secrets(|_| true).await?;
+        let joined = self.shared.ports.tools.join(self.id, &servers, &secrets).await;
+        let report = serde_json::to_value(&joined.report).map_err(|error| error.to_string())?;
+        self.holding.tools = Some(joined);
+        // It was told of other tools, perhaps.
+        (self.holding.agent, self.holding.briefed) = (None, None);
+        Ok(StepDone::Report(Report(report)))
+    }
+
+    async fn make_agent(&mut self) -> Result<StepDone, String> {
+        let briefed = self.briefed().await?;
+        let report = serde_json::to_value(&briefed).map_err(|error| error.to_string())?;
+        Ok(StepDone::Report(Report(report)))
+    }
+}
