@@ -12,7 +12,7 @@ use crate::node_support::{Node, assert_ended, due, journal, prepare, sqlite_url}
 const SESSIONS: usize = 200;
 const ACTIONS: usize = 3;
 
-async fn one_of_two_is_killed(url: impl Fn(&Path) -> String) {
+pub async fn one_of_two_is_killed(url: impl Fn(&Path) -> String) {
     let folder = tempfile::tempdir().unwrap();
     let url = url(folder.path());
     let sessions = prepare(&url, folder.path(), SESSIONS, ACTIONS, "0").await;
