@@ -316,7 +316,8 @@ impl Committer {
             None => {
                 // After a failover a session can stand elsewhere, at the same number.
                 self.known.clear();
-                self.servers.connect_by_key().await?
+                // Citus plans for the shard that the parameters name, which a plan for any parameters is not; workers plan for themselves.
+                if self.speech.routed { self.servers.connect().await? } else { self.servers.connect_by_key().await? }
             }
         };
         let work = commit::commit(&mut connection, self.speech, appends, care, &self.known);
