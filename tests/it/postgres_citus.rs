@@ -342,7 +342,7 @@ async fn while_one_worker_is_away_the_sessions_of_the_other_go_on() {
 async fn every_session_of_a_killed_node_ends_in_the_other_and_no_action_runs_twice() {
     let (store, database) = make_store().await;
     store.close().await;
-    crate::two_nodes::one_of_two_is_killed(|_| database.url.clone()).await;
+    crate::two_nodes::one_of_two_is_killed(40, |_| database.url.clone()).await;
 }
 
 #[tokio::test]
