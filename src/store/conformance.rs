@@ -45,10 +45,11 @@ use super::{Append, Appended, Expected, Order, Page, Read, Row, SharedStore, Sto
 use crate::session::{EventId, Kind, NewEvent, NodeId, Recorded, Seq, SessionId, Source, Timestamp};
 
 /// Makes a `#[tokio::test]` of each guarantee; `$make` is an async function that returns a fresh empty store and what must outlive it.
+/// Attributes before it, such as `#[ignore]`, stand on each test.
 #[macro_export]
 macro_rules! store_conformance {
-    ($make:path) => {
-        $crate::store_conformance! { @cases $make;
+    ($(#[$attribute:meta])* $make:path) => {
+        $crate::store_conformance! { @cases [$(#[$attribute])*] $make;
             // append
             a_first_append_begins_at_one,
             no_session_is_refused_when_there_is_one,
@@ -163,15 +164,17 @@ macro_rules! store_conformance {
             a_session_that_is_not_there_cannot_be_verified,
         }
     };
-    (@cases $make:path; $($case:ident),* $(,)?) => {
-        $(
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $case() {
-                let (store, _kept) = $make().await;
-                $crate::store::conformance::$case(&store).await;
-                store.close().await;
-            }
-        )*
+    (@cases $attributes:tt $make:path; $($case:ident),* $(,)?) => {
+        $($crate::store_conformance! { @case $attributes $make; $case })*
+    };
+    (@case [$(#[$attribute:meta])*] $make:path; $case:ident) => {
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        $(#[$attribute])*
+        async fn $case() {
+            let (store, _kept) = $make().await;
+            $crate::store::conformance::$case(&store).await;
+            store.close().await;
+        }
     };
 }
 

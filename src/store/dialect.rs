@@ -27,16 +27,18 @@ pub trait Dialect: Send + Sync + 'static {
     const NOW: &'static str;
     /// Writes an event of another store, as it is there.
     const INSERT_EVENT_ROW: &'static str;
-    /// Reads how many bytes the store takes.
-    const BYTES: &'static str;
-    /// Reads the database and its version.
-    const VERSION: &'static str;
 
     /// How many rows a statement changed.
     fn rows_affected(result: &<Self::Db as Database>::QueryResult) -> u64;
 
     /// The address, without secrets.
     fn address(&self) -> &str;
+
+    /// Reads how many bytes the store takes.
+    fn bytes(&self) -> &'static str;
+
+    /// Reads the database and its version.
+    fn version(&self) -> &'static str;
 
     /// The shard of a session.
     fn shard_of(&self, session: SessionId) -> Shard;

@@ -131,6 +131,11 @@ pub enum OpenError {
     /// The tables were to be distributed where nothing can distribute them.
     #[error("{0} has no Citus extension, so its tables cannot be distributed; make the store without --distributed")]
     NotDistributable(String),
+    /// There is a store already, whose tables are on one server.
+    #[error(
+        "the store in {0} is there already and is not distributed; make a distributed one in another database and `rekindle store copy` into it"
+    )]
+    NotDistributed(String),
     /// There is nothing at that place, and it was not to be created.
     #[error("there is no store at {}; name another place, or let a replay or an import make one there", .0.display())]
     Missing(PathBuf),

@@ -40,6 +40,7 @@ const CONNECTIONS_MAX: u32 = 8;
 pub(super) struct Postgres {
     servers: Arc<Servers>,
     shards: Shard,
+    distributed: bool,
     pool: PgPool,
     readers: Readers,
     /// `None` where it was opened to be read.
@@ -64,7 +65,16 @@ impl Postgres {
         };
         let committers = (!options.read_only).then(|| Committers::start(&servers, speech, options.outage_wait, doorbell.bell()));
         let readers = Readers { pool: pool.clone(), servers: Arc::clone(&servers), patience: options.outage_wait };
-        Ok(Self { servers, shards: found.shards, pool, readers, committers, doorbell, closed: AtomicBool::new(false) })
+        Ok(Self {
+            servers,
+            shards: found.shards,
+            distributed: found.distributed,
+            pool,
+            readers,
+            committers,
+            doorbell,
+            closed: AtomicBool::new(false),
+        })
     }
 }
 
@@ -83,8 +93,6 @@ impl Dialect for Postgres {
     const BEGIN_WRITE: &'static str = sql::BEGIN;
     const NOW: &'static str = sql::NOW;
     const INSERT_EVENT_ROW: &'static str = sql::INSERT_EVENT_ROW;
-    const BYTES: &'static str = sql::BYTES;
-    const VERSION: &'static str = sql::VERSION;
 
     fn rows_affected(result: &PgQueryResult) -> u64 {
         result.rows_affected()
@@ -92,6 +100,14 @@ impl Dialect for Postgres {
 
     fn address(&self) -> &str {
         &self.servers.address
+    }
+
+    fn bytes(&self) -> &'static str {
+        if self.distributed { sql::BYTES_DISTRIBUTED } else { sql::BYTES }
+    }
+
+    fn version(&self) -> &'static str {
+        if self.distributed { sql::VERSION_DISTRIBUTED } else { sql::VERSION }
     }
 
     fn shard_of(&self, session: SessionId) -> Shard {

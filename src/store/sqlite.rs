@@ -107,8 +107,6 @@ impl Dialect for Sqlite {
     const BEGIN_WRITE: &'static str = sql::BEGIN;
     const NOW: &'static str = sql::NOW;
     const INSERT_EVENT_ROW: &'static str = sql::INSERT_EVENT_ROW;
-    const BYTES: &'static str = sql::BYTES;
-    const VERSION: &'static str = sql::VERSION;
 
     fn rows_affected(result: &sqlx::sqlite::SqliteQueryResult) -> u64 {
         result.rows_affected()
@@ -116,6 +114,14 @@ impl Dialect for Sqlite {
 
     fn address(&self) -> &str {
         &self.address
+    }
+
+    fn bytes(&self) -> &'static str {
+        sql::BYTES
+    }
+
+    fn version(&self) -> &'static str {
+        sql::VERSION
     }
 
     fn shard_of(&self, _session: SessionId) -> Shard {

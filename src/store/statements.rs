@@ -95,12 +95,12 @@ pub mod common {
         "delete from quarantine where shard = $1 and projection = $2 and version = $3 and session_id = $4";
     /// The sessions that a projection could not read.
     pub const QUARANTINED: &str = "select shard, session_id, seq, what from quarantine where projection = $1 and version = $2";
-    /// Forgets how far a projection has read.
-    pub const DROP_CHECKPOINTS: &str = "delete from checkpoint where projection = $1 and version = $2";
-    /// Forgets the documents of a projection.
-    pub const DROP_DOCUMENTS: &str = "delete from document where projection = $1 and version = $2";
-    /// Forgets what a projection could not read.
-    pub const DROP_QUARANTINED: &str = "delete from quarantine where projection = $1 and version = $2";
+    /// Forgets how far a projection has read a shard.
+    pub const DROP_CHECKPOINT: &str = "delete from checkpoint where shard = $1 and projection = $2 and version = $3";
+    /// Forgets the documents of a projection in a shard.
+    pub const DROP_DOCUMENTS: &str = "delete from document where shard = $1 and projection = $2 and version = $3";
+    /// Forgets what a projection could not read in a shard.
+    pub const DROP_QUARANTINED: &str = "delete from quarantine where shard = $1 and projection = $2 and version = $3";
     /// Every version of every projection.
     pub const PROJECTIONS: &str = "select distinct projection, version from checkpoint";
 
@@ -196,7 +196,7 @@ pub mod common {
         ("QUARANTINE", QUARANTINE),
         ("RELEASE_SESSION", RELEASE_SESSION),
         ("QUARANTINED", QUARANTINED),
-        ("DROP_CHECKPOINTS", DROP_CHECKPOINTS),
+        ("DROP_CHECKPOINT", DROP_CHECKPOINT),
         ("DROP_DOCUMENTS", DROP_DOCUMENTS),
         ("DROP_QUARANTINED", DROP_QUARANTINED),
         ("PROJECTIONS", PROJECTIONS),

@@ -111,3 +111,22 @@ async fn the_same_commands_work_on_a_server() {
     let replay = rig.run(&["--store", &url, "replay", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/demo.json")]);
     assert_eq!(replay.code, 0, "{replay:?}");
 }
+
+#[cfg(feature = "postgres")]
+#[tokio::test]
+async fn a_server_that_cannot_distribute_says_so_and_is_left_as_it_was() {
+    use sqlx::{Connection as _, Row as _};
+    let rig = Rig::new();
+    let url = crate::postgres_server::shared().fresh_database().await;
+    let refused = rig.run(&["--store", &url, "store", "init", "--distributed"]);
+    assert_eq!(refused.code, 8, "{refused:?}");
+    assert!(refused.err.contains("Citus") && refused.err.contains("without --distributed"), "{refused:?}");
+    let mut connection = sqlx::PgConnection::connect(&url).await.unwrap();
+    let tables = "select count(*) from pg_class where relnamespace = 'public'::regnamespace";
+    let tables: i64 = sqlx::query(tables).fetch_one(&mut connection).await.unwrap().get(0);
+    assert_eq!(tables, 0, "something was made");
+    assert_eq!(rig.run(&["--store", &url, "store", "init"]).code, 0);
+    let late = rig.run(&["--store", &url, "store", "init", "--distributed"]);
+    assert_eq!(late.code, 8, "{late:?}");
+    assert!(late.err.contains("store copy"), "{late:?}");
+}

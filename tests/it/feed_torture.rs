@@ -12,7 +12,7 @@ use sqlx::{Connection as _, PgConnection, Row as _};
 use uuid::Uuid;
 
 use crate::postgres_load::{FeedReader, Random};
-use crate::postgres_server::shared;
+use crate::postgres_server::{open, shared};
 
 /// How many sessions append through stores, and how many slow transactions are under way beside them.
 const WRITERS: u64 = 12;
@@ -42,13 +42,15 @@ async fn write_slowly(url: String, store: SharedStore, mut random: Random) -> Ve
     let first = events(1);
     let mut ids = vec![first[0].id];
     store.append(append(session, Expected::NoSession, first)).await.unwrap();
-    let mut connection = PgConnection::connect(&url).await.unwrap();
+    let mut connection = open(&url).await.unwrap();
+    let shard = sqlx::query_scalar("select shard from session where session_id = $1").bind(session.as_uuid());
+    let shard: i32 = shard.fetch_one(&mut connection).await.unwrap();
     for _ in 0..SLOW_APPENDS {
         let (id, rolled_back) = (Uuid::now_v7(), random.below(4) == 0);
         let mut transaction = connection.begin().await.unwrap();
-        let moved = sqlx::query("update session set head_seq = head_seq + 1 where session_id = $1 returning shard, head_seq");
-        let moved = moved.bind(session.as_uuid()).fetch_one(&mut *transaction).await.unwrap();
-        let (shard, seq): (i32, i64) = (moved.get(0), moved.get(1));
+        let moved = "update session set head_seq = head_seq + 1 where shard = $1 and session_id = $2 returning head_seq";
+        let moved = sqlx::query(moved).bind(shard).bind(session.as_uuid());
+        let seq: i64 = moved.fetch_one(&mut *transaction).await.unwrap().get(0);
         tokio::time::sleep(random.between(0, 10)).await;
         let taken = sqlx::query("update shard set head_pos = head_pos + 1 where shard = $1 returning head_pos");
         let pos: i64 = taken.bind(shard).fetch_one(&mut *transaction).await.unwrap().get(0);
@@ -94,7 +96,10 @@ async fn read(store: SharedStore, mut random: Random, expected: Arc<AtomicU64>, 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_feed_delivers_all_in_order_however_transactions_overlap() {
-    let url = shared().fresh_database().await;
+    all_is_delivered_in_order(shared().fresh_database().await).await;
+}
+
+pub async fn all_is_delivered_in_order(url: String) {
     let stores = [connect(&url, OpenOptions::default()).await.unwrap(), connect(&url, OpenOptions::default()).await.unwrap()];
     let store = |index: u64| Arc::clone(&stores[index as usize % 2]);
     let (expected, written) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));

@@ -7,6 +7,8 @@
     reason = "clippy spares only the tests themselves, not what they share"
 )]
 
+#[cfg(all(feature = "cli", feature = "postgres"))]
+mod citus_cluster;
 #[cfg(feature = "cli")]
 mod cli_bad_input;
 #[cfg(feature = "cli")]
@@ -39,6 +41,8 @@ mod layers;
 #[cfg(feature = "cli")]
 mod node_support;
 mod ownership;
+#[cfg(all(feature = "cli", feature = "postgres"))]
+mod postgres_citus;
 #[cfg(feature = "postgres")]
 mod postgres_contract;
 #[cfg(feature = "postgres")]

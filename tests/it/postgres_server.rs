@@ -13,6 +13,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
@@ -70,12 +71,17 @@ impl Access {
     }
 
     pub async fn connection(&self, database: &str) -> PgConnection {
-        PgConnection::connect(&self.url(database)).await.unwrap()
+        open(&self.url(database)).await.unwrap()
     }
 
     /// Runs statements that need no answer, beside the databases of the tests.
     pub async fn sql(&self, statements: &str) {
-        let mut connection = self.connection("postgres").await;
+        self.sql_in("postgres", statements).await;
+    }
+
+    /// Runs statements that need no answer.
+    pub async fn sql_in(&self, database: &str, statements: &str) {
+        let mut connection = self.connection(database).await;
         sqlx::raw_sql(AssertSqlSafe(statements)).execute(&mut connection).await.unwrap();
         connection.close().await.unwrap();
     }
@@ -89,7 +95,7 @@ impl Access {
 
     /// Ends all connections of clients but the one that asks for it. Whether that worked: the server may be down just then.
     pub async fn terminate_backends(&self) -> Result<(), sqlx::Error> {
-        let mut connection = PgConnection::connect(&self.url("postgres")).await?;
+        let mut connection = open(&self.url("postgres")).await?;
         let terminate = "select pg_terminate_backend(pid) from pg_stat_activity \
              where pid <> pg_backend_pid() and backend_type = 'client backend'";
         sqlx::raw_sql(terminate).execute(&mut connection).await?;
@@ -97,16 +103,28 @@ impl Access {
     }
 }
 
+/// A connection of a test's own, without the certificates that Citus makes and that no library of ours reads.
+pub async fn open(url: &str) -> Result<PgConnection, sqlx::Error> {
+    PgConnection::connect_with(&url.parse::<PgConnectOptions>()?.ssl_mode(PgSslMode::Disable)).await
+}
+
 /// The server that all test processes share; each makes its own databases in it.
 pub fn shared() -> Access {
-    struct Shared {
-        access: Access,
-        /// Locked as long as this process lives, so that the keeper knows.
-        _users: File,
-    }
     static SHARED: OnceLock<Shared> = OnceLock::new();
-    let shared = SHARED.get_or_init(|| {
-        let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("postgres-shared");
+    SHARED.get_or_init(|| Shared::find("postgres-shared", &[])).access.clone()
+}
+
+/// A server that test processes share, by its name.
+pub struct Shared {
+    pub access: Access,
+    /// Locked as long as this process lives, so that the keeper knows.
+    _users: File,
+}
+
+impl Shared {
+    /// Finds it, or starts it with settings beside those that all have.
+    pub fn find(name: &str, settings: &[&str]) -> Self {
+        let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         let beside = |extension: &str| place.with_extension(extension);
         let lock_file = |path| File::options().create(true).append(true).open(path).unwrap();
         let starting = lock_file(beside("starting"));
@@ -115,22 +133,25 @@ pub fn shared() -> Access {
         users.lock_shared().unwrap();
         let running = fs::read_to_string(beside("port")).ok().and_then(|port| port.trim().parse().ok());
         if let Some(port) = running.filter(|port| TcpStream::connect(("127.0.0.1", *port)).is_ok()) {
-            return Shared { access: Access { port }, _users: users };
+            return Self { access: Access { port }, _users: users };
         }
+        // What it holds is not to survive anything.
+        let settings: Vec<_> = settings.iter().chain(&["fsync=off"]).map(|setting| (*setting).to_owned()).collect();
+        let mut said = String::new();
         for _ in 0..STARTS_MAX {
             let (home, port) = (new_home(), free_port());
             init(&home);
-            // What it holds is not to survive anything.
-            let mut keeper = keeper(SHARED_KEEPER, &[&home, &place], server(&home, port, &["fsync=off".to_owned()]));
+            let mut keeper = keeper(SHARED_KEEPER, &[&home, &place], server(&home, port, &settings));
+            let log = home.join("log");
             let (_, pid) = start(keeper.stdin(Stdio::null()));
             if ready(&home, pid) {
                 fs::write(beside("port"), port.to_string()).unwrap();
-                return Shared { access: Access { port }, _users: users };
+                return Self { access: Access { port }, _users: users };
             }
+            said = fs::read_to_string(log).unwrap_or(said);
         }
-        panic!("the shared server does not start");
-    });
-    shared.access.clone()
+        panic!("the shared server does not start: {said}");
+    }
 }
 
 /// A server of its own. It ends with the value, or with the process.
@@ -289,6 +310,8 @@ fn start(keeper: &mut Command) -> (Child, u32) {
 fn keeper(script: &str, arguments: &[&Path], server: Command) -> Command {
     let mut command = Command::new("setsid");
     command.args(["sh", "-c", script, "keeper"]).args(arguments).arg(server.get_program()).args(server.get_args());
+    // A server that is a client of another one looks for certificates at home, which is that of whoever runs the tests.
+    command.env("HOME", "/");
     command
 }
 

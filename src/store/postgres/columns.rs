@@ -56,8 +56,11 @@ impl<'b> Begun<'b> {
         }
     }
 
-    pub(super) fn insert(rows: &[Self], speech: Speech) -> Statement {
-        Self::bind(rows, statement(sql::BEGIN_SESSIONS, speech))
+    pub(super) fn insert(rows: &[Self], speech: Speech, routed: Option<Shard>) -> Statement {
+        match routed {
+            Some(shard) => Self::bind(rows, statement(sql::BEGIN_SESSIONS_ROUTED, speech)).bind(shard),
+            None => Self::bind(rows, statement(sql::BEGIN_SESSIONS, speech)),
+        }
     }
 
     /// Binds the columns of `rows`.

@@ -251,7 +251,7 @@ async fn write_plan(connection: &mut PgConnection, speech: Speech, mut plan: Pla
     plan.sort();
     let routed = speech.routed.then(|| plan.positions.keys().next().copied()).flatten();
     if !plan.begun.is_empty() {
-        Begun::insert(&plan.begun, speech).execute(&mut *connection).await?;
+        Begun::insert(&plan.begun, speech, routed).execute(&mut *connection).await?;
     }
     if !plan.moved.is_empty() {
         let moved = Moved::update(&plan.moved, speech, routed).execute(&mut *connection).await?;

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::super::sealed::Sealed;
@@ -20,6 +21,10 @@ use crate::session::{Epoch, Seq};
 
 /// How many commit at once: one transaction waits for the disk while the next is prepared; more only make each smaller (measured).
 const COMMITTERS: usize = 2;
+/// The same on a distributed store, where each transaction takes a trip to the worker for each of its statements.
+const COMMITTERS_DISTRIBUTED: usize = 8;
+/// How many batches of a distributed store are looked at a second time at once, beside the others.
+const SECOND_LOOKS_MAX: usize = 8;
 /// The most appends in one transaction.
 const BATCH_MAX: usize = 512;
 /// How often others are let run before a transaction begins.
@@ -53,14 +58,23 @@ type Answer = oneshot::Sender<Result<Appended, StoreError>>;
 impl Committers {
     /// Starts them.
     pub(super) fn start(servers: &Arc<Servers>, speech: Speech, patience: Duration, bell: &Bell) -> Self {
+        let second_looks = Arc::new(Semaphore::new(SECOND_LOOKS_MAX));
         let start = |_| {
             let (queue, jobs) = mpsc::channel(QUEUE_MAX);
-            let servers = Arc::clone(servers);
-            let committer = Committer { servers, connection: None, speech, patience, bell: bell.clone(), known: Known::new() };
+            let committer = Committer {
+                servers: Arc::clone(servers),
+                connection: None,
+                speech,
+                patience,
+                bell: bell.clone(),
+                known: Known::new(),
+                second_looks: Arc::clone(&second_looks),
+            };
             tokio::spawn(committer.run(jobs));
             queue
         };
-        Self { queues: (0..COMMITTERS).map(start).collect() }
+        let count = if speech.routed { COMMITTERS_DISTRIBUTED } else { COMMITTERS };
+        Self { queues: (0..count).map(start).collect() }
     }
 
     /// Hands an append over and waits for its answer. What is handed over is done, whether the caller waits or not.
@@ -92,6 +106,7 @@ struct Committer {
     bell: Bell,
     /// Where sessions stood after the last commit here. Others may have moved them since.
     known: Known,
+    second_looks: Arc<Semaphore>,
 }
 
 /// What waits: appends, and who wants to know what became of each.
@@ -107,6 +122,7 @@ impl Committer {
         let mut waiting = Vec::with_capacity(BATCH_MAX);
         let mut closers = Vec::new();
         let mut answered = 0;
+        let mut apart = JoinSet::new();
         while queue.recv_many(&mut waiting, BATCH_MAX).await > 0 {
             // Whoever was answered just now is about to append again: a moment makes one transaction of what would be two. Somebody
             // who appends alone is not kept waiting.
@@ -133,7 +149,7 @@ impl Committer {
                         batch.answers.push(answer);
                         if batch.bytes >= BATCH_BYTES_MAX {
                             let full = std::mem::take(batch);
-                            self.commit(full).await;
+                            self.commit(full, &mut apart).await;
                         }
                     }
                     Job::Close(closer) => {
@@ -144,9 +160,11 @@ impl Committer {
                 }
             }
             for batch in batches.into_values() {
-                self.commit(batch).await;
+                self.commit(batch, &mut apart).await;
             }
+            while apart.try_join_next().is_some() {}
         }
+        while apart.join_next().await.is_some() {}
         if let Some(connection) = self.connection.take() {
             // The server sees it go in any case.
             let _ = connection.close().await;
@@ -156,15 +174,55 @@ impl Committer {
         }
     }
 
-    async fn commit(&mut self, batch: Batch) {
-        let Batch { appends, answers, .. } = batch;
-        if appends.is_empty() {
+    async fn commit(&mut self, batch: Batch, apart: &mut JoinSet<()>) {
+        if batch.appends.is_empty() {
             return;
         }
-        let results = match self.attempt(&appends, Care::Swift).await {
-            Ok(results) => results,
-            Err(failure) => self.each(&appends, failure.leaves_doubt()).await,
+        match self.attempt(&batch.appends, Care::Swift).await {
+            Ok(results) => self.answer(batch, results),
+            Err(failure) => {
+                let (in_doubt, deadline) = (failure.leaves_doubt(), Instant::now() + self.patience);
+                // Where only one of many servers is away, the shards of the others must not wait for it.
+                if self.speech.routed && apart.len() < QUEUE_MAX {
+                    apart.spawn(self.beside().look_again(batch, deadline, in_doubt));
+                } else {
+                    let results = self.each(&batch.appends, deadline, in_doubt).await;
+                    self.answer(batch, results);
+                }
+            }
+        }
+    }
+
+    /// One that does the work of this one on a connection of its own.
+    fn beside(&self) -> Self {
+        Self {
+            servers: Arc::clone(&self.servers),
+            connection: None,
+            speech: self.speech,
+            patience: self.patience,
+            bell: self.bell.clone(),
+            known: Known::new(),
+            second_looks: Arc::clone(&self.second_looks),
+        }
+    }
+
+    async fn look_again(mut self, batch: Batch, deadline: Instant, in_doubt: bool) {
+        let second_looks = Arc::clone(&self.second_looks);
+        let _turn = second_looks.acquire().await;
+        let results = match Instant::now() < deadline {
+            true => self.each(&batch.appends, deadline, in_doubt).await,
+            // Whoever had the turns before waited in vain for as long.
+            false => batch.appends.iter().map(|_| Err(away(in_doubt))).collect(),
         };
+        self.answer(batch, results);
+        if let Some(connection) = self.connection.take() {
+            // The server sees it go in any case.
+            let _ = connection.close().await;
+        }
+    }
+
+    fn answer(&mut self, batch: Batch, results: Vec<Result<Appended, StoreError>>) {
+        let Batch { appends, answers, .. } = batch;
         self.remember(&appends, &results);
         for ((_, sealed), result) in appends.iter().zip(&results) {
             if result.as_ref().is_ok_and(|appended| !appended.repeated) {
@@ -203,16 +261,19 @@ impl Committer {
     }
 
     /// Does each append by itself, its ids looked up first: one that cannot be done spoils no other, and what was done is known.
-    async fn each(&mut self, appends: &[(Shard, Sealed)], in_doubt: bool) -> Vec<Result<Appended, StoreError>> {
-        let deadline = Instant::now() + self.patience;
+    async fn each(
+        &mut self,
+        appends: &[(Shard, Sealed)],
+        deadline: Instant,
+        in_doubt: bool,
+    ) -> Vec<Result<Appended, StoreError>> {
         let mut results = Vec::with_capacity(appends.len());
         for append in appends.chunks(1) {
             let gone = Instant::now() >= deadline
                 && matches!(results.last(), Some(Err(StoreError::Unavailable(_) | StoreError::Unknown(_))));
             results.push(match gone {
                 // The server was waited for long enough: what came with the first fares as the first did.
-                true if in_doubt => Err(StoreError::Unknown("the server is away".into())),
-                true => Err(StoreError::Unavailable("the server is away".into())),
+                true => Err(away(in_doubt)),
                 false => self.one(append, deadline, in_doubt).await,
             });
         }
@@ -255,7 +316,8 @@ impl Committer {
             None => {
                 // After a failover a session can stand elsewhere, at the same number.
                 self.known.clear();
-                self.servers.connect_by_key().await?
+                // Citus plans for the shard that the parameters name, which a plan for any parameters is not; workers plan for themselves.
+                if self.speech.routed { self.servers.connect().await? } else { self.servers.connect_by_key().await? }
             }
         };
         let work = commit::commit(&mut connection, self.speech, appends, care, &self.known);
@@ -270,4 +332,10 @@ impl Committer {
         }
         result
     }
+}
+
+/// The answer when a server was waited for long enough.
+fn away(in_doubt: bool) -> StoreError {
+    let what = "the server is away".into();
+    if in_doubt { StoreError::Unknown(what) } else { StoreError::Unavailable(what) }
 }

@@ -64,6 +64,9 @@ pub(super) async fn open(servers: &Servers, options: OpenOptions) -> Result<Foun
         }
     };
     let distributed = is_distributed(&mut connection, servers).await.map_err(unreachable)?;
+    if options.placement == Placement::Distributed && !distributed {
+        return Err(OpenError::NotDistributed(servers.address.clone()).into());
+    }
     // The server sees it go in any case.
     let _ = connection.close().await;
     Ok(Found { shards: found, distributed })
@@ -116,22 +119,33 @@ async fn make(connection: &mut PgConnection, servers: &Servers, options: OpenOpt
     })?;
     let mut transaction = connection.begin_with(sql::BEGIN).await.map_err(failed)?;
     let known = sqlx::query(sql::FORMAT).fetch_optional(&mut *transaction).await.map_err(failed)?;
+    let distributed = match known {
+        None => options.placement == Placement::Distributed,
+        Some(_) if citus => {
+            sqlx::query(sql::IS_DISTRIBUTED).fetch_one(&mut *transaction).await.map_err(failed)?.try_get(0).map_err(failed)?
+        }
+        Some(_) => false,
+    };
     if known.is_none() {
         let now: i64 = sqlx::query(sql::NOW).fetch_one(&mut *transaction).await.map_err(failed)?.try_get(0).map_err(failed)?;
         sqlx::query(sql::INSERT_SHARDS).bind(SHARDS).execute(&mut *transaction).await.map_err(failed)?;
         sqlx::query(sql::INSERT_STORE).bind(FORMAT).bind(SHARDS).bind(now).execute(&mut *transaction).await.map_err(failed)?;
-        if options.placement == Placement::Distributed {
-            for table in SHARDED {
-                let with = if table == "shard" { "none" } else { "shard" };
-                let distribute = sqlx::query(sql::DISTRIBUTE).bind(table).bind(with);
-                distribute.execute(&mut *transaction).await.map_err(failed)?;
-            }
-            for table in ["store", "node"] {
-                sqlx::query(sql::EVERYWHERE).bind(table).execute(&mut *transaction).await.map_err(failed)?;
-            }
-        }
+    }
+    if distributed {
+        // Also those that a migration has just added to a store that was distributed before.
+        distribute(&mut transaction).await.map_err(failed)?;
     }
     transaction.commit().await.map_err(failed)
+}
+
+async fn distribute(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    for table in SHARDED {
+        let with = if table == "shard" { "none" } else { "shard" };
+        sqlx::query(sql::DISTRIBUTE).bind(table).bind(with).execute(&mut *connection).await?;
+    }
+    sqlx::query(sql::COPY_EVERYWHERE).execute(&mut *connection).await?;
+    sqlx::query(sql::REACH_LEASES).execute(&mut *connection).await?;
+    Ok(())
 }
 
 fn in_the_way(error: &StoreError) -> bool {

@@ -1,10 +1,10 @@
 //! Where the database is: one server or several of one cluster, of which the one that can be written is found anew whenever it moved.
 
 use std::str::FromStr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgSslMode};
 use sqlx::{Connection as _, Row as _};
 
 use super::super::statements::postgres as sql;
@@ -12,6 +12,8 @@ use super::super::{OpenError, StoreError};
 
 /// How long one server may take to answer before the next is tried.
 const CONNECT_WAIT: Duration = Duration::from_secs(3);
+/// What `pooled` is while the pool must be told anew how to connect.
+const NOWHERE: usize = usize::MAX;
 
 /// What stands between this process and the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,10 +49,37 @@ pub(super) enum Wanted {
     Any,
 }
 
+/// One server of a cluster.
+#[derive(Debug)]
+struct Host {
+    options: PgConnectOptions,
+    /// Whether it was found to offer TLS that cannot be used, where its address does not demand any.
+    plain: AtomicBool,
+}
+
+impl Host {
+    /// How to connect to it.
+    fn options(&self) -> PgConnectOptions {
+        let options = self.options.clone();
+        if self.plain.load(Ordering::Relaxed) { options.ssl_mode(PgSslMode::Disable) } else { options }
+    }
+
+    /// Whether `error` is one of TLS, which its address asks for only where it can be had, as is usual: Citus makes certificates of a
+    /// version by itself that this library refuses to read.
+    fn can_do_without_tls(&self, error: &sqlx::Error) -> bool {
+        let of_tls = match error {
+            sqlx::Error::Tls(_) => true,
+            sqlx::Error::Io(error) => error.kind() == std::io::ErrorKind::InvalidData,
+            _ => false,
+        };
+        of_tls && matches!(self.options.get_ssl_mode(), PgSslMode::Prefer) && !self.plain.load(Ordering::Relaxed)
+    }
+}
+
 /// The servers of one cluster.
 #[derive(Debug)]
 pub(super) struct Servers {
-    hosts: Vec<PgConnectOptions>,
+    hosts: Vec<Host>,
     /// The one that could be written when it was last looked for.
     current: AtomicUsize,
     /// The one that the pool connects to.
@@ -83,6 +112,7 @@ impl Servers {
             hosts = hosts.into_iter().map(|host| host.statement_cache_capacity(0)).collect();
         }
         let address = hosts.iter().map(describe).collect::<Vec<_>>().join(",");
+        let hosts = hosts.into_iter().map(|options| Host { options, plain: AtomicBool::new(false) }).collect();
         Ok(Self { hosts, current: AtomicUsize::new(0), pooled: AtomicUsize::new(0), wanted, pooler, address })
     }
 
@@ -123,13 +153,22 @@ impl Servers {
         Ok(connection)
     }
 
-    async fn connect_to(&self, host: &PgConnectOptions) -> Result<(PgConnection, Role), sqlx::Error> {
+    async fn connect_to(&self, host: &Host) -> Result<(PgConnection, Role), sqlx::Error> {
         let connect = async {
-            let mut connection = PgConnection::connect_with(host).await?;
+            let mut connection = match PgConnection::connect_with(&host.options()).await {
+                Err(error) if host.can_do_without_tls(&error) => {
+                    let (server, reason) = (describe(&host.options), error.to_string());
+                    tracing::warn!(server, reason, "connecting without TLS; sslmode=require in the address refuses that");
+                    host.plain.store(true, Ordering::Relaxed);
+                    self.pooled.store(NOWHERE, Ordering::Relaxed);
+                    PgConnection::connect_with(&host.options()).await?
+                }
+                connected => connected?,
+            };
             let role = self.prepare(&mut connection).await?;
             Ok((connection, role))
         };
-        let late = || std::io::Error::new(std::io::ErrorKind::TimedOut, format!("{} did not answer", describe(host)));
+        let late = || std::io::Error::new(std::io::ErrorKind::TimedOut, format!("{} did not answer", describe(&host.options)));
         tokio::time::timeout(CONNECT_WAIT, connect).await.unwrap_or_else(|_| Err(sqlx::Error::Io(late())))
     }
 
@@ -184,7 +223,7 @@ impl Servers {
     /// How to connect to the server that could be written when it was last looked for.
     fn here(&self) -> PgConnectOptions {
         let current = self.current.load(Ordering::Relaxed);
-        self.hosts.get(current).or_else(|| self.hosts.first()).cloned().unwrap_or_else(PgConnectOptions::new)
+        self.hosts.get(current).or_else(|| self.hosts.first()).map_or_else(PgConnectOptions::new, Host::options)
     }
 
     /// Whether statements may be kept prepared by name.

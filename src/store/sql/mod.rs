@@ -330,8 +330,8 @@ where
         let failed = |error| self.dialect.failed_read(error);
         let store = self.fetch_one(statement(sql::STORE)).await?;
         let counts = self.fetch_one(statement(sql::COUNTS)).await?;
-        let bytes = self.fetch_one(statement(D::BYTES)).await?;
-        let engine = self.fetch_one(statement(D::VERSION)).await?;
+        let bytes = self.fetch_one(statement(self.dialect.bytes())).await?;
+        let engine = self.fetch_one(statement(self.dialect.version())).await?;
         let count = |row: &<D::Db as sqlx::Database>::Row, column: usize| {
             row.try_get::<i64, _>(column).map(|count| u64::try_from(count).unwrap_or_default()).map_err(failed)
         };

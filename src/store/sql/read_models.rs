@@ -93,16 +93,23 @@ where
     }
 
     async fn drop_projection(&self, projection: &ProjectionId) -> Result<(), StoreError> {
-        let (name, version) = (projection.name.clone(), i64::from(projection.version));
-        self.write(move |transaction| {
-            Box::pin(async move {
-                for dropping in [sql::DROP_CHECKPOINTS, sql::DROP_DOCUMENTS, sql::DROP_QUARANTINED] {
-                    statement(dropping).bind(name.clone()).bind(version).execute(&mut **transaction).await?;
-                }
-                Ok(())
+        self.dialect.readable()?;
+        let query = statement(sql::CHECKPOINTS).bind(projection.name.clone()).bind(i64::from(projection.version));
+        // One shard a transaction: on a distributed database each then stays on one server. Whoever is stopped on the way drops it again.
+        for row in self.fetch(query).await? {
+            let shard: Shard = row.try_get(0).map_err(|error| self.dialect.failed_read(error))?;
+            let (name, version) = (projection.name.clone(), i64::from(projection.version));
+            self.write(move |transaction| {
+                Box::pin(async move {
+                    for dropping in [sql::DROP_CHECKPOINT, sql::DROP_DOCUMENTS, sql::DROP_QUARANTINED] {
+                        statement(dropping).bind(shard).bind(name.clone()).bind(version).execute(&mut **transaction).await?;
+                    }
+                    Ok(())
+                })
             })
-        })
-        .await
+            .await?;
+        }
+        Ok(())
     }
 
     async fn projections(&self) -> Result<Vec<ProjectionId>, StoreError> {

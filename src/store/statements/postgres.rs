@@ -26,8 +26,14 @@ pub const BYTES: &str = "select cast(coalesce(sum(pg_total_relation_size(oid)), 
      and relnamespace = (select relnamespace from pg_class where oid = 'event'::regclass) \
      and relname in ('store', 'shard', 'session', 'event', 'blob', 'snapshot', 'node', 'checkpoint', 'document', 'quarantine', \
      'hole', 'inbox')";
+/// What they take where they are distributed; servers that are away are left out.
+pub const BYTES_DISTRIBUTED: &str = "select cast(coalesce(sum(citus_total_relation_size(logicalrelid, false)), 0) as bigint) \
+     from pg_dist_partition";
 /// The server and its version.
 pub const VERSION: &str = "select 'PostgreSQL ' || current_setting('server_version')";
+/// The server, what distributes its tables, and their versions.
+pub const VERSION_DISTRIBUTED: &str = "select 'PostgreSQL ' || current_setting('server_version') || ', Citus ' || extversion \
+     from pg_extension where extname = 'citus'";
 /// Whether there is a store in this database; false where its tables are not.
 pub const HAS_STORE: &str = "select to_regclass('store') is not null and to_regclass('event') is not null";
 /// The format of the tables and the number of shards.
@@ -38,10 +44,16 @@ pub const INSERT_STORE: &str = "insert into store (format, shards, created_at) v
 pub const INSERT_SHARDS: &str = "insert into shard (shard, head_pos) select generate_series(0, $1 - 1), 0";
 /// Whether tables can be distributed here.
 pub const HAS_CITUS: &str = "select exists (select 1 from pg_extension where extname = 'citus')";
-/// Distributes a table by its shard, together with the table of shards.
-pub const DISTRIBUTE: &str = "select create_distributed_table($1::regclass, 'shard', colocate_with => $2)";
-/// Copies a small table to every worker.
-pub const EVERYWHERE: &str = "select create_reference_table($1::regclass)";
+/// Distributes a table by its shard, together with the table of shards, unless it is.
+pub const DISTRIBUTE: &str = "select create_distributed_table($1::regclass, 'shard', colocate_with => $2) \
+     where not exists (select 1 from pg_dist_partition where logicalrelid = $1::regclass)";
+/// Copies the store's own row, which is read and hardly ever written, to every server.
+pub const COPY_EVERYWHERE: &str = "select create_reference_table('store') \
+     where not exists (select 1 from pg_dist_partition where logicalrelid = 'store'::regclass)";
+/// Lets every server reach the leases, which stay on the coordinator: copied to all servers, none could be renewed while one is away.
+pub const REACH_LEASES: &str = "select citus_add_local_table_to_metadata('node') \
+     where exists (select 1 from pg_dist_node where groupid = 0) \
+     and not exists (select 1 from pg_dist_partition where logicalrelid = 'node'::regclass)";
 /// Whether the tables are distributed.
 pub const IS_DISTRIBUTED: &str = "select exists (select 1 from pg_dist_partition where logicalrelid = 'event'::regclass)";
 /// A ring need not reach the disk: without this each would be one more flush that appends wait for.
@@ -89,6 +101,16 @@ macro_rules! move_sessions {
          updated_at, epoch, owner, phase, due, origin, title, actions, messages, errors, tokens, cost_micro_usd) "
     };
 }
+/// The same for sessions of the shard `$18`; that its row takes part is what lets the whole be sent to the worker that has it.
+pub const BEGIN_SESSIONS_ROUTED: &str = concat!(
+    begin_sessions!(),
+    "select shard.shard, new.session_id, new.head_seq, new.head_hash, new.epoch, new.owner, new.created_at, new.updated_at, \
+     new.phase, new.due, new.origin, new.title, new.actions, new.messages, new.errors, new.tokens, new.cost_micro_usd \
+     from shard, unnest($1::integer[], $2::uuid[], $3::bigint[], $4::bytea[], $5::bigint[], $6::uuid[], $7::bigint[], \
+     $8::bigint[], $9::text[], $10::boolean[], $11::text[], $12::text[], $13::bigint[], $14::bigint[], $15::bigint[], \
+     $16::bigint[], $17::bigint[]) as new (shard, session_id, head_seq, head_hash, epoch, owner, created_at, updated_at, phase, \
+     due, origin, title, actions, messages, errors, tokens, cost_micro_usd) where shard.shard = $18"
+);
 /// Moves the heads of sessions that still stand where they were seen.
 pub const MOVE_SESSIONS: &str = concat!(
     move_sessions!(),
@@ -186,7 +208,7 @@ macro_rules! insert_events {
 }
 /// Writes events.
 pub const INSERT_EVENTS: &str = concat!(insert_events!("new.shard", ""), "order by new.place");
-/// Writes events of the shard `$16`; that its row takes part is what lets the whole be sent to the worker that has it.
+/// Writes events of the shard `$16`, whose row takes part for the same reason.
 pub const INSERT_EVENTS_ROUTED: &str = concat!(insert_events!("shard.shard", "shard, "), "where shard.shard = $16");
 
 macro_rules! event_columns {
@@ -246,6 +268,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("HEAD_LOCKED", HEAD_LOCKED),
     ("HEADS_ROUTED", HEADS_ROUTED),
     ("BEGIN_SESSIONS", BEGIN_SESSIONS),
+    ("BEGIN_SESSIONS_ROUTED", BEGIN_SESSIONS_ROUTED),
     ("MOVE_SESSIONS", MOVE_SESSIONS),
     ("MOVE_SESSIONS_ROUTED", MOVE_SESSIONS_ROUTED),
     ("COMMIT_AT_ONCE", COMMIT_AT_ONCE),
