@@ -8,7 +8,9 @@ use sqlx::{Database, Pool};
 use tokio::sync::OwnedMutexGuard;
 
 use super::care::Backup;
-use super::{Append, Appended, FeedCursor, FeedPage, Page, Read, SessionFilter, SessionRow, Shard, StoreError, WakeUps};
+use super::{
+    Append, Appended, Condition, FeedCursor, FeedPage, Page, Read, SessionFilter, SessionRow, Shard, StoreError, WakeUps,
+};
 use crate::session::{NodeId, SessionId};
 
 /// The right to write, for as long as it is held; nothing where the database queues writers by itself.
@@ -87,6 +89,12 @@ pub trait Dialect: Send + Sync + 'static {
 
     /// Writes a copy of the store as it is at one moment to a file that is not there yet.
     async fn backup(&self, to: &Path) -> Result<Backup, StoreError>;
+
+    /// How the database is.
+    async fn condition(&self) -> Result<Condition, StoreError>;
+
+    /// Gives back the room of what was removed, which waits for its turn to write.
+    async fn compact(&self) -> Result<(), StoreError>;
 
     /// Finishes what was accepted.
     async fn close(&self);

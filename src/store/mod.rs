@@ -3,6 +3,7 @@
 mod append;
 mod care;
 pub mod chain;
+mod condition;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
 mod copy;
@@ -34,6 +35,7 @@ use async_trait::async_trait;
 pub use append::{Append, Appended, Directory, Expected, SessionRow, Writer};
 pub use care::{Adoption, Backup, Care, Keeping};
 pub use chain::{Flaw, Verified, Verifier, verify_session};
+pub use condition::{Compacted, Condition, FeedFlaw, FileCondition, Holder, HolderKind, ServerCondition, TableCondition};
 pub use copy::{Copied, copy};
 pub use cursor::{FeedCursor, InvalidCursor};
 pub use error::{BoxError, OpenError, StoreError};

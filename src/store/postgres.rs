@@ -3,6 +3,7 @@
 mod columns;
 mod commit;
 mod committer;
+mod condition;
 mod decode;
 mod doorbell;
 mod fault;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
+use sqlx::Connection as _;
 use sqlx::postgres::{PgPool, PgQueryResult};
 
 use super::care::Backup;
@@ -22,7 +24,8 @@ use super::dialect::{Dialect, Turn};
 use super::sealed::Sealed;
 use super::statements::postgres as sql;
 use super::{
-    Append, Appended, FeedCursor, FeedPage, OpenOptions, Page, Read, SessionFilter, SessionRow, Shard, StoreError, WakeUps,
+    Append, Appended, Condition, FeedCursor, FeedPage, OpenOptions, Page, Read, SessionFilter, SessionRow, Shard, StoreError,
+    WakeUps,
 };
 use crate::session::SessionId;
 use commit::Speech;
@@ -166,6 +169,23 @@ impl Dialect for Postgres {
     async fn backup(&self, _to: &Path) -> Result<Backup, StoreError> {
         // The file is to be read without a server.
         Ok(Backup::ByCopy)
+    }
+
+    async fn condition(&self) -> Result<Condition, StoreError> {
+        self.readers.condition().await.map(Condition::Server)
+    }
+
+    async fn compact(&self) -> Result<(), StoreError> {
+        self.turn().await?;
+        let servers = Arc::clone(&self.servers);
+        // In a task of its own, so that it is finished whatever becomes of the caller.
+        let task = tokio::spawn(async move {
+            let mut connection = servers.connect().await?;
+            sqlx::raw_sql(sql::COMPACT).execute(&mut connection).await?;
+            connection.close().await
+        });
+        let compacted = task.await.map_err(|error| StoreError::Unavailable(error.into()))?;
+        compacted.map_err(|error| self.failed_write(error))
     }
 
     async fn close(&self) {

@@ -1,6 +1,7 @@
 //! The log in one SQLite file: a writer thread, a few readers, and sqlx for what is neither hot nor peculiar.
 
 mod commit;
+mod condition;
 mod decode;
 mod fault;
 pub mod filesystem;
@@ -21,8 +22,8 @@ use super::care::Backup;
 use super::dialect::{Dialect, Turn};
 use super::statements::sqlite as sql;
 use super::{
-    Append, Appended, FeedCursor, FeedPage, OpenError, OpenOptions, Page, Read, SessionFilter, SessionRow, Shard, StoreError,
-    WakeUps,
+    Append, Appended, Condition, FeedCursor, FeedPage, OpenError, OpenOptions, Page, Read, SessionFilter, SessionRow, Shard,
+    StoreError, WakeUps,
 };
 use crate::session::SessionId;
 use fault::{Fault, Health};
@@ -198,6 +199,18 @@ impl Dialect for Sqlite {
             .map_err(|error| StoreError::Unavailable(error.into()))?
             .map_err(unsynced)?;
         Ok(Backup::Made)
+    }
+
+    async fn condition(&self) -> Result<Condition, StoreError> {
+        self.readers.condition().await.map(Condition::File)
+    }
+
+    async fn compact(&self) -> Result<(), StoreError> {
+        self.health.writable()?;
+        match &self.writer {
+            Some(writer) => writer.compact().await,
+            None => Err(super::closed()),
+        }
     }
 
     async fn close(&self) {

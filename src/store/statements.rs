@@ -104,6 +104,15 @@ pub mod common {
     /// Every version of every projection.
     pub const PROJECTIONS: &str = "select distinct projection, version from checkpoint";
 
+    /// Neighbours in the feed of a shard that are none: where the one before ends, and where the next one begins. Each event is a
+    /// place, each recorded hole several, and the ends of the feed stand at its sides.
+    pub const FEED_FLAWS: &str = "select before, first_pos from (select first_pos, lag(last_pos) over (order by first_pos, last_pos) \
+         as before from (select cast(0 as bigint) as first_pos, cast(0 as bigint) as last_pos \
+         union all select head_pos + 1, head_pos + 1 from shard where shard = $1 \
+         union all select pos, pos from event where shard = $1 \
+         union all select first_pos, last_pos from hole where shard = $1) as place) as neighbour \
+         where before is not null and first_pos <> before + 1 order by first_pos limit 100";
+
     /// Where a session stands.
     pub const STANDING: &str = "select head_seq, head_hash from session where shard = $1 and session_id = $2";
     /// The chain hash of an event.
@@ -185,6 +194,7 @@ pub mod common {
         ("DROP_QUARANTINE", DROP_QUARANTINE),
         ("DROP_BLOB", DROP_BLOB),
         ("HEADS", HEADS),
+        ("FEED_FLAWS", FEED_FLAWS),
         ("CHECKPOINTS", CHECKPOINTS),
         ("MOVE_CHECKPOINT", MOVE_CHECKPOINT),
         ("BEGIN_CHECKPOINT", BEGIN_CHECKPOINT),
@@ -225,6 +235,14 @@ pub mod sqlite {
     pub const NOW: &str = "select cast(unixepoch('subsec') * 1000 as integer) * 1000";
     /// What the file takes.
     pub const BYTES: &str = "select page_count * page_size from pragma_page_count, pragma_page_size";
+    /// How many bytes a page has.
+    pub const PAGE_BYTES: &str = "pragma page_size";
+    /// How many pages there are.
+    pub const PAGES: &str = "pragma page_count";
+    /// How many of them hold nothing.
+    pub const FREE_PAGES: &str = "pragma freelist_count";
+    /// Writes the database anew without what is free.
+    pub const COMPACT: &str = "vacuum";
     /// Changes when another connection has committed.
     pub const DATA_VERSION: &str = "pragma data_version";
     /// The version of the library.
@@ -320,6 +338,10 @@ pub mod sqlite {
         ("ROLLBACK_TO", ROLLBACK_TO),
         ("NOW", NOW),
         ("BYTES", BYTES),
+        ("PAGE_BYTES", PAGE_BYTES),
+        ("PAGES", PAGES),
+        ("FREE_PAGES", FREE_PAGES),
+        ("COMPACT", COMPACT),
         ("DATA_VERSION", DATA_VERSION),
         ("VERSION", VERSION),
         ("APPLICATION_ID", APPLICATION_ID),

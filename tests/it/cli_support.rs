@@ -36,7 +36,7 @@ impl Rig {
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rekindle"));
         command.args(args).current_dir(self.home.path()).stdin(Stdio::null());
-        for name in ["REKINDLE_STORE", "REKINDLE_LOG", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"] {
+        for name in ["XDG_RUNTIME_DIR", "REKINDLE_STORE", "REKINDLE_LOG", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"] {
             command.env_remove(name);
         }
         command.env("XDG_DATA_HOME", self.home.path()).env("TMPDIR", self.home.path());

@@ -12,6 +12,8 @@ mod cli_bad_input;
 #[cfg(feature = "cli")]
 mod cli_demo;
 #[cfg(feature = "cli")]
+mod cli_doctor;
+#[cfg(feature = "cli")]
 mod cli_exit_codes;
 #[cfg(feature = "cli")]
 mod cli_feed;

@@ -8,7 +8,7 @@ use super::{Entry, MemoryStore, unborn};
 use crate::session::{Epoch, Seq, SessionId, Timestamp};
 use crate::store::care::{Adoption, Backup, Care, Keeping};
 use crate::store::chain::Verifier;
-use crate::store::{PURGED, Row, SessionRow, StoreError, no_session};
+use crate::store::{Compacted, Condition, FeedFlaw, PURGED, Row, SessionRow, Store, StoreError, no_session};
 
 #[async_trait]
 impl Care for MemoryStore {
@@ -108,5 +108,19 @@ impl Care for MemoryStore {
 
     async fn backup(&self, _to: &Path) -> Result<Backup, StoreError> {
         Ok(Backup::ByCopy)
+    }
+
+    async fn condition(&self) -> Result<Condition, StoreError> {
+        self.state().map(|_| Condition::Memory)
+    }
+
+    async fn feed_flaws(&self) -> Result<Vec<FeedFlaw>, StoreError> {
+        // A position is a place in a list: there is none without something in it.
+        self.state().map(|_| Vec::new())
+    }
+
+    async fn compact(&self) -> Result<Compacted, StoreError> {
+        let bytes = self.info().await?.bytes;
+        Ok(Compacted { before: bytes, after: bytes })
     }
 }

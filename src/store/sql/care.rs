@@ -14,7 +14,7 @@ use crate::store::chain::Verifier;
 use crate::store::dialect::Dialect;
 use crate::store::sealed::INLINE_BYTES_MAX;
 use crate::store::statements::common as sql;
-use crate::store::{PURGED, Row, SessionRow, Shard, StoreError, no_session};
+use crate::store::{Compacted, Condition, FeedFlaw, PURGED, Row, SessionRow, Shard, Store, StoreError, no_session};
 
 #[async_trait]
 impl<D> Care for SqlStore<D>
@@ -126,6 +126,41 @@ where
             return Err(StoreError::Invalid(format!("{} exists; name a new file for the backup", to.display())));
         }
         self.dialect.backup(to).await
+    }
+
+    async fn condition(&self) -> Result<Condition, StoreError> {
+        self.dialect.readable()?;
+        self.dialect.condition().await
+    }
+
+    async fn feed_flaws(&self) -> Result<Vec<FeedFlaw>, StoreError> {
+        let failed = |error| self.dialect.failed_read(error);
+        let mut flaws = Vec::new();
+        // One shard a statement: on a distributed database each is then asked of the server that has it.
+        for head in self.fetch(statement(sql::HEADS)).await? {
+            let shard: Shard = head.try_get(0).map_err(failed)?;
+            for row in self.fetch(statement(sql::FEED_FLAWS).bind(shard)).await? {
+                let (before, found): (i64, i64) = (row.try_get(0).map_err(failed)?, row.try_get(1).map_err(failed)?);
+                flaws.push(flaw(shard, before, found));
+            }
+        }
+        Ok(flaws)
+    }
+
+    async fn compact(&self) -> Result<Compacted, StoreError> {
+        let before = self.info().await?.bytes;
+        self.dialect.compact().await?;
+        Ok(Compacted { before, after: self.info().await?.bytes })
+    }
+}
+
+/// What two neighbours in the feed that are none say: where the one before ends, and where the next begins.
+fn flaw(shard: Shard, before: i64, found: i64) -> FeedFlaw {
+    let position = |number: i64| u64::try_from(number).unwrap_or_default();
+    if found > before {
+        FeedFlaw::Missing { shard, first: position(before + 1), last: position(found - 1) }
+    } else {
+        FeedFlaw::Overlap { shard, position: position(found) }
     }
 }
 

@@ -21,11 +21,38 @@ pub const NO_IDLE_TRANSACTIONS: &str = "set idle_in_transaction_session_timeout 
 pub const SERVER: &str = "select pg_is_in_recovery(), current_setting('synchronous_commit')";
 /// The database's clock, in microseconds.
 pub const NOW: &str = "select cast(extract(epoch from clock_timestamp()) * 1000000 as bigint)";
+macro_rules! tables {
+    () => {
+        "where relkind = 'r' and relnamespace = (select relnamespace from pg_class where oid = 'event'::regclass) \
+         and pg_class.relname in ('store', 'shard', 'session', 'event', 'blob', 'snapshot', 'node', 'checkpoint', 'document', \
+         'quarantine', 'hole', 'inbox')"
+    };
+}
 /// What the tables and their indexes take.
-pub const BYTES: &str = "select cast(coalesce(sum(pg_total_relation_size(oid)), 0) as bigint) from pg_class where relkind = 'r' \
-     and relnamespace = (select relnamespace from pg_class where oid = 'event'::regclass) \
-     and relname in ('store', 'shard', 'session', 'event', 'blob', 'snapshot', 'node', 'checkpoint', 'document', 'quarantine', \
-     'hole', 'inbox')";
+pub const BYTES: &str = concat!("select cast(coalesce(sum(pg_total_relation_size(oid)), 0) as bigint) from pg_class ", tables!());
+/// What the whole database takes.
+pub const DATABASE_BYTES: &str = "select pg_database_size(current_database())";
+/// What each table takes, how many rows it has, and how many of them are dead, as far as the statistics know.
+pub const TABLE_ROWS: &str = concat!(
+    "select pg_class.relname::text, pg_total_relation_size(pg_class.oid), coalesce(n_live_tup, 0), coalesce(n_dead_tup, 0) \
+     from pg_class left join pg_stat_user_tables on relid = pg_class.oid ",
+    tables!(),
+    " order by 1"
+);
+/// What keeps dead rows: open transactions of clients, prepared ones, replication slots. Never what they do, which may be secret.
+pub const HOLDERS: &str = "select 'transaction', application_name, pid, coalesce(state, ''), \
+     cast(extract(epoch from clock_timestamp() - xact_start) * 1000000 as bigint) as open_for, \
+     cast(coalesce(greatest(age(backend_xid), age(backend_xmin)), 0) as bigint) as transactions \
+     from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend' \
+     and xact_start is not null \
+     union all select 'prepared', gid, null, null, cast(extract(epoch from clock_timestamp() - prepared) * 1000000 as bigint), \
+     cast(age(transaction) as bigint) from pg_prepared_xacts where database = current_database() \
+     union all select 'slot', slot_name::text, null, null, null, cast(greatest(age(xmin), age(catalog_xmin)) as bigint) \
+     from pg_replication_slots where xmin is not null or catalog_xmin is not null \
+     order by open_for desc nulls last, transactions desc limit 20";
+/// Makes the room of dead rows free again, table by table.
+pub const COMPACT: &str = "vacuum (analyze) store, shard, session, event, blob, snapshot, node, checkpoint, document, quarantine, \
+     hole, inbox";
 /// The server and its version.
 pub const VERSION: &str = "select 'PostgreSQL ' || current_setting('server_version')";
 /// Whether there is a store in this database; false where its tables are not.
@@ -235,6 +262,9 @@ pub const ALL: &[(&str, &str)] = &[
     ("SERVER", SERVER),
     ("NOW", NOW),
     ("BYTES", BYTES),
+    ("DATABASE_BYTES", DATABASE_BYTES),
+    ("TABLE_ROWS", TABLE_ROWS),
+    ("HOLDERS", HOLDERS),
     ("VERSION", VERSION),
     ("HAS_STORE", HAS_STORE),
     ("FORMAT", FORMAT),
