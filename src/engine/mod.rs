@@ -6,7 +6,7 @@ mod error;
 mod feed;
 mod lease;
 mod letters;
-pub mod ownership;
+mod ownership;
 mod perform;
 pub mod ports;
 mod recover;
@@ -27,6 +27,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 
 pub use error::EngineError;
 pub use feed::{Fed, FeedSubscription};
+pub use ownership::{describe as node_at, living};
 pub use recover::Recovery;
 pub use restore::{Restored, Trust};
 pub use serve::Served;

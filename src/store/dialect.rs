@@ -27,6 +27,10 @@ pub trait Dialect: Send + Sync + 'static {
     const BEGIN_WRITE: &'static str;
     /// Reads the database's clock in microseconds.
     const NOW: &'static str;
+    /// Keeps content once; where others may be removing it just now, it is locked until the commit.
+    const PUT_BLOB: &'static str;
+    /// Locks content that is to be removed, where several may write at once.
+    const LOCK_BLOB: Option<&'static str>;
     /// Writes an event of another store, as it is there.
     const INSERT_EVENT_ROW: &'static str;
     /// Reads how many bytes the store takes.

@@ -85,6 +85,8 @@ impl Dialect for Postgres {
 
     const BEGIN_WRITE: &'static str = sql::BEGIN;
     const NOW: &'static str = sql::NOW;
+    const PUT_BLOB: &'static str = sql::INSERT_BLOB;
+    const LOCK_BLOB: Option<&'static str> = Some(sql::LOCK_BLOB);
     const INSERT_EVENT_ROW: &'static str = sql::INSERT_EVENT_ROW;
     const BYTES: &'static str = sql::BYTES;
     const VERSION: &'static str = sql::VERSION;

@@ -107,6 +107,8 @@ impl Dialect for Sqlite {
 
     const BEGIN_WRITE: &'static str = sql::BEGIN;
     const NOW: &'static str = sql::NOW;
+    const PUT_BLOB: &'static str = sql::PUT_BLOB;
+    const LOCK_BLOB: Option<&'static str> = None;
     const INSERT_EVENT_ROW: &'static str = sql::INSERT_EVENT_ROW;
     const BYTES: &'static str = sql::BYTES;
     const VERSION: &'static str = sql::VERSION;

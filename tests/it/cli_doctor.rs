@@ -1,12 +1,11 @@
 //! `rekindle doctor` finds what is not well, says what to do about it, and ends with 5 only for damage.
 
-use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 
 use serde_json::Value;
 
-use crate::cli_support::{Rig, Said, wait_until};
+use crate::cli_support::{Other, Rig, Said, wait_until};
 
 /// A rig with sessions called `one` and `two`.
 fn rig() -> Rig {
@@ -45,31 +44,6 @@ fn execute(rig: &Rig, sql: &str) {
     rusqlite::Connection::open(rig.store()).unwrap().execute_batch(sql).unwrap();
 }
 
-/// A process with an open transaction on the store.
-struct Open(Child);
-
-impl Open {
-    fn of(rig: &Rig, begin: &str) -> Self {
-        let script = "import sqlite3, sys\n\
-            c = sqlite3.connect(sys.argv[1], isolation_level=None)\n\
-            [c.execute(each).fetchall() for each in sys.argv[2].split(';')]\n\
-            print('open', flush=True)\n\
-            sys.stdin.readline()\n";
-        let mut command = Command::new("python3");
-        command.args(["-c", script]).arg(rig.store()).arg(begin).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().expect("python3 is needed");
-        let mut line = String::new();
-        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        assert_eq!(line, "open\n");
-        Self(child)
-    }
-
-    fn end(mut self) {
-        self.0.stdin.take().unwrap().write_all(b"\n").unwrap();
-        assert!(self.0.wait().unwrap().success());
-    }
-}
-
 #[test]
 fn a_store_that_is_well_says_so_of_everything() {
     let rig = rig();
@@ -87,12 +61,12 @@ fn a_store_that_is_well_says_so_of_everything() {
 #[test]
 fn who_reads_or_writes_in_an_open_transaction_is_named() {
     let rig = rig();
-    let reader = Open::of(&rig, "begin;select count(*) from event");
-    let pid = reader.0.id().to_string();
+    let reader = Other::open(&rig, "begin;select count(*) from event");
+    let pid = reader.pid();
     assert_one(&found(&rig, &[], 0, "transaction"), "note", &[&pid, "python", "reading"]);
     reader.end();
-    let writer = Open::of(&rig, "begin immediate");
-    let pid = writer.0.id().to_string();
+    let writer = Other::open(&rig, "begin immediate");
+    let pid = writer.pid();
     assert_one(&found(&rig, &[], 0, "transaction"), "note", &[&pid, "writing"]);
     writer.end();
     assert_one(&found(&rig, &[], 0, "transaction"), "well", &[]);

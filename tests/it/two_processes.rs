@@ -1,39 +1,6 @@
 //! Several processes on one SQLite file: each waits for the others, and none says what SQLite says.
 
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, Command, Stdio};
-
-use crate::cli_support::{Rig, Said};
-
-/// A process that holds the write lock until it is told to let go.
-struct Holder(Child);
-
-impl Holder {
-    fn of(rig: &Rig) -> Self {
-        let script = "import sqlite3, sys\n\
-            c = sqlite3.connect(sys.argv[1], isolation_level=None)\n\
-            c.execute('begin immediate')\n\
-            print('held', flush=True)\n\
-            sys.stdin.readline()\n\
-            c.execute('rollback')\n";
-        let mut child = Command::new("python3")
-            .args(["-c", script])
-            .arg(rig.store())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("python3 is needed");
-        let mut line = String::new();
-        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        assert_eq!(line, "held\n");
-        Self(child)
-    }
-
-    fn let_go(mut self) {
-        self.0.stdin.take().unwrap().write_all(b"\n").unwrap();
-        assert!(self.0.wait().unwrap().success());
-    }
-}
+use crate::cli_support::{Other, Rig, Said};
 
 fn assert_for_people(said: &Said) {
     for text in [&said.out, &said.err] {
@@ -46,7 +13,7 @@ fn a_writer_waits_for_another_process_and_says_so_for_people_when_that_takes_too
     let rig = Rig::new();
     let file = rig.recording("t.json", &[("echo hello", "hello", 0)]);
     assert_eq!(rig.run(&["import", &file, "--name", "first"]).code, 0);
-    let holder = Holder::of(&rig);
+    let holder = Other::open(&rig, "begin immediate");
     std::thread::scope(|scope| {
         // Nobody lets go before these give up.
         let tries = ["second", "third"].map(|name| {
@@ -67,7 +34,7 @@ fn a_writer_waits_for_another_process_and_says_so_for_people_when_that_takes_too
         // One that waits until the lock is let go.
         let waits = scope.spawn(|| rig.run(&["import", &file, "--name", "second"]));
         std::thread::sleep(std::time::Duration::from_millis(1500));
-        holder.let_go();
+        holder.end();
         let said = waits.join().unwrap();
         assert_eq!(said.code, 0, "{said:?}");
         assert_for_people(&said);

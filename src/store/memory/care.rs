@@ -1,5 +1,6 @@
 //! The care of a log in memory.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use async_trait::async_trait;
@@ -103,6 +104,10 @@ impl Care for MemoryStore {
         entry.row.directory.title = None;
         state.ids.retain(|_, (of, _)| *of != session);
         state.snapshots.retain(|(of, ..), _| *of != session);
+        state.kept.retain(|(of, _)| *of != session);
+        let kept: BTreeSet<_> = state.kept.iter().map(|(_, digest)| *digest).collect();
+        state.blobs.retain(|digest, _| kept.contains(digest));
+        state.models.values_mut().for_each(|model| model.forget(session));
         Ok(())
     }
 

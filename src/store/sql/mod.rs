@@ -3,6 +3,7 @@
 mod care;
 mod inbox;
 mod read_models;
+mod work;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -127,6 +128,22 @@ fn statement<DB: sqlx::Database + HasStatementCache>(sql: &'static str) -> Query
     sqlx::query(sql).persistent(false)
 }
 
+/// Lets content go that nothing refers to any more.
+async fn drop_blob<D>(transaction: &mut Transaction<'static, D::Db>, shard: Shard, digest: Vec<u8>) -> Result<(), sqlx::Error>
+where
+    D: Dialect,
+    for<'c> &'c mut <D::Db as sqlx::Database>::Connection: Executor<'c, Database = D::Db>,
+    for<'q> i32: Encode<'q, D::Db> + Type<D::Db>,
+    for<'q> Vec<u8>: Encode<'q, D::Db> + Type<D::Db>,
+{
+    if let Some(lock) = D::LOCK_BLOB {
+        // Whoever is just about to refer to it is waited for, and seen by the statement that follows.
+        statement(lock).bind(shard).bind(digest.clone()).execute(&mut **transaction).await?;
+    }
+    statement(sql::DROP_BLOB).bind(shard).bind(digest).execute(&mut **transaction).await?;
+    Ok(())
+}
+
 /// A number as the database holds it.
 fn stored(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
@@ -188,8 +205,10 @@ where
         let shard = self.dialect.shard_of(session);
         self.write(move |transaction| {
             Box::pin(async move {
-                let insert = statement(sql::PUT_BLOB).bind(shard).bind(digest.0.to_vec()).bind(bytes);
+                let insert = statement(D::PUT_BLOB).bind(shard).bind(digest.0.to_vec()).bind(bytes);
                 insert.execute(&mut **transaction).await?;
+                let keep = statement(sql::KEEP_BLOB).bind(shard).bind(session.as_uuid()).bind(digest.0.to_vec());
+                keep.execute(&mut **transaction).await?;
                 Ok(digest)
             })
         })
@@ -372,7 +391,7 @@ where
                 let blank = statement(sql::REDACT).bind(shard).bind(id).bind(place).bind(digest.0.to_vec());
                 blank.execute(&mut **transaction).await?;
                 if let Some(long) = long {
-                    statement(sql::DROP_BLOB).bind(shard).bind(long).execute(&mut **transaction).await?;
+                    drop_blob::<D>(transaction, shard, long).await?;
                 }
                 let drop = statement(sql::DROP_SNAPSHOTS).bind(shard).bind(id).bind(place);
                 drop.execute(&mut **transaction).await?;

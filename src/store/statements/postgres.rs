@@ -25,7 +25,7 @@ macro_rules! tables {
     () => {
         "where relkind = 'r' and relnamespace = (select relnamespace from pg_class where oid = 'event'::regclass) \
          and pg_class.relname in ('store', 'shard', 'session', 'event', 'blob', 'snapshot', 'node', 'checkpoint', 'document', \
-         'quarantine', 'hole', 'inbox')"
+         'quarantine', 'hole', 'inbox', 'blob_session')"
     };
 }
 /// What the tables and their indexes take.
@@ -52,7 +52,7 @@ pub const HOLDERS: &str = "select 'transaction', application_name, pid, coalesce
      order by open_for desc nulls last, transactions desc limit 20";
 /// Makes the room of dead rows free again, table by table.
 pub const COMPACT: &str = "vacuum (analyze) store, shard, session, event, blob, snapshot, node, checkpoint, document, quarantine, \
-     hole, inbox";
+     hole, inbox, blob_session";
 /// The server and its version.
 pub const VERSION: &str = "select 'PostgreSQL ' || current_setting('server_version')";
 /// Whether there is a store in this database; false where its tables are not.
@@ -184,16 +184,19 @@ pub const TAKE_POSITIONS: &str = "update shard set head_pos = shard.head_pos + t
 /// Takes positions in the feed of one shard.
 pub const TAKE_POSITIONS_ROUTED: &str = "update shard set head_pos = head_pos + $2 where shard = $1 returning shard, head_pos";
 
-/// Keeps long bodies once.
+/// Keeps long bodies once. Those that are there already are locked, so that nobody removes them before the commit.
 pub const INSERT_BLOBS: &str = "insert into blob (shard, digest, bytes) \
-     select * from unnest($1::integer[], $2::bytea[], $3::bytea[]) on conflict (shard, digest) do nothing";
+     select distinct on (shard, digest) * from unnest($1::integer[], $2::bytea[], $3::bytea[]) as new (shard, digest, bytes) \
+     order by shard, digest on conflict (shard, digest) do update set digest = excluded.digest";
 /// Writes an event of another store, as it is there.
 pub const INSERT_EVENT_ROW: &str = "insert into event (pos, shard, session_id, seq, event_id, kind, v, at, source, cause, \
      must_understand, body, blob, salt, digest, hash) \
      values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, cast($12 as text)::json, $13, $14, $15, $16)";
-/// Keeps one long body once.
-pub const INSERT_BLOB: &str =
-    "insert into blob (shard, digest, bytes) values ($1, $2, $3) on conflict (shard, digest) do nothing";
+/// The same for one.
+pub const INSERT_BLOB: &str = "insert into blob (shard, digest, bytes) values ($1, $2, $3) \
+     on conflict (shard, digest) do update set digest = excluded.digest";
+/// Locks content that is to be removed.
+pub const LOCK_BLOB: &str = "select digest from blob where shard = $1 and digest = $2 for update";
 
 macro_rules! insert_events {
     ($shard:literal, $from:literal) => {
@@ -285,6 +288,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("INSERT_BLOBS", INSERT_BLOBS),
     ("INSERT_EVENT_ROW", INSERT_EVENT_ROW),
     ("INSERT_BLOB", INSERT_BLOB),
+    ("LOCK_BLOB", LOCK_BLOB),
     ("INSERT_EVENTS", INSERT_EVENTS),
     ("INSERT_EVENTS_ROUTED", INSERT_EVENTS_ROUTED),
     ("EVENTS_BY_ID", EVENTS_BY_ID),
