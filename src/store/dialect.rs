@@ -17,6 +17,20 @@ use crate::session::{NodeId, SessionId};
 #[derive(Debug)]
 pub struct Turn(#[expect(dead_code, reason = "held for what its drop does")] pub(super) Option<OwnedMutexGuard<()>>);
 
+/// By which clock leases are told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LeaseClock {
+    /// By the database's, which this statement reads.
+    Database(&'static str),
+    /// By that of the one machine that all processes are on.
+    Machine {
+        /// Tells it from the clock that the machine had before it was last started.
+        id: String,
+        /// What it says, in microseconds.
+        now: i64,
+    },
+}
+
 /// One kind of database under a [`SqlStore`](super::sql::SqlStore).
 #[async_trait]
 pub trait Dialect: Send + Sync + 'static {
@@ -60,6 +74,12 @@ pub trait Dialect: Send + Sync + 'static {
 
     /// Whether a pooler stands between that gives each transaction any connection.
     fn pools_transactions(&self) -> bool;
+
+    /// By which clock leases are told.
+    fn lease_clock(&self) -> Result<LeaseClock, StoreError>;
+
+    /// Looks where the database is now, after it could not be written where it was; nothing where it cannot move.
+    async fn look_again(&self);
 
     /// Says whether reads are served.
     fn readable(&self) -> Result<(), StoreError>;

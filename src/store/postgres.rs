@@ -20,7 +20,7 @@ use sqlx::Connection as _;
 use sqlx::postgres::{PgPool, PgQueryResult};
 
 use super::care::Backup;
-use super::dialect::{Dialect, Turn};
+use super::dialect::{Dialect, LeaseClock, Turn};
 use super::sealed::Sealed;
 use super::statements::postgres as sql;
 use super::{
@@ -115,6 +115,17 @@ impl Dialect for Postgres {
 
     fn pools_transactions(&self) -> bool {
         self.servers.pooler == Pooler::Transaction
+    }
+
+    fn lease_clock(&self) -> Result<LeaseClock, StoreError> {
+        Ok(LeaseClock::Database(sql::NOW))
+    }
+
+    async fn look_again(&self) {
+        if let Ok(found) = self.servers.connect().await {
+            // Where it is was all that was asked.
+            let _ = found.close().await;
+        }
     }
 
     fn readable(&self) -> Result<(), StoreError> {

@@ -1,5 +1,6 @@
 //! The log in one SQLite file: a writer thread, a few readers, and sqlx for what is neither hot nor peculiar.
 
+mod clock;
 mod commit;
 mod condition;
 mod decode;
@@ -19,7 +20,7 @@ use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
 use tokio::sync::{Mutex, broadcast};
 
 use super::care::Backup;
-use super::dialect::{Dialect, Turn};
+use super::dialect::{Dialect, LeaseClock, Turn};
 use super::statements::sqlite as sql;
 use super::{
     Append, Appended, Condition, FeedCursor, FeedPage, OpenError, OpenOptions, Page, Read, SessionFilter, SessionRow, Shard,
@@ -136,6 +137,12 @@ impl Dialect for Sqlite {
     fn pools_transactions(&self) -> bool {
         false
     }
+
+    fn lease_clock(&self) -> Result<LeaseClock, StoreError> {
+        clock::read().map_err(|error| StoreError::Unavailable(error.into()))
+    }
+
+    async fn look_again(&self) {}
 
     fn readable(&self) -> Result<(), StoreError> {
         self.health.readable()

@@ -27,14 +27,15 @@ pub mod common {
     /// Lets go the snapshots that may hold what a redacted event said.
     pub const DROP_SNAPSHOTS: &str = "delete from snapshot where shard = $1 and session_id = $2 and seq >= $3";
     /// Renews a lease, or begins it.
-    pub const RENEW_LEASE: &str = "insert into node (node_id, epoch, lease_until, address) values ($1, 1, $2, $3) \
-         on conflict (node_id) do update set epoch = node.epoch + 1, lease_until = excluded.lease_until, address = excluded.address";
+    pub const RENEW_LEASE: &str = "insert into node (node_id, epoch, lease_until, address, clock) values ($1, 1, $2, $3, $4) \
+         on conflict (node_id) do update set epoch = node.epoch + 1, lease_until = excluded.lease_until, address = excluded.address, \
+         clock = excluded.clock";
     /// Gives a lease up.
     pub const END_LEASE: &str = "update node set lease_until = $2 where node_id = $1";
     /// What is known of a node.
-    pub const NODE: &str = "select address, lease_until from node where node_id = $1";
+    pub const NODE: &str = "select address, lease_until, clock from node where node_id = $1";
     /// The nodes whose lease lasts beyond a moment.
-    pub const NODES: &str = "select node_id, address, lease_until from node where lease_until > $1";
+    pub const NODES: &str = "select node_id, address, lease_until, clock from node where lease_until > $1";
     /// Sends a letter, once.
     pub const POST_LETTER: &str = "insert into inbox (shard, node_id, letter_id, session_id, at, command) \
          values ($1, $2, $3, $4, $5, $6) on conflict (shard, node_id, letter_id) do nothing";

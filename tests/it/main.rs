@@ -27,6 +27,10 @@ mod cli_replay;
 mod cli_store;
 #[cfg(feature = "cli")]
 mod cli_support;
+#[cfg(feature = "cli")]
+mod clock_jumps;
+#[cfg(feature = "cli")]
+mod copy_killed;
 mod engine_sessions;
 mod feed;
 #[cfg(feature = "postgres")]

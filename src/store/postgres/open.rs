@@ -20,7 +20,7 @@ const MIGRATIONS: [(&str, &str); 5] = [
     ("catch-up projections", include_str!("../../../migrations/postgres/0002_catch_up_projections.sql")),
     ("retention", include_str!("../../../migrations/postgres/0003_retention.sql")),
     ("inbox", include_str!("../../../migrations/postgres/0004_inbox.sql")),
-    ("kept content", include_str!("../../../migrations/postgres/0005_kept_content.sql")),
+    ("kept content and lease clock", include_str!("../../../migrations/postgres/0005_kept_content_and_lease_clock.sql")),
 ];
 
 /// Tables whose rows belong to a shard, the table of shards first.

@@ -15,7 +15,7 @@ use sqlx::query::Query;
 use sqlx::{ColumnIndex, Decode, Encode, Executor, Row as _, Transaction, Type};
 use uuid::Uuid;
 
-use super::dialect::Dialect;
+use super::dialect::{Dialect, LeaseClock};
 use super::statements::common as sql;
 use super::{
     Append, Appended, FeedCursor, FeedPage, LEASE_MAX, NodeRow, Page, Read, SNAPSHOTS_KEPT, SessionFilter, SessionRow, Shard,
@@ -90,6 +90,21 @@ where
         row.ok_or_else(|| StoreError::Unavailable("a row that every store has is not there".into()))
     }
 
+    /// What the clock says by which leases are told, and which one it is.
+    async fn lease_time(&self) -> Result<(String, i64), StoreError>
+    where
+        for<'q> i64: Decode<'q, D::Db> + Type<D::Db>,
+        usize: ColumnIndex<RowOf<D>>,
+    {
+        match self.dialect.lease_clock()? {
+            LeaseClock::Machine { id, now } => Ok((id, now)),
+            LeaseClock::Database(now) => {
+                let now = self.fetch_one(statement(now)).await?.try_get(0);
+                Ok((String::new(), now.map_err(|error| self.dialect.failed_read(error))?))
+            }
+        }
+    }
+
     /// Does `work` in one transaction of its own task, so that it is finished or taken back whatever becomes of the caller.
     async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
     where
@@ -100,7 +115,14 @@ where
         let task = tokio::spawn(async move {
             let _turn = dialect.turn().await?;
             let failed = |error| dialect.failed_write(error);
-            let mut transaction = dialect.writes().begin_with(D::BEGIN_WRITE).await.map_err(failed)?;
+            let mut transaction = match dialect.writes().begin_with(D::BEGIN_WRITE).await {
+                Ok(transaction) => transaction,
+                Err(error) => {
+                    // Whoever tries again finds it where it is by then, also when nobody else looks for it.
+                    dialect.look_again().await;
+                    return Err(failed(error));
+                }
+            };
             match work(&mut transaction).await {
                 Ok(value) => transaction.commit().await.map_err(failed).map(|()| value),
                 Err(failure) => {
@@ -292,12 +314,15 @@ where
     }
 
     async fn renew_lease(&self, node: NodeId, address: &str, ttl: Duration) -> Result<(), StoreError> {
-        let address = address.to_owned();
+        let (address, clock) = (address.to_owned(), self.dialect.lease_clock()?);
         self.write(move |transaction| {
             Box::pin(async move {
-                let now: i64 = statement(D::NOW).fetch_one(&mut **transaction).await?.try_get(0)?;
+                let (clock, now): (String, i64) = match clock {
+                    LeaseClock::Database(now) => (String::new(), statement(now).fetch_one(&mut **transaction).await?.try_get(0)?),
+                    LeaseClock::Machine { id, now } => (id, now),
+                };
                 let until = Timestamp(now).plus(ttl.min(LEASE_MAX));
-                let upsert = statement(sql::RENEW_LEASE).bind(node.as_uuid()).bind(until.0).bind(address);
+                let upsert = statement(sql::RENEW_LEASE).bind(node.as_uuid()).bind(until.0).bind(address).bind(clock);
                 upsert.execute(&mut **transaction).await?;
                 Ok(())
             })
@@ -310,21 +335,21 @@ where
         let failed = |error| self.dialect.failed_read(error);
         let query = statement(sql::NODE).bind(node.as_uuid());
         let Some(row) = self.fetch(query).await?.pop() else { return Ok(None) };
-        let now = self.fetch_one(statement(D::NOW)).await?;
-        let now: i64 = now.try_get(0).map_err(failed)?;
-        let until: i64 = row.try_get(1).map_err(failed)?;
-        Ok(Some(NodeRow { id: node, address: row.try_get(0).map_err(failed)?, expired: until <= now }))
+        let (clock, now) = self.lease_time().await?;
+        let (until, by): (i64, String) = (row.try_get(1).map_err(failed)?, row.try_get(2).map_err(failed)?);
+        Ok(Some(NodeRow { id: node, address: row.try_get(0).map_err(failed)?, expired: until <= now || by != clock }))
     }
 
     async fn nodes(&self) -> Result<Vec<NodeRow>, StoreError> {
         self.dialect.readable()?;
         let failed = |error| self.dialect.failed_read(error);
-        let now: i64 = self.fetch_one(statement(D::NOW)).await?.try_get(0).map_err(failed)?;
+        let (clock, now) = self.lease_time().await?;
         let since = now.saturating_sub(Timestamp(0).plus(NODES_KEPT).0);
         let rows = self.fetch(statement(sql::NODES).bind(since)).await?;
         let node = |row: &<D::Db as sqlx::Database>::Row| {
-            let until: i64 = row.try_get(2)?;
-            Ok(NodeRow { id: NodeId::from_uuid(row.try_get(0)?), address: row.try_get(1)?, expired: until <= now })
+            let (until, by): (i64, String) = (row.try_get(2)?, row.try_get(3)?);
+            let expired = until <= now || by != clock;
+            Ok(NodeRow { id: NodeId::from_uuid(row.try_get(0)?), address: row.try_get(1)?, expired })
         };
         rows.iter().map(node).collect::<Result<_, _>>().map_err(failed)
     }

@@ -279,7 +279,7 @@ const MIGRATIONS: [(&str, &str); 5] = [
     ("catch-up projections", include_str!("../../../migrations/sqlite/0002_catch_up_projections.sql")),
     ("retention", include_str!("../../../migrations/sqlite/0003_retention.sql")),
     ("inbox", include_str!("../../../migrations/sqlite/0004_inbox.sql")),
-    ("kept content", include_str!("../../../migrations/sqlite/0005_kept_content.sql")),
+    ("kept content and lease clock", include_str!("../../../migrations/sqlite/0005_kept_content_and_lease_clock.sql")),
 ];
 
 fn migrator() -> Migrator {
