@@ -1,4 +1,4 @@
-//! The whole log: every chain from its first event to its head, what events refer to, and every position of the feed.
+//! The whole log: every chain from its first event to its head, and every position of the feed.
 
 use super::text::count;
 use super::{Finding, State};
