@@ -10,6 +10,7 @@ use super::address::{Address, find};
 use super::complete::sessions;
 use super::exit::{CliError, Exit};
 use super::host::{Ended, drive, engine, interrupted, told};
+use super::span::LeaseArgs;
 use super::summary::field;
 use super::text::one_line;
 use crate::engine::Engine;
@@ -25,6 +26,8 @@ pub struct Args {
     /// Why, as it will stand in the log
     #[arg(long, value_name = "TEXT", default_value = "closed from the command line")]
     reason: String,
+    #[command(flatten)]
+    lease: LeaseArgs,
 }
 
 #[derive(Debug, Serialize)]
@@ -61,7 +64,7 @@ async fn closed_elsewhere(engine: &Engine, id: SessionId, after: Seq) -> Result<
 pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
     let store = context.store_for_writing().await?;
     let row = find(context, store.as_ref(), args.address.whole()?).await?;
-    let engine = engine(store);
+    let engine = engine(store, args.lease);
     let before = engine.restore(row.id).await?;
     let already = matches!(before.session.phase, Phase::Closed { .. });
     if !already {

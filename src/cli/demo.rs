@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::process::{Child, Command};
 
 use super::exit::{CliError, Exit};
-use super::host::{Ended, drive, engine};
+use super::host::{Ended, drive, engine_with};
 use super::location::{Location, quoted};
 use super::output::Format;
 use super::paint::Tone;
@@ -18,7 +18,7 @@ use super::progress::Progress;
 use super::show::print_transcript;
 use super::{Context, resume, verify};
 use crate::engine::clock::{Clock, SystemClock};
-use crate::engine::{Restored, Subscription};
+use crate::engine::{EngineOptions, Restored, Subscription};
 use crate::session::{Event, Seq, Session, SessionId};
 use crate::store::{OpenError, OpenOptions, Row, SessionFilter, SessionRow, SharedStore, StoreError, connect};
 
@@ -203,7 +203,7 @@ impl Demo<'_> {
         self.step("The session is restored from its log, by this process").await?;
         let store = self.connect().await?;
         let row = store.session(id).await?.ok_or(crate::engine::EngineError::NotFound(id))?;
-        let engine = engine(store);
+        let engine = engine_with(store, EngineOptions::default());
         let resumed = engine.resume(id).await?;
         self.context.out.inset(true);
         let told = resume::proof(self.context, &engine, &row, &resumed.restored, resumed.running).await;

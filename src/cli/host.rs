@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::Context;
 use super::exit::CliError;
 use super::progress::Progress;
+use super::span::LeaseArgs;
 use crate::engine::clock::SystemClock;
 use crate::engine::ports::Ports;
 use crate::engine::{Engine, EngineOptions, Failure, Status};
@@ -14,12 +15,12 @@ use crate::session::{Seq, Session, SessionId};
 use crate::store::{Row, SharedStore};
 use crate::trajectory::recording;
 
-/// An engine on `store`.
-pub fn engine(store: SharedStore) -> Engine {
-    engine_with(store, EngineOptions::default())
+/// An engine on `store` with a lease as it was asked for.
+pub fn engine(store: SharedStore, lease: LeaseArgs) -> Engine {
+    engine_with(store, EngineOptions { lease: lease.lease, ..EngineOptions::default() })
 }
 
-/// The same, with other spans of time.
+/// An engine on `store`.
 pub fn engine_with(store: SharedStore, options: EngineOptions) -> Engine {
     let ports = Ports::new(Arc::new(LocalRuntimes::new(LocalOptions::default())), recording);
     Engine::with_options(store, ports, Arc::new(SystemClock), options)

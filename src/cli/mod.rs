@@ -30,6 +30,7 @@ mod paint;
 mod program;
 mod progress;
 mod rows;
+mod span;
 mod summary;
 mod text;
 mod view;

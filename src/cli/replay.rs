@@ -6,6 +6,7 @@ use super::exit::{CliError, Exit};
 use super::host::{Ended, drive, engine};
 use super::paint::Tone;
 use super::program::program;
+use super::span::LeaseArgs;
 use super::summary::{Summary, summarise};
 use super::text::{count, one_line};
 use super::{Context, location};
@@ -45,6 +46,8 @@ pub struct Args {
     /// Seconds that a command may be quiet before it is left running
     #[arg(long, value_name = "SECS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     quiet_timeout: Option<u64>,
+    #[command(flatten)]
+    lease: LeaseArgs,
 }
 
 /// What to do when an outcome is not the recorded one.
@@ -90,7 +93,7 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
     if let Some(name) = &args.name {
         free(store.as_ref(), name).await?;
     }
-    let engine = engine(store);
+    let engine = engine(store, args.lease);
     let id = args.name.as_ref().map_or_else(|| engine.new_session_id(), SessionId::named);
     let workspace = match &args.workspace {
         Some(directory) => location::absolute(directory)?,

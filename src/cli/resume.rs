@@ -13,6 +13,7 @@ use super::host::engine;
 use super::output::{Format, JsonList};
 use super::paint::Tone;
 use super::replay::to_rest;
+use super::span::LeaseArgs;
 use super::summary::{Summary, field};
 use super::text::{count, one_line};
 use crate::engine::{Engine, Restored};
@@ -32,6 +33,8 @@ pub struct Args {
     /// All that have something left to do
     #[arg(short, long)]
     all: bool,
+    #[command(flatten)]
+    lease: LeaseArgs,
 }
 
 /// The shape of `resume -o json`. With `-o ndjson` it comes before the run, without `run`, and the summary of the run after it as a
@@ -68,7 +71,7 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
     let store = context.store_for_writing().await?;
     if !args.all {
         let row = find(context, store.as_ref(), args.address.whole()?).await?;
-        let (document, ended) = one(context, &engine(store), &row).await;
+        let (document, ended) = one(context, &engine(store, args.lease), &row).await;
         if let Some(document) = document {
             context.out.json(&document)?;
         }
@@ -82,7 +85,7 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
     let mut worst = Exit::Done;
     for row in &rows {
         // An engine is shut down after each, so that the next one does not wait for a lease.
-        let (document, ended) = one(context, &engine(store.clone()), row).await;
+        let (document, ended) = one(context, &engine(store.clone(), args.lease), row).await;
         if let (Some(list), Some(document)) = (&mut list, document) {
             list.push(&mut context.out, &document)?;
         }

@@ -7,7 +7,7 @@ mod feed;
 mod history;
 mod lease;
 mod letters;
-pub mod ownership;
+mod ownership;
 mod perform;
 pub mod ports;
 mod recover;
@@ -28,6 +28,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 
 pub use error::EngineError;
 pub use feed::{Fed, FeedSubscription};
+pub use ownership::{describe as node_at, living};
 pub use recover::Recovery;
 pub use restore::{Restored, Trust};
 pub use serve::Served;

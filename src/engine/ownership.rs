@@ -38,6 +38,14 @@ impl Nodes {
     }
 }
 
+/// The nodes that may run sessions of a store just now: their lease holds, and their process is not known to be gone.
+///
+/// # Errors
+/// When the store cannot be asked.
+pub async fn living(store: &dyn Store) -> Result<Vec<NodeRow>, StoreError> {
+    Nodes::living(store).await.map(|nodes| nodes.0)
+}
+
 /// Which of `nodes` a session falls to: the same for everyone who asks, and evenly spread. When a node goes, only what fell to it
 /// moves (rendezvous hashing).
 pub(super) fn rendezvous(session: SessionId, nodes: &[NodeId]) -> Option<NodeId> {
@@ -99,7 +107,7 @@ pub(super) fn address(role: Role) -> String {
 }
 
 /// Who lives at `address`, for people.
-pub(super) fn describe(address: &str) -> String {
+pub fn describe(address: &str) -> String {
     let elsewhere = part(address, "host").filter(|name| host().is_some_and(|here| here != *name));
     match (part(address, "pid"), elsewhere) {
         (Some(pid), None) => format!("another process (pid {pid})"),

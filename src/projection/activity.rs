@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::catch_up::{Documents, FeedProjection, documents};
 use crate::session::state::Usage;
-use crate::session::{Recorded, Seq, SessionId, Timestamp};
-use crate::store::{ProjectionId, ReadModels, StoreError};
+use crate::session::{Recorded, Seq, Timestamp};
+use crate::store::{ProjectionId, ReadModels, StoreError, session_key};
 
 /// What the keys of days begin with.
 const DAY: &str = "day/";
@@ -121,10 +121,6 @@ fn is_action(event: &Recorded) -> bool {
 
 fn is_error(event: &Recorded) -> bool {
     event.kind.as_str() == "observation.error"
-}
-
-fn session_key(session: SessionId) -> String {
-    format!("session/{session}")
 }
 
 fn day_key(at: Timestamp) -> String {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use async_trait::async_trait;
 
-use super::{Row, SessionRow, StoreError};
+use super::{Compacted, Condition, FeedFlaw, Row, SessionRow, StoreError};
 use crate::session::{SessionId, Timestamp};
 
 /// Events of one session as another store holds them: sealed already, to be kept as they are.
@@ -72,4 +72,16 @@ pub trait Care: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError::Invalid`] when the file exists.
     async fn backup(&self, to: &Path) -> Result<Backup, StoreError>;
+
+    /// How the database below is.
+    async fn condition(&self) -> Result<Condition, StoreError>;
+
+    /// Places of the feed that are not what they should be; at most 100 of each shard. Reads every position there is.
+    async fn feed_flaws(&self) -> Result<Vec<FeedFlaw>, StoreError>;
+
+    /// Gives back the room of what was removed; may take as long as copying the store.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] when another process is reading or writing a SQLite file all the while.
+    async fn compact(&self) -> Result<Compacted, StoreError>;
 }

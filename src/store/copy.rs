@@ -8,6 +8,8 @@ use crate::session::{Body, Digest, SessionId};
 
 /// How many events are read at once.
 const PAGE: u32 = 1024;
+/// How often the same events are written again when another process was in the way.
+const TRIES_MAX: u32 = 5;
 /// How often a session that goes on meanwhile is caught up with.
 const PASSES_MAX: u32 = 10;
 
@@ -113,9 +115,12 @@ async fn drain(
 /// Writes what can be written; a session that cannot is named and left out, the others are written.
 async fn adopt(to: &dyn Store, adoptions: Vec<Adoption>, broken: &mut HashMap<SessionId, String>) -> Result<(), StoreError> {
     let mut left = adoptions;
+    let mut tries = 0;
     while !left.is_empty() {
         match to.adopt(left.clone()).await {
             Ok(()) => return Ok(()),
+            // What another process did in the same moment is seen the next time; what is there by now is passed over.
+            Err(StoreError::Busy(_)) if tries < TRIES_MAX => tries += 1,
             Err(error @ (StoreError::Damaged { session, .. } | StoreError::Conflict { session, .. })) => {
                 let what = match &error {
                     StoreError::Damaged { .. } => error.to_string(),
@@ -135,9 +140,8 @@ async fn contents(from: &dyn Store, to: &dyn Store, session: SessionId, body: &B
     let Body::Json(body) = body else { return Ok(0) };
     let mut count = 0;
     for digest in digests(body) {
-        if to.blob(session, digest).await?.is_none()
-            && let Some(bytes) = from.blob(session, digest).await?
-        {
+        // Also what is there already, from another session: each that refers to it must be known to.
+        if let Some(bytes) = from.blob(session, digest).await? {
             to.put_blob(session, bytes).await?;
             count += 1;
         }

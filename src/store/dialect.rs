@@ -8,12 +8,28 @@ use sqlx::{Database, Pool};
 use tokio::sync::OwnedMutexGuard;
 
 use super::care::Backup;
-use super::{Append, Appended, FeedCursor, FeedPage, Page, Read, SessionFilter, SessionRow, Shard, StoreError, WakeUps};
+use super::{
+    Append, Appended, Condition, FeedCursor, FeedPage, Page, Read, SessionFilter, SessionRow, Shard, StoreError, WakeUps,
+};
 use crate::session::{NodeId, SessionId};
 
 /// The right to write, for as long as it is held; nothing where the database queues writers by itself.
 #[derive(Debug)]
 pub struct Turn(#[expect(dead_code, reason = "held for what its drop does")] pub(super) Option<OwnedMutexGuard<()>>);
+
+/// By which clock leases are told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LeaseClock {
+    /// By the database's, which this statement reads.
+    Database(&'static str),
+    /// By that of the one machine that all processes are on.
+    Machine {
+        /// Tells it from the clock that the machine had before it was last started.
+        id: String,
+        /// What it says, in microseconds.
+        now: i64,
+    },
+}
 
 /// One kind of database under a [`SqlStore`](super::sql::SqlStore).
 #[async_trait]
@@ -25,6 +41,10 @@ pub trait Dialect: Send + Sync + 'static {
     const BEGIN_WRITE: &'static str;
     /// Reads the database's clock in microseconds.
     const NOW: &'static str;
+    /// Keeps content once; where others may be removing it just now, it is locked until the commit.
+    const PUT_BLOB: &'static str;
+    /// Locks content that is to be removed, where several may write at once.
+    const LOCK_BLOB: Option<&'static str>;
     /// Writes an event of another store, as it is there.
     const INSERT_EVENT_ROW: &'static str;
 
@@ -56,6 +76,12 @@ pub trait Dialect: Send + Sync + 'static {
 
     /// Whether a pooler stands between that gives each transaction any connection.
     fn pools_transactions(&self) -> bool;
+
+    /// By which clock leases are told.
+    fn lease_clock(&self) -> Result<LeaseClock, StoreError>;
+
+    /// Looks where the database is now, after it could not be written where it was; nothing where it cannot move.
+    async fn look_again(&self);
 
     /// Says whether reads are served.
     fn readable(&self) -> Result<(), StoreError>;
@@ -89,6 +115,12 @@ pub trait Dialect: Send + Sync + 'static {
 
     /// Writes a copy of the store as it is at one moment to a file that is not there yet.
     async fn backup(&self, to: &Path) -> Result<Backup, StoreError>;
+
+    /// How the database is.
+    async fn condition(&self) -> Result<Condition, StoreError>;
+
+    /// Gives back the room of what was removed, which waits for its turn to write.
+    async fn compact(&self) -> Result<(), StoreError>;
 
     /// Finishes what was accepted.
     async fn close(&self);

@@ -5,7 +5,7 @@
 mod care;
 mod read_models;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -45,6 +45,8 @@ struct State {
     feed: Vec<(SessionId, Seq)>,
     ids: HashMap<EventId, (SessionId, Seq)>,
     blobs: BTreeMap<Digest, Vec<u8>>,
+    /// Which session was given which content.
+    kept: BTreeSet<(SessionId, Digest)>,
     snapshots: BTreeMap<(SessionId, String, Seq), Snapshot>,
     nodes: BTreeMap<NodeId, (String, Instant)>,
     models: BTreeMap<ProjectionId, read_models::Model>,
@@ -92,6 +94,10 @@ impl State {
         self.letters.iter_mut().find(|(letter, _)| letter.to == node && letter.id == id).map(|(_, stage)| stage)
     }
 
+    fn is_purged(&self, session: SessionId) -> bool {
+        self.keepings.get(&session).is_some_and(|keeping| keeping.purged_at.is_some())
+    }
+
     fn event(&self, session: SessionId, seq: Seq) -> Option<&Row> {
         let index = usize::try_from(seq.0.checked_sub(1)?).ok()?;
         self.sessions.get(&session)?.events.get(index)
@@ -115,7 +121,7 @@ impl State {
         if let Some(answer) = append::repeated(&append, |id| Ok::<_, StoreError>(self.by_id(id)))? {
             return Ok(answer);
         }
-        if self.keepings.get(&append.session).is_some_and(|keeping| keeping.purged_at.is_some()) {
+        if self.is_purged(append.session) {
             return Err(super::purged(append.session));
         }
         let row = self.sessions.get(&append.session).map(|entry| &entry.row);
@@ -241,9 +247,11 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    async fn put_blob(&self, _session: SessionId, bytes: Vec<u8>) -> Result<Digest, StoreError> {
+    async fn put_blob(&self, session: SessionId, bytes: Vec<u8>) -> Result<Digest, StoreError> {
         let digest = Digest::of(&bytes);
-        self.state()?.blobs.entry(digest).or_insert(bytes);
+        let mut state = self.state()?;
+        state.blobs.entry(digest).or_insert(bytes);
+        state.kept.insert((session, digest));
         Ok(digest)
     }
 

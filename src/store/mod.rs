@@ -3,6 +3,7 @@
 mod append;
 mod care;
 pub mod chain;
+mod condition;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
 mod copy;
@@ -34,6 +35,7 @@ use async_trait::async_trait;
 pub use append::{Append, Appended, Directory, Expected, SessionRow, Writer};
 pub use care::{Adoption, Backup, Care, Keeping};
 pub use chain::{Flaw, Verified, Verifier, verify_session};
+pub use condition::{Compacted, Condition, FeedFlaw, FileCondition, Holder, HolderKind, ServerCondition, TableCondition};
 pub use copy::{Copied, copy};
 pub use cursor::{FeedCursor, InvalidCursor};
 pub use error::{BoxError, OpenError, StoreError};
@@ -42,13 +44,13 @@ pub use memory::MemoryStore;
 pub use read::{
     DamagedEvent, FeedDamage, FeedPage, FeedRow, NodeRow, Order, Page, Read, Row, SessionFilter, Shard, Snapshot, StoreInfo,
 };
-pub use read_models::{Change, Document, DocumentWrite, Projected, ProjectionId, Quarantined, ReadModels};
+pub use read_models::{Change, Document, DocumentWrite, Projected, ProjectionId, Quarantined, ReadModels, session_key};
 pub use wake_ups::{Elsewhere, WakeUps};
 
 use crate::session::{Digest, NodeId, Seq, SessionId, SessionName};
 
 /// The format of the tables that this version writes and reads.
-pub const FORMAT: i64 = 4;
+pub const FORMAT: i64 = 5;
 
 /// How many snapshots of one session and reducer are kept.
 pub const SNAPSHOTS_KEPT: usize = 2;
@@ -88,7 +90,7 @@ pub trait Store: Care + Inbox + ReadModels {
     /// [`StoreError::Invalid`] when it was made of another.
     async fn name(&self, id: SessionId, name: &SessionName) -> Result<(), StoreError>;
 
-    /// Stores content by its digest, once, beside `session`.
+    /// Stores content by its digest, once, and keeps it for `session`: it goes when the last session that was given it is purged.
     async fn put_blob(&self, session: SessionId, bytes: Vec<u8>) -> Result<Digest, StoreError>;
 
     /// Reads content by its digest.

@@ -3,6 +3,7 @@
 mod columns;
 mod commit;
 mod committer;
+mod condition;
 mod decode;
 mod doorbell;
 mod fault;
@@ -15,14 +16,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
+use sqlx::Connection as _;
 use sqlx::postgres::{PgPool, PgQueryResult};
 
 use super::care::Backup;
-use super::dialect::{Dialect, Turn};
+use super::dialect::{Dialect, LeaseClock, Turn};
 use super::sealed::Sealed;
 use super::statements::postgres as sql;
 use super::{
-    Append, Appended, FeedCursor, FeedPage, OpenOptions, Page, Read, SessionFilter, SessionRow, Shard, StoreError, WakeUps,
+    Append, Appended, Condition, FeedCursor, FeedPage, OpenOptions, Page, Read, SessionFilter, SessionRow, Shard, StoreError,
+    WakeUps,
 };
 use crate::session::SessionId;
 use commit::Speech;
@@ -92,6 +95,8 @@ impl Dialect for Postgres {
 
     const BEGIN_WRITE: &'static str = sql::BEGIN;
     const NOW: &'static str = sql::NOW;
+    const PUT_BLOB: &'static str = sql::INSERT_BLOB;
+    const LOCK_BLOB: Option<&'static str> = Some(sql::LOCK_BLOB);
     const INSERT_EVENT_ROW: &'static str = sql::INSERT_EVENT_ROW;
 
     fn rows_affected(result: &PgQueryResult) -> u64 {
@@ -126,6 +131,17 @@ impl Dialect for Postgres {
 
     fn pools_transactions(&self) -> bool {
         self.servers.pooler == Pooler::Transaction
+    }
+
+    fn lease_clock(&self) -> Result<LeaseClock, StoreError> {
+        Ok(LeaseClock::Database(sql::NOW))
+    }
+
+    async fn look_again(&self) {
+        if let Ok(found) = self.servers.connect().await {
+            // Where it is was all that was asked.
+            let _ = found.close().await;
+        }
     }
 
     fn readable(&self) -> Result<(), StoreError> {
@@ -182,6 +198,23 @@ impl Dialect for Postgres {
     async fn backup(&self, _to: &Path) -> Result<Backup, StoreError> {
         // The file is to be read without a server.
         Ok(Backup::ByCopy)
+    }
+
+    async fn condition(&self) -> Result<Condition, StoreError> {
+        self.readers.condition().await.map(Condition::Server)
+    }
+
+    async fn compact(&self) -> Result<(), StoreError> {
+        self.turn().await?;
+        let servers = Arc::clone(&self.servers);
+        // In a task of its own, so that it is finished whatever becomes of the caller.
+        let task = tokio::spawn(async move {
+            let mut connection = servers.connect().await?;
+            sqlx::raw_sql(sql::COMPACT).execute(&mut connection).await?;
+            connection.close().await
+        });
+        let compacted = task.await.map_err(|error| StoreError::Unavailable(error.into()))?;
+        compacted.map_err(|error| self.failed_write(error))
     }
 
     async fn close(&self) {

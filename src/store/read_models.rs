@@ -72,6 +72,19 @@ impl Projected {
     }
 }
 
+/// The key of a document that is about one session alone: it goes when that session is purged.
+pub fn session_key(session: SessionId) -> String {
+    format!("{SESSION}{session}")
+}
+
+/// What the keys of such documents begin with.
+const SESSION: &str = "session/";
+
+/// The session that the document with this key is about alone.
+pub(super) fn session_of(key: &str) -> Option<SessionId> {
+    key.strip_prefix(SESSION)?.parse().ok()
+}
+
 /// A change of one document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DocumentWrite {

@@ -1,6 +1,8 @@
 //! The log in one SQLite file: a writer thread, a few readers, and sqlx for what is neither hot nor peculiar.
 
+mod clock;
 mod commit;
+mod condition;
 mod decode;
 mod fault;
 pub mod filesystem;
@@ -18,11 +20,11 @@ use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
 use tokio::sync::{Mutex, broadcast};
 
 use super::care::Backup;
-use super::dialect::{Dialect, Turn};
+use super::dialect::{Dialect, LeaseClock, Turn};
 use super::statements::sqlite as sql;
 use super::{
-    Append, Appended, FeedCursor, FeedPage, OpenError, OpenOptions, Page, Read, SessionFilter, SessionRow, Shard, StoreError,
-    WakeUps,
+    Append, Appended, Condition, FeedCursor, FeedPage, OpenError, OpenOptions, Page, Read, SessionFilter, SessionRow, Shard,
+    StoreError, WakeUps,
 };
 use crate::session::SessionId;
 use fault::{Fault, Health};
@@ -106,6 +108,8 @@ impl Dialect for Sqlite {
 
     const BEGIN_WRITE: &'static str = sql::BEGIN;
     const NOW: &'static str = sql::NOW;
+    const PUT_BLOB: &'static str = sql::PUT_BLOB;
+    const LOCK_BLOB: Option<&'static str> = None;
     const INSERT_EVENT_ROW: &'static str = sql::INSERT_EVENT_ROW;
 
     fn rows_affected(result: &sqlx::sqlite::SqliteQueryResult) -> u64 {
@@ -139,6 +143,12 @@ impl Dialect for Sqlite {
     fn pools_transactions(&self) -> bool {
         false
     }
+
+    fn lease_clock(&self) -> Result<LeaseClock, StoreError> {
+        clock::read().map_err(|error| StoreError::Unavailable(error.into()))
+    }
+
+    async fn look_again(&self) {}
 
     fn readable(&self) -> Result<(), StoreError> {
         self.health.readable()
@@ -204,6 +214,18 @@ impl Dialect for Sqlite {
             .map_err(|error| StoreError::Unavailable(error.into()))?
             .map_err(unsynced)?;
         Ok(Backup::Made)
+    }
+
+    async fn condition(&self) -> Result<Condition, StoreError> {
+        self.readers.condition().await.map(Condition::File)
+    }
+
+    async fn compact(&self) -> Result<(), StoreError> {
+        self.health.writable()?;
+        match &self.writer {
+            Some(writer) => writer.compact().await,
+            None => Err(super::closed()),
+        }
     }
 
     async fn close(&self) {

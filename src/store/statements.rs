@@ -9,9 +9,9 @@ pub mod common {
         "select (select count(*) from session), (select cast(coalesce(sum(head_pos), 0) as bigint) from shard)";
     /// Names a session.
     pub const NAME_SESSION: &str = "update session set name = $3 where shard = $1 and session_id = $2";
-    /// Keeps content once.
-    pub const PUT_BLOB: &str =
-        "insert into blob (shard, digest, bytes) values ($1, $2, $3) on conflict (shard, digest) do nothing";
+    /// Says that a session was given content.
+    pub const KEEP_BLOB: &str = "insert into blob_session (shard, session_id, digest) values ($1, $2, $3) \
+         on conflict (shard, session_id, digest) do nothing";
     /// Reads content.
     pub const BLOB: &str = "select bytes from blob where shard = $1 and digest = $2";
     /// Keeps a snapshot.
@@ -27,14 +27,15 @@ pub mod common {
     /// Lets go the snapshots that may hold what a redacted event said.
     pub const DROP_SNAPSHOTS: &str = "delete from snapshot where shard = $1 and session_id = $2 and seq >= $3";
     /// Renews a lease, or begins it.
-    pub const RENEW_LEASE: &str = "insert into node (node_id, epoch, lease_until, address) values ($1, 1, $2, $3) \
-         on conflict (node_id) do update set epoch = node.epoch + 1, lease_until = excluded.lease_until, address = excluded.address";
+    pub const RENEW_LEASE: &str = "insert into node (node_id, epoch, lease_until, address, clock) values ($1, 1, $2, $3, $4) \
+         on conflict (node_id) do update set epoch = node.epoch + 1, lease_until = excluded.lease_until, address = excluded.address, \
+         clock = excluded.clock";
     /// Gives a lease up.
     pub const END_LEASE: &str = "update node set lease_until = $2 where node_id = $1";
     /// What is known of a node.
-    pub const NODE: &str = "select address, lease_until from node where node_id = $1";
+    pub const NODE: &str = "select address, lease_until, clock from node where node_id = $1";
     /// The nodes whose lease lasts beyond a moment.
-    pub const NODES: &str = "select node_id, address, lease_until from node where lease_until > $1";
+    pub const NODES: &str = "select node_id, address, lease_until, clock from node where lease_until > $1";
     /// Sends a letter, once.
     pub const POST_LETTER: &str = "insert into inbox (shard, node_id, letter_id, session_id, at, command) \
          values ($1, $2, $3, $4, $5, $6) on conflict (shard, node_id, letter_id) do nothing";
@@ -60,9 +61,10 @@ pub mod common {
     /// Blanks a body and leaves its digest.
     pub const REDACT: &str = "update event set body = null, blob = null, salt = null, digest = $4 \
          where shard = $1 and session_id = $2 and seq = $3";
-    /// Lets content go that no event refers to any more.
+    /// Lets content go that is no event's body and that no session was given any more.
     pub const DROP_BLOB: &str = "delete from blob where shard = $1 and digest = $2 \
-         and not exists (select 1 from event where event.shard = $1 and event.blob = $2)";
+         and not exists (select 1 from event where event.shard = $1 and event.blob = $2) \
+         and not exists (select 1 from blob_session where blob_session.shard = $1 and blob_session.digest = $2)";
 
     /// How far the feed of each shard goes.
     pub const HEADS: &str = "select shard, head_pos from shard";
@@ -104,6 +106,15 @@ pub mod common {
     /// Every version of every projection.
     pub const PROJECTIONS: &str = "select distinct projection, version from checkpoint";
 
+    /// Neighbours in the feed of a shard that are none: where the one before ends, and where the next one begins. Each event is a
+    /// place, each recorded hole several, and the ends of the feed stand at its sides.
+    pub const FEED_FLAWS: &str = "select before, first_pos from (select first_pos, lag(last_pos) over (order by first_pos, last_pos) \
+         as before from (select cast(0 as bigint) as first_pos, cast(0 as bigint) as last_pos \
+         union all select head_pos + 1, head_pos + 1 from shard where shard = $1 \
+         union all select pos, pos from event where shard = $1 \
+         union all select first_pos, last_pos from hole where shard = $1) as place) as neighbour \
+         where before is not null and first_pos <> before + 1 order by first_pos limit 100";
+
     /// Where a session stands.
     pub const STANDING: &str = "select head_seq, head_hash from session where shard = $1 and session_id = $2";
     /// The chain hash of an event.
@@ -114,14 +125,17 @@ pub mod common {
     pub const LAST_POSITION: &str = "select head_pos from shard where shard = $1";
     /// Begins a session of another store.
     pub const BEGIN_ADOPTED: &str = "insert into session (shard, session_id, head_seq, head_hash, epoch, phase, due, origin, actions, messages, errors, tokens, \
-         created_at, updated_at) values ($1, $2, $3, $4, 0, '', false, '', 0, 0, 0, 0, $5, $5)";
+         created_at, updated_at) values ($1, $2, $3, $4, 0, '', false, '', 0, 0, 0, 0, $5, $5) \
+         on conflict (shard, session_id) do nothing";
+    /// Keeps others from moving the head of a session.
+    pub const LOCK_SESSION: &str = "update session set head_seq = head_seq where shard = $1 and session_id = $2";
     /// Moves the head of a session of another store.
     pub const MOVE_ADOPTED: &str =
         "update session set head_seq = $3, head_hash = $4, updated_at = $5 where shard = $1 and session_id = $2";
     /// Makes a session what it is in another store.
     pub const SETTLE: &str = "update session set name = $3, epoch = $4, owner = $5, phase = $6, due = $7, origin = $8, title = $9, actions = $10, \
          messages = $11, errors = $12, tokens = $13, cost_micro_usd = $14, created_at = $15, updated_at = $16, hold = $17, \
-         purged_at = $18 where shard = $1 and session_id = $2";
+         purged_at = $18 where shard = $1 and session_id = $2 and head_seq = $19";
     /// Whether a session is held or purged.
     pub const KEEPING: &str = "select hold, purged_at from session where shard = $1 and session_id = $2";
     /// Holds a session, or lets it go.
@@ -133,8 +147,20 @@ pub mod common {
     pub const PURGEABLE: &str = "select hold, due from session where shard = $1 and session_id = $2";
     /// The positions of a session in the feed.
     pub const POSITIONS: &str = "select pos from event where shard = $1 and session_id = $2 order by pos";
-    /// The long bodies of a session.
-    pub const BLOBS_OF: &str = "select distinct blob from event where shard = $1 and session_id = $2 and blob is not null";
+    /// The long bodies of a session, and the content that it was given.
+    pub const BLOBS_OF: &str = "select blob from event where shard = $1 and session_id = $2 and blob is not null \
+         union select digest from blob_session where shard = $1 and session_id = $2";
+    /// Forgets that a session was given content.
+    pub const DROP_KEPT: &str = "delete from blob_session where shard = $1 and session_id = $2";
+    /// Waits for every projection that is just writing in a shard, and keeps others from it.
+    pub const LOCK_CHECKPOINTS: &str = "update checkpoint set pos = pos where shard = $1";
+    /// Every version of every projection that has read anything of a shard.
+    pub const PROJECTIONS_OF: &str = "select projection, version from checkpoint where shard = $1";
+    /// Whether anything was purged in a shard.
+    pub const HAS_HOLES: &str = "select first_pos from hole where shard = $1 limit 1";
+    /// Takes away a document of a session that was purged.
+    pub const DELETE_PURGED: &str = "delete from document where shard = $1 and projection = $2 and version = $3 and key = $4 \
+         and exists (select 1 from session where session.shard = $1 and session.session_id = $5 and purged_at is not null)";
     /// Notes that positions have no events any more.
     pub const INSERT_HOLE: &str = "insert into hole (shard, first_pos, last_pos, session_id) values ($1, $2, $3, $4)";
     /// Removes the events of a session.
@@ -147,7 +173,7 @@ pub mod common {
         ("STORE", STORE),
         ("COUNTS", COUNTS),
         ("NAME_SESSION", NAME_SESSION),
-        ("PUT_BLOB", PUT_BLOB),
+        ("KEEP_BLOB", KEEP_BLOB),
         ("BLOB", BLOB),
         ("PUT_SNAPSHOT", PUT_SNAPSHOT),
         ("PRUNE_SNAPSHOTS", PRUNE_SNAPSHOTS),
@@ -180,11 +206,18 @@ pub mod common {
         ("PURGEABLE", PURGEABLE),
         ("POSITIONS", POSITIONS),
         ("BLOBS_OF", BLOBS_OF),
+        ("DROP_KEPT", DROP_KEPT),
+        ("LOCK_CHECKPOINTS", LOCK_CHECKPOINTS),
+        ("PROJECTIONS_OF", PROJECTIONS_OF),
+        ("HAS_HOLES", HAS_HOLES),
+        ("DELETE_PURGED", DELETE_PURGED),
+        ("LOCK_SESSION", LOCK_SESSION),
         ("INSERT_HOLE", INSERT_HOLE),
         ("DROP_EVENTS", DROP_EVENTS),
         ("DROP_QUARANTINE", DROP_QUARANTINE),
         ("DROP_BLOB", DROP_BLOB),
         ("HEADS", HEADS),
+        ("FEED_FLAWS", FEED_FLAWS),
         ("CHECKPOINTS", CHECKPOINTS),
         ("MOVE_CHECKPOINT", MOVE_CHECKPOINT),
         ("BEGIN_CHECKPOINT", BEGIN_CHECKPOINT),
@@ -225,6 +258,14 @@ pub mod sqlite {
     pub const NOW: &str = "select cast(unixepoch('subsec') * 1000 as integer) * 1000";
     /// What the file takes.
     pub const BYTES: &str = "select page_count * page_size from pragma_page_count, pragma_page_size";
+    /// How many bytes a page has.
+    pub const PAGE_BYTES: &str = "pragma page_size";
+    /// How many pages there are.
+    pub const PAGES: &str = "pragma page_count";
+    /// How many of them hold nothing.
+    pub const FREE_PAGES: &str = "pragma freelist_count";
+    /// Writes the database anew without what is free.
+    pub const COMPACT: &str = "vacuum";
     /// Changes when another connection has committed.
     pub const DATA_VERSION: &str = "pragma data_version";
     /// The version of the library.
@@ -270,6 +311,8 @@ pub mod sqlite {
     pub const BACKUP: &str = "vacuum into ?1";
     /// Keeps a long body once.
     pub const INSERT_BLOB: &str = "insert into blob (shard, digest, bytes) values (?1, ?2, ?3) on conflict do nothing";
+    /// Keeps content once.
+    pub const PUT_BLOB: &str = "insert into blob (shard, digest, bytes) values ($1, $2, $3) on conflict do nothing";
 
     macro_rules! event_columns {
         () => {
@@ -320,6 +363,10 @@ pub mod sqlite {
         ("ROLLBACK_TO", ROLLBACK_TO),
         ("NOW", NOW),
         ("BYTES", BYTES),
+        ("PAGE_BYTES", PAGE_BYTES),
+        ("PAGES", PAGES),
+        ("FREE_PAGES", FREE_PAGES),
+        ("COMPACT", COMPACT),
         ("DATA_VERSION", DATA_VERSION),
         ("VERSION", VERSION),
         ("APPLICATION_ID", APPLICATION_ID),
@@ -338,6 +385,7 @@ pub mod sqlite {
         ("INSERT_EVENT_ROW", INSERT_EVENT_ROW),
         ("BACKUP", BACKUP),
         ("INSERT_BLOB", INSERT_BLOB),
+        ("PUT_BLOB", PUT_BLOB),
         ("EVENT_BY_ID", EVENT_BY_ID),
         ("EVENTS_FORWARD", EVENTS_FORWARD),
         ("EVENTS_BACKWARD", EVENTS_BACKWARD),

@@ -8,9 +8,9 @@ use uuid::Uuid;
 
 use crate::session::{Digest, NodeId, Seq, SessionId, SessionName, Timestamp};
 use crate::store::{
-    Adoption, Append, Appended, Backup, Care, Document, FeedCursor, FeedPage, Inbox, Keeping, Letter, NodeRow, Page, Projected,
-    ProjectionId, Quarantined, Read, ReadModels, SessionFilter, SessionRow, Shard, SharedStore, Snapshot, Store, StoreError,
-    StoreInfo, WakeUps,
+    Adoption, Append, Appended, Backup, Care, Compacted, Condition, Document, FeedCursor, FeedFlaw, FeedPage, Inbox, Keeping,
+    Letter, NodeRow, Page, Projected, ProjectionId, Quarantined, Read, ReadModels, SessionFilter, SessionRow, Shard, SharedStore,
+    Snapshot, Store, StoreError, StoreInfo, WakeUps,
 };
 
 /// One way for an append, or for what a projection stores, to fail.
@@ -245,5 +245,17 @@ impl Care for FaultStore {
 
     async fn backup(&self, to: &std::path::Path) -> Result<Backup, StoreError> {
         self.inner.backup(to).await
+    }
+
+    async fn condition(&self) -> Result<Condition, StoreError> {
+        self.inner.condition().await
+    }
+
+    async fn feed_flaws(&self) -> Result<Vec<FeedFlaw>, StoreError> {
+        self.inner.feed_flaws().await
+    }
+
+    async fn compact(&self) -> Result<Compacted, StoreError> {
+        self.inner.compact().await
     }
 }

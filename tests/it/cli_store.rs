@@ -2,7 +2,7 @@
 
 use rekindle::store::{OpenOptions, connect, verify_session};
 
-use crate::cli_support::Rig;
+use crate::cli_support::{Other, Rig, wait_until};
 
 /// A rig whose store holds one imported session, called `kept`.
 fn with_a_session() -> Rig {
@@ -38,8 +38,11 @@ fn a_backup_is_a_store_and_comes_back() {
     let again = rig.run(&["store", "backup", file]);
     assert_eq!(again.code, 4, "{again:?}");
     assert!(again.err.contains("exists"), "{again:?}");
-    let full = rig.run(&["store", "restore", file]);
-    assert_eq!(full.code, 4, "{full:?}");
+    let again = rig.run(&["store", "restore", file]);
+    assert_eq!(again.code, 0, "what is all there already is no conflict: {again:?}");
+    let recording = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/demo.json");
+    assert_eq!(rig.run(&["import", recording, "--name", "later"]).code, 0);
+    rig.run(&["store", "restore", file]).assert_refused(4, &["store copy", "backup"]);
     let elsewhere = format!("sqlite://{}", rig.path("elsewhere.db").display());
     let restored = rig.run(&["--store", &elsewhere, "store", "restore", file]);
     assert_eq!(restored.code, 0, "{restored:?}");
@@ -71,6 +74,55 @@ fn a_held_session_is_not_purged_and_a_purged_one_says_so() {
     assert_eq!(rig.run(&["store", "gc", "--older-than", "soon"]).code, 2);
 }
 
+#[test]
+fn what_was_purged_leaves_no_trace_in_documents_and_its_room_comes_back() {
+    let rig = with_a_session();
+    let usage = rig.json(&["usage", "-o", "json"]);
+    let documents = || -> i64 {
+        let sql = "select count(*) from document where key like 'session/%'";
+        rusqlite::Connection::open(rig.store()).unwrap().query_row(sql, [], |row| row.get(0)).unwrap()
+    };
+    assert_eq!(documents(), 1, "{usage}");
+    rig.run(&["store", "gc"]).assert_refused(2, &["--older-than", "--compact"]);
+    rusqlite::Connection::open(rig.store())
+        .unwrap()
+        .execute_batch("insert into blob values (0, x'00', zeroblob(4000000)); delete from blob where digest = x'00'")
+        .unwrap();
+    let done = rig.json(&["store", "gc", "--older-than", "0m", "--compact", "-o", "json"]);
+    assert_eq!(done["sessions"][0]["outcome"], "purged", "{done}");
+    let bytes = |when: &str| done["compacted"][when].as_u64().unwrap();
+    assert!(bytes("bytes_before") > bytes("bytes_after") + 4_000_000, "{done}");
+    assert_eq!(std::fs::metadata(rig.store()).unwrap().len(), bytes("bytes_after"));
+    assert_eq!(documents(), 0);
+    assert_eq!(rig.json(&["usage", "-o", "json"]), usage, "what went on that day is still counted");
+    assert_eq!(rig.run(&["doctor", "--deep"]).code, 0);
+    let said = rig.run(&["store", "gc", "--compact"]);
+    assert!(said.code == 0 && said.out.contains("the store took"), "{said:?}");
+}
+
+#[test]
+fn a_file_that_another_process_uses_is_not_compacted_and_nothing_is_purged_then() {
+    let rig = with_a_session();
+    let refused = |words: &[&str]| {
+        rig.run(&["store", "gc", "--older-than", "0m", "--compact"]).assert_refused(4, words);
+        assert_eq!(rig.run(&["verify", "kept"]).code, 0, "nothing was purged");
+    };
+    for begin in ["begin; select count(*) from event", "begin immediate"] {
+        let connection = Other::open(&rig, begin);
+        refused(&["in use", &connection.pid(), "try again"]);
+        connection.end();
+    }
+    let url = format!("sqlite://{}", rig.store().display());
+    let node = crate::node_support::Node::start(&url, "10s");
+    wait_until("the node has its lease", || {
+        let sql = "select count(*) from node where address like '%role=serves%'";
+        rusqlite::Connection::open(rig.store()).unwrap().query_row(sql, [], |row| row.get(0)).unwrap_or(0) > 0
+    });
+    refused(&["in use", "pid"]);
+    node.stop();
+    assert_eq!(rig.run(&["store", "gc", "--older-than", "0m", "--compact"]).code, 0);
+}
+
 #[tokio::test]
 async fn a_copy_goes_to_any_store() {
     let rig = with_a_session();
@@ -99,6 +151,8 @@ async fn the_same_commands_work_on_a_server() {
         assert_eq!(said.code, 0, "{args:?}: {said:?}");
     }
     assert_eq!(rig.run(&["store", "copy", "--to", &url]).code, 0);
+    let compacted = rig.json(&["--store", &url, "store", "gc", "--compact", "-o", "json"]);
+    assert!(compacted["compacted"]["bytes_after"].as_u64().unwrap() > 0, "{compacted}");
     for args in [vec!["verify", "kept"], vec!["show", "kept"], vec!["tail", "--all"], vec!["doctor", "--deep"]] {
         let said = rig.run(&[&["--store", url.as_str()], args.as_slice()].concat());
         assert_eq!(said.code, 0, "{args:?}: {said:?}");

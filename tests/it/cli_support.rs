@@ -1,6 +1,7 @@
 //! Drives the real program in a home of its own.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -36,7 +37,7 @@ impl Rig {
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rekindle"));
         command.args(args).current_dir(self.home.path()).stdin(Stdio::null());
-        for name in ["REKINDLE_STORE", "REKINDLE_LOG", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"] {
+        for name in ["XDG_RUNTIME_DIR", "REKINDLE_STORE", "REKINDLE_LOG", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"] {
             command.env_remove(name);
         }
         command.env("XDG_DATA_HOME", self.home.path()).env("TMPDIR", self.home.path());
@@ -90,6 +91,37 @@ impl Rig {
     /// A recording of these commands, each with its output and exit code.
     pub fn recording(&self, name: &str, commands: &[(&str, &str, i64)]) -> String {
         self.write(name, recording(commands).to_string())
+    }
+}
+
+/// Another process with an open transaction on the store.
+pub struct Other(Child);
+
+impl Other {
+    /// Opens one with these statements, separated by semicolons.
+    pub fn open(rig: &Rig, begin: &str) -> Self {
+        let script = "import sqlite3, sys\n\
+            c = sqlite3.connect(sys.argv[1], isolation_level=None)\n\
+            [c.execute(each).fetchall() for each in sys.argv[2].split(';')]\n\
+            print('open', flush=True)\n\
+            sys.stdin.readline()\n\
+            c.execute('rollback')\n";
+        let mut command = Command::new("python3");
+        command.args(["-c", script]).arg(rig.store()).arg(begin).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("python3 is needed");
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "open\n");
+        Self(child)
+    }
+
+    pub fn pid(&self) -> String {
+        self.0.id().to_string()
+    }
+
+    pub fn end(mut self) {
+        self.0.stdin.take().unwrap().write_all(b"\n").unwrap();
+        assert!(self.0.wait().unwrap().success());
     }
 }
 

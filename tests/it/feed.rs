@@ -1,6 +1,6 @@
 //! The feed of all sessions, and projections that follow it: every event counts once, whatever happens on the way.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use rekindle::projection::catch_up::{CatchUp, Documents, FeedProjection, documen
 use rekindle::projection::lag::{lag, wait_for};
 use rekindle::session::{Kind, NewEvent, Recorded, Seq, SessionId, Timestamp};
 use rekindle::store::conformance::{append, event, event_of, given, new_session};
-use rekindle::store::{Expected, FeedCursor, MemoryStore, ProjectionId, SharedStore, StoreError};
+use rekindle::store::{Expected, FeedCursor, MemoryStore, ProjectionId, SharedStore};
 use rekindle::testing::FaultStore;
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
@@ -398,6 +398,8 @@ on_each_store! {
 #[cfg(feature = "sqlite")]
 #[tokio::test]
 async fn a_cursor_holds_in_a_copy_of_the_store_and_is_refused_by_an_earlier_one() {
+    use rekindle::store::StoreError;
+
     use crate::store_fixture::Place;
     let (place, copy) = (Place::new(), Place::new());
     let store = place.open().await;
@@ -445,7 +447,7 @@ async fn a_damaged_event_is_named_passed_over_and_quarantines_its_session_alone(
     place.sql().execute("update event set source = 'nobody' where session_id = ?1 and seq = 2", [hurt.as_bytes()]).unwrap();
     let store = place.open().await;
     let mut feed = FeedSubscription::new(Arc::clone(&store), FeedCursor::default());
-    let mut seen = BTreeSet::new();
+    let mut seen = std::collections::BTreeSet::new();
     let mut damaged = Vec::new();
     while let Some(fed) = feed.next_recorded().await.unwrap() {
         match &fed {

@@ -14,6 +14,8 @@ mod cli_bad_input;
 #[cfg(feature = "cli")]
 mod cli_demo;
 #[cfg(feature = "cli")]
+mod cli_doctor;
+#[cfg(feature = "cli")]
 mod cli_exit_codes;
 #[cfg(feature = "cli")]
 mod cli_feed;
@@ -27,6 +29,10 @@ mod cli_replay;
 mod cli_store;
 #[cfg(feature = "cli")]
 mod cli_support;
+#[cfg(feature = "cli")]
+mod clock_jumps;
+#[cfg(feature = "cli")]
+mod copy_killed;
 mod engine_sessions;
 mod feed;
 #[cfg(feature = "postgres")]

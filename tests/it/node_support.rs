@@ -28,7 +28,13 @@ pub struct Node {
 
 impl Node {
     pub fn start(url: &str, lease: &str) -> Self {
+        Self::start_in(url, lease, &[])
+    }
+
+    /// Starts one with these variables in its environment.
+    pub fn start_in(url: &str, lease: &str, environment: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rekindle"));
+        command.envs(environment.iter().copied());
         command.args(["--store", url, "serve", "--lease", lease]);
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let said = Arc::new(Mutex::new(String::new()));

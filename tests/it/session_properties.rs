@@ -101,7 +101,7 @@ fn answer(scenario: &Scenario, well: bool) -> Option<Command> {
             let seed = request.0 as u8;
             let judged = |action: Item| {
                 let judgement = Judgement { risk: Risk::Medium, reasons: vec!["a test".into()], by: vec!["test".into()] };
-                Judged { action, judgement: (seed % 2 == 0).then_some(judgement) }
+                Judged { action, judgement: seed.is_multiple_of(2).then_some(judgement) }
             };
             let actions = vec![judged(action(seed % 4)), judged(action(seed / 4 % 4))];
             Command::Decide { request, decision: Box::new(Decision { actions, call: Scenario::call() }) }

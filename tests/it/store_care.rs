@@ -6,8 +6,8 @@ use std::time::Duration;
 use rekindle::session::{Digest, Seq, SessionId, Timestamp};
 use rekindle::store::conformance::{all_rows, append, event, event_of, events, given, new_session};
 use rekindle::store::{
-    Backup, Expected, FeedCursor, MemoryStore, OpenOptions, Order, PURGED, Read, SessionFilter, SharedStore, StoreError, connect,
-    copy, verify_session,
+    Backup, Change, DocumentWrite, Expected, FeedCursor, MemoryStore, OpenOptions, Order, PURGED, Projected, ProjectionId, Read,
+    SessionFilter, SharedStore, StoreError, connect, copy, session_key, verify_session,
 };
 
 use crate::store_fixture::Place;
@@ -111,6 +111,78 @@ pub async fn a_purged_session_leaves_its_head_and_nothing_else(store: &SharedSto
     assert!(matches!(unknown, Err(StoreError::Invalid(_))), "{unknown:?}");
 }
 
+/// A session whose content lies beside that of `session`.
+async fn neighbour(store: &SharedStore, session: SessionId, content: Digest) -> SessionId {
+    assert!(store.blob(session, content).await.unwrap().is_some());
+    for _ in 0..10_000 {
+        let other = new_session();
+        if store.blob(other, content).await.unwrap().is_some() {
+            return other;
+        }
+    }
+    panic!("no session shares a shard with {session}");
+}
+
+/// An event that refers to content in its body.
+fn refers_to(content: Digest) -> rekindle::session::NewEvent {
+    event_of(format!(r#"{{"trajectory":"{content}"}}"#))
+}
+
+pub async fn content_goes_with_the_last_session_that_was_given_it(store: &SharedStore) {
+    let first = new_session();
+    let (own, shared) = (b"its own".to_vec(), b"a recording of both".to_vec());
+    let alone = store.put_blob(first, own).await.unwrap();
+    let content = store.put_blob(first, shared.clone()).await.unwrap();
+    let second = neighbour(store, first, content).await;
+    assert_eq!(store.put_blob(second, shared.clone()).await.unwrap(), content);
+    for session in [first, second] {
+        store.append(append(session, Expected::NoSession, vec![refers_to(content)])).await.unwrap();
+    }
+    store.append(append(first, Expected::Any, vec![refers_to(alone)])).await.unwrap();
+    store.purge(first, Timestamp(7)).await.unwrap();
+    assert_eq!(store.blob(first, alone).await.unwrap(), None, "nobody else refers to it");
+    assert_eq!(store.blob(second, content).await.unwrap(), Some(shared));
+    verify_session(store.as_ref(), second).await.unwrap();
+    store.purge(second, Timestamp(8)).await.unwrap();
+    assert_eq!(store.blob(second, content).await.unwrap(), None);
+}
+
+pub async fn what_projections_keep_of_a_purged_session_is_gone_and_stays_so(store: &SharedStore) {
+    let (gone, stays) = (new_session(), new_session());
+    given(store, gone, 2).await;
+    given(store, stays, 2).await;
+    let projection = ProjectionId::new("test", 1);
+    let page = store.feed(FeedCursor::default(), 100).await.unwrap();
+    let shard_of = |session: SessionId| {
+        page.rows.iter().find(|row| row.event().is_some_and(|event| event.session == session)).unwrap().shard
+    };
+    let keep = |session: SessionId, from: u64, to: u64| Projected {
+        projection: projection.clone(),
+        shard: shard_of(session),
+        from,
+        to,
+        held: std::collections::BTreeMap::new(),
+        writes: vec![DocumentWrite { key: session_key(session), change: Change::Put("1".to_owned()) }],
+        quarantine: Vec::new(),
+        release: Vec::new(),
+    };
+    let next = u64::from(shard_of(gone) == shard_of(stays));
+    store.project(keep(gone, 0, 1)).await.unwrap();
+    store.project(keep(stays, next, next + 1)).await.unwrap();
+    store.purge(gone, Timestamp(7)).await.unwrap();
+    let kept = async || {
+        let documents = store.documents(&projection, "session/").await.unwrap();
+        documents.into_iter().map(|document| document.key).collect::<Vec<_>>()
+    };
+    assert_eq!(kept().await, [session_key(stays)]);
+    // A projection that read the session's events before the purge, and writes after it.
+    let at = store.checkpoint(&projection).await.unwrap();
+    let late = if next == 1 { 2 } else { 1 };
+    assert!(!at.covers(&store.feed_head().await.unwrap()));
+    store.project(keep(gone, late, late + 1)).await.unwrap();
+    assert_eq!(kept().await, [session_key(stays)]);
+}
+
 fn memory() -> SharedStore {
     Arc::new(MemoryStore::new())
 }
@@ -143,6 +215,12 @@ async fn purging_in_memory_and_in_a_file() {
     let place = Place::new();
     let file = place.open().await;
     a_purged_session_leaves_its_head_and_nothing_else(&file).await;
+    content_goes_with_the_last_session_that_was_given_it(&memory()).await;
+    content_goes_with_the_last_session_that_was_given_it(&file).await;
+    for store in [memory(), Place::new().open().await] {
+        what_projections_keep_of_a_purged_session_is_gone_and_stays_so(&store).await;
+        store.close().await;
+    }
     // What was purged is copied as what it is now.
     let other = memory();
     copy(file.as_ref(), other.as_ref(), |_| {}).await.unwrap();
@@ -207,6 +285,35 @@ mod postgres {
         file.close().await;
     }
 
+    /// The source gets ahead, and at the same moment the copy is written to and brought up to date.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_copy_into_a_store_in_use_never_stands_in_the_way_of_appends() {
+        const SESSIONS: usize = 60;
+        let server = crate::postgres_server::Server::start();
+        let to = connect(&server.fresh_database().await, OpenOptions::default()).await.unwrap();
+        let from = memory();
+        let sessions: Vec<SessionId> = (0..SESSIONS).map(|_| new_session()).collect();
+        for round in 0..8 {
+            for session in &sessions {
+                from.append(append(*session, Expected::Any, events(4))).await.unwrap();
+            }
+            let writer = tokio::spawn({
+                let (to, sessions) = (Arc::clone(&to), sessions.clone());
+                async move {
+                    // Only those of this round's share go on differently; a store that knows no such session begins it.
+                    for session in sessions.iter().skip(round).step_by(8) {
+                        to.append(append(*session, Expected::Any, events(1))).await.unwrap();
+                    }
+                }
+            });
+            let copied = copy(from.as_ref(), to.as_ref(), |_| {}).await.unwrap();
+            writer.await.unwrap();
+            assert!(copied.broken.len() <= SESSIONS, "{copied:?}");
+        }
+        to.close().await;
+        assert!(!server.log().contains("deadlock"), "{}", server.log());
+    }
+
     #[tokio::test]
     async fn what_went_on_differently_is_named() {
         let server = served().await;
@@ -218,6 +325,8 @@ mod postgres {
     async fn purging_on_a_server() {
         let server = served().await;
         a_purged_session_leaves_its_head_and_nothing_else(&server).await;
+        content_goes_with_the_last_session_that_was_given_it(&server).await;
+        what_projections_keep_of_a_purged_session_is_gone_and_stays_so(&server).await;
         server.close().await;
     }
 }

@@ -1,39 +1,6 @@
 //! Several processes on one SQLite file: each waits for the others, and none says what SQLite says.
 
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, Command, Stdio};
-
-use crate::cli_support::{Rig, Said};
-
-/// A process that holds the write lock until it is told to let go.
-struct Holder(Child);
-
-impl Holder {
-    fn of(rig: &Rig) -> Self {
-        let script = "import sqlite3, sys\n\
-            c = sqlite3.connect(sys.argv[1], isolation_level=None)\n\
-            c.execute('begin immediate')\n\
-            print('held', flush=True)\n\
-            sys.stdin.readline()\n\
-            c.execute('rollback')\n";
-        let mut child = Command::new("python3")
-            .args(["-c", script])
-            .arg(rig.store())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("python3 is needed");
-        let mut line = String::new();
-        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        assert_eq!(line, "held\n");
-        Self(child)
-    }
-
-    fn let_go(mut self) {
-        self.0.stdin.take().unwrap().write_all(b"\n").unwrap();
-        assert!(self.0.wait().unwrap().success());
-    }
-}
+use crate::cli_support::{Other, Rig, Said, lines, wait_until};
 
 fn assert_for_people(said: &Said) {
     for text in [&said.out, &said.err] {
@@ -46,7 +13,9 @@ fn a_writer_waits_for_another_process_and_says_so_for_people_when_that_takes_too
     let rig = Rig::new();
     let file = rig.recording("t.json", &[("echo hello", "hello", 0)]);
     assert_eq!(rig.run(&["import", &file, "--name", "first"]).code, 0);
-    let holder = Holder::of(&rig);
+    let holder = Other::open(&rig, "begin immediate");
+    let trace = rig.path("trace");
+    let strace = ["strace", "-f", "-qq", "-e", "trace=fcntl", "-o", trace.to_str().unwrap()];
     std::thread::scope(|scope| {
         // Nobody lets go before these give up.
         let tries = ["second", "third"].map(|name| {
@@ -65,9 +34,9 @@ fn a_writer_waits_for_another_process_and_says_so_for_people_when_that_takes_too
             assert_for_people(&said);
         }
         // One that waits until the lock is let go.
-        let waits = scope.spawn(|| rig.run(&["import", &file, "--name", "second"]));
-        std::thread::sleep(std::time::Duration::from_millis(1500));
-        holder.let_go();
+        let waits = scope.spawn(|| rig.through(&strace, &["import", &file, "--name", "second"]));
+        wait_until("it asks for the lock in vain", || lines(&trace).iter().any(|line| line.contains("EAGAIN")));
+        holder.end();
         let said = waits.join().unwrap();
         assert_eq!(said.code, 0, "{said:?}");
         assert_for_people(&said);
@@ -78,16 +47,26 @@ fn a_writer_waits_for_another_process_and_says_so_for_people_when_that_takes_too
 #[test]
 fn commands_beside_a_running_engine_all_succeed() {
     let rig = Rig::new();
-    let run = rig.recording("run.json", &[("sleep 0.5; echo a", "a", 0), ("sleep 0.5; echo b", "b", 0), ("echo c", "c", 0)]);
+    let waits = |file: &str| format!("touch begun; while [ ! -e {file} ]; do sleep 0.01; done; echo {file}");
+    let (first, last) = (waits("first"), waits("last"));
+    let run = rig.recording("run.json", &[(&first, "first", 0), (&last, "last", 0), ("echo c", "c", 0)]);
     let file = rig.recording("t.json", &[("echo hello", "hello", 0)]);
     assert_eq!(rig.run(&["import", &file, "--name", "sample"]).code, 0);
-    let mut engine = rig.spawn(&["replay", &run, "--name", "replayed"]);
+    let workspace = rig.path("ws");
+    let patient = ["--quiet-timeout", "3600", "--action-timeout", "3600"];
+    let replay = [&["replay", &run, "--name", "replayed", "--workspace", workspace.to_str().unwrap()], &patient[..]].concat();
+    let mut engine = rig.spawn(&replay);
+    wait_until("the engine is at work", || workspace.join("begun").exists());
     std::thread::scope(|scope| {
         let runners: Vec<_> = (0..8)
             .map(|runner| {
-                let (rig, file) = (&rig, &file);
+                let (rig, file, workspace) = (&rig, &file, &workspace);
                 scope.spawn(move || {
                     for turn in 0..3 {
+                        if turn == 1 {
+                            // From here on the engine writes, too.
+                            std::fs::write(workspace.join("first"), "").unwrap();
+                        }
                         let name = format!("import-{runner}-{turn}");
                         for args in [
                             &["import", file, "--name", &name][..],
@@ -109,8 +88,8 @@ fn commands_beside_a_running_engine_all_succeed() {
             runner.join().unwrap();
         }
     });
-    let replayed = engine.wait().unwrap();
-    assert!([Some(0), Some(6)].contains(&replayed.code()), "{replayed:?}");
+    std::fs::write(workspace.join("last"), "").unwrap();
+    assert_eq!(engine.wait().unwrap().code(), Some(0));
     let sessions = rig.json(&["ls", "--all", "-o", "json"]);
     assert_eq!(sessions.as_array().unwrap().len(), 1 + 1 + 24);
     let doctor = rig.run(&["doctor", "--deep"]);

@@ -1,30 +1,32 @@
 //! Projections that follow the feed: how far behind they are, and what they could not read.
 
+use super::text::count;
 use super::{Finding, State};
+use crate::cli::Context;
 use crate::cli::exit::CliError;
-use crate::cli::text::count;
 use crate::engine::clock::{Clock, SystemClock};
 use crate::projection::lag::lag;
 use crate::store::Store;
 
 /// How each version of each projection is.
-pub(super) async fn of_projections(store: &dyn Store) -> Result<Vec<Finding>, CliError> {
+pub(super) async fn of_projections(context: &Context, store: &dyn Store) -> Result<Vec<Finding>, CliError> {
     let mut findings = Vec::new();
     for id in store.projections().await? {
         let lag = lag(store, &id).await?;
-        let (state, found) = match lag.events {
-            0 => (State::Well, format!("{id} has read all")),
+        findings.push(match lag.events {
+            0 => Finding::new("projection", State::Well, format!("{id} has read all")),
             events => {
                 let age = lag.age(SystemClock.now()).as_secs();
-                (State::Note, format!("{id} is {} behind, the first of them {age} s old", count(events, "event")))
+                let found = format!("{id} is {} behind, the first of them {age} s old", count(events, "event"));
+                let advice =
+                    format!("nothing is lost: whoever asks for it catches up first, as `{}` does", context.command("usage"));
+                Finding::new("projection", State::Note, found).advice(advice)
             }
-        };
-        // Nothing is lost: whoever asks for it catches up first.
-        findings.push(Finding::new("projection", state, found));
+        });
         for held in store.quarantined(&id).await? {
             let found = format!("{id} could not read event {} of session {}: {}", held.seq, held.session, held.what);
-            let advice =
-                format!("its figures are without that session from there on; `rekindle verify {}` reads its log", held.session);
+            let verify = context.command(format_args!("verify {}", held.session));
+            let advice = format!("its figures are without that session from there on; `{verify}` reads its log");
             findings.push(Finding::new("quarantine", State::Warn, found).advice(advice));
         }
     }

@@ -1,5 +1,6 @@
-//! `rekindle store gc`: purge sessions that are kept no longer.
+//! `rekindle store gc`: purge sessions that are kept no longer, and give their room back.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -7,26 +8,46 @@ use serde::Serialize;
 use super::super::Context;
 use super::super::exit::{CliError, Exit};
 use super::super::output::{Cell, Side, table};
-use super::super::text::{ago, count};
+use super::super::text::{ago, bytes, count};
 use crate::engine::clock::{Clock, SystemClock};
+use crate::engine::{living, node_at};
 use crate::session::{SessionId, Timestamp};
-use crate::store::{PURGED, SessionFilter, SessionRow, Store};
+use crate::store::{Compacted, Condition, PURGED, SessionFilter, SessionRow, Store, StoreError};
 
-/// Purge sessions whose last event is older than an age
+/// Purge sessions whose last event is older than an age, and give room back
 ///
 /// Their events are removed for ever; what stays is that they were, with the hash of their last event. Sessions that are held, or that
 /// have something left to do, are kept.
 #[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("what").required(true).multiple(true).args(["older_than", "compact"]))]
 pub struct Args {
     /// The age: a number of days, hours or minutes, as 90d, 12h, 30m
     #[arg(long, value_name = "AGE", value_parser = age)]
-    older_than: Duration,
+    older_than: Option<Duration>,
     /// Keep this many of those that changed last, whatever their age
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "older_than")]
     keep_last: usize,
+    /// Then give the room of all that was removed back: a file is written anew, which needs as much room again and that no other
+    /// process uses it; a server's tables are vacuumed
+    #[arg(long, conflicts_with = "dry_run")]
+    compact: bool,
     /// Say what would be purged, and purge nothing
-    #[arg(long)]
+    #[arg(long, requires = "older_than")]
     dry_run: bool,
+}
+
+/// The shape of `gc --compact -o json`; without `--compact` it is the list of what was purged.
+#[derive(Debug, Serialize)]
+struct View<'a> {
+    sessions: &'a [Line],
+    compacted: Bytes,
+}
+
+/// What the store takes on disk.
+#[derive(Debug, Clone, Copy, Serialize)]
+struct Bytes {
+    bytes_before: u64,
+    bytes_after: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -61,24 +82,47 @@ fn age(text: &str) -> Result<Duration, String> {
     number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(wrong)
 }
 
-/// Purges.
+/// Purges, and compacts.
 ///
 /// # Errors
-/// When the store cannot be read or written.
+/// When the store cannot be read or written, or is to be compacted while another process uses it.
 pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
     let store = if args.dry_run { context.store().await? } else { context.store_for_writing().await? };
+    if args.compact {
+        // Before anything is purged, so that a refusal leaves everything as it is.
+        alone(store.as_ref()).await?;
+    }
     let now = SystemClock.now();
     let mut lines = Vec::new();
-    for row in store.sessions(SessionFilter::All, u32::MAX).await?.into_iter().skip(args.keep_last) {
-        if row.directory.phase != PURGED && now.since(row.updated_at) > args.older_than {
-            lines.push(one(store.as_ref(), &row, now, args.dry_run).await?);
+    if let Some(age) = args.older_than {
+        for row in store.sessions(SessionFilter::All, u32::MAX).await?.into_iter().skip(args.keep_last) {
+            if row.directory.phase != PURGED && now.since(row.updated_at) > age {
+                lines.push(one(store.as_ref(), &row, now, args.dry_run).await?);
+            }
         }
     }
+    let compacted = if args.compact { Some(compact(store.as_ref()).await?) } else { None };
     store.close().await;
     if !context.out.is_table() {
-        context.out.json_list(&lines)?;
+        match compacted {
+            Some(compacted) => context.out.json(&View { sessions: &lines, compacted })?,
+            None => context.out.json_list(&lines)?,
+        }
         return Ok(Exit::Done);
     }
+    print(context, &lines, now)?;
+    if args.older_than.is_some() {
+        let gone = lines.iter().filter(|line| matches!(line.outcome, Outcome::Purged | Outcome::WouldBePurged)).count();
+        let verb = if args.dry_run { "would be purged" } else { "purged" };
+        context.note(format_args!("{} {verb}", count(gone as u64, "session")));
+    }
+    if let Some(Bytes { bytes_before, bytes_after }) = compacted {
+        context.out.line(format_args!("the store took {}, and takes {} now", bytes(bytes_before), bytes(bytes_after)))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn print(context: &mut Context, lines: &[Line], now: Timestamp) -> Result<(), CliError> {
     let cells: Vec<Vec<Cell>> = lines
         .iter()
         .map(|line| {
@@ -96,10 +140,28 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
     if !cells.is_empty() {
         table(&mut context.out, &columns, &cells)?;
     }
-    let gone = lines.iter().filter(|line| matches!(line.outcome, Outcome::Purged | Outcome::WouldBePurged)).count();
-    let verb = if args.dry_run { "would be purged" } else { "purged" };
-    context.note(format_args!("{} {verb}", count(gone as u64, "session")));
-    Ok(Exit::Done)
+    Ok(())
+}
+
+/// Says whether a file may be written anew: nobody else could write to it all the while, and a node would lose its lease.
+async fn alone(store: &dyn Store) -> Result<(), CliError> {
+    let Condition::File(file) = store.condition().await? else { return Ok(()) };
+    let nodes = living(store).await?;
+    let pids = file.readers.iter().chain(&file.writer).map(|pid| format!("process {pid}"));
+    let users: BTreeSet<String> = nodes.iter().map(|node| node_at(&node.address)).chain(pids).collect();
+    if users.is_empty() { Ok(()) } else { Err(used(&users.into_iter().collect::<Vec<_>>().join(", "))) }
+}
+
+fn used(by: &str) -> CliError {
+    CliError::Conflict(format!("the store is in use by {by}, so it was not compacted; stop that, and try again"))
+}
+
+async fn compact(store: &dyn Store) -> Result<Bytes, CliError> {
+    match store.compact().await {
+        Ok(Compacted { before, after }) => Ok(Bytes { bytes_before: before, bytes_after: after }),
+        Err(StoreError::Busy(_)) => Err(used("another process")),
+        Err(error) => Err(error.into()),
+    }
 }
 
 async fn one(store: &dyn Store, row: &SessionRow, now: Timestamp, dry_run: bool) -> Result<Line, CliError> {

@@ -89,6 +89,12 @@ impl SessionSpec {
     }
 }
 
+/// Left out of the stored form, so that states of logs from before it was there keep their digests.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_usual(prepare_ms: &u64) -> bool {
+    *prepare_ms == Deadlines::default().prepare_ms
+}
+
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
@@ -106,6 +112,7 @@ pub struct Deadlines {
     /// One step of the start.
     pub start_step_ms: u64,
     /// Cloning the repository; running its setup script.
+    #[serde(skip_serializing_if = "is_usual")]
     pub prepare_ms: u64,
     /// The whole close.
     pub close_ms: u64,

@@ -1,5 +1,6 @@
 //! The care of a log in memory.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use async_trait::async_trait;
@@ -8,7 +9,7 @@ use super::{Entry, MemoryStore, unborn};
 use crate::session::{Epoch, Seq, SessionId, Timestamp};
 use crate::store::care::{Adoption, Backup, Care, Keeping};
 use crate::store::chain::Verifier;
-use crate::store::{PURGED, Row, SessionRow, StoreError, no_session};
+use crate::store::{Compacted, Condition, FeedFlaw, PURGED, Row, SessionRow, Store, StoreError, no_session};
 
 #[async_trait]
 impl Care for MemoryStore {
@@ -103,10 +104,28 @@ impl Care for MemoryStore {
         entry.row.directory.title = None;
         state.ids.retain(|_, (of, _)| *of != session);
         state.snapshots.retain(|(of, ..), _| *of != session);
+        state.kept.retain(|(of, _)| *of != session);
+        let kept: BTreeSet<_> = state.kept.iter().map(|(_, digest)| *digest).collect();
+        state.blobs.retain(|digest, _| kept.contains(digest));
+        state.models.values_mut().for_each(|model| model.forget(session));
         Ok(())
     }
 
     async fn backup(&self, _to: &Path) -> Result<Backup, StoreError> {
         Ok(Backup::ByCopy)
+    }
+
+    async fn condition(&self) -> Result<Condition, StoreError> {
+        self.state().map(|_| Condition::Memory)
+    }
+
+    async fn feed_flaws(&self) -> Result<Vec<FeedFlaw>, StoreError> {
+        // A position is a place in a list: there is none without something in it.
+        self.state().map(|_| Vec::new())
+    }
+
+    async fn compact(&self) -> Result<Compacted, StoreError> {
+        let bytes = self.info().await?.bytes;
+        Ok(Compacted { before: bytes, after: bytes })
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 
+use super::super::read_models::{session_key, session_of};
 use super::super::{Change, Document, FeedCursor, Projected, ProjectionId, Quarantined, ReadModels, Shard, StoreError};
 use super::MemoryStore;
 use crate::session::{Seq, SessionId};
@@ -20,6 +21,13 @@ impl Model {
     fn held(&self, shard: Shard) -> BTreeMap<SessionId, Seq> {
         let of_shard = self.quarantined.values().filter(|quarantined| quarantined.shard == shard);
         of_shard.map(|quarantined| (quarantined.session, quarantined.seq)).collect()
+    }
+
+    /// Forgets what is about one session alone.
+    pub(super) fn forget(&mut self, session: SessionId) {
+        let about = session_key(session);
+        self.documents.retain(|(key, _), _| *key != about);
+        self.quarantined.retain(|(_, held), _| *held != session);
     }
 
     fn project(&mut self, projected: Projected) {
@@ -56,7 +64,15 @@ impl ReadModels for MemoryStore {
         if (position, &held) != (projected.from, &projected.held) {
             return Err(projected.moved());
         }
-        state.models.entry(projected.projection.clone()).or_default().project(projected);
+        let of_sessions = projected.writes.iter().filter_map(|write| Some((session_of(&write.key)?, write.key.clone())));
+        let of_sessions: Vec<_> = of_sessions.filter(|(session, _)| state.is_purged(*session)).collect();
+        let shard = projected.shard;
+        let model = state.models.entry(projected.projection.clone()).or_default();
+        model.project(projected);
+        // What was read before a purge must not be kept after it.
+        for (_, key) in of_sessions {
+            model.documents.remove(&(key, shard));
+        }
         Ok(())
     }
 

@@ -15,16 +15,17 @@ const SHARDS: Shard = 256;
 const RACES_MAX: u32 = 20;
 
 /// Brings the tables from nothing, or from any older format, to the present one. Each sets `format` to its own number.
-const MIGRATIONS: [(&str, &str); 4] = [
+const MIGRATIONS: [(&str, &str); 5] = [
     ("event log", include_str!("../../../migrations/postgres/0001_event_log.sql")),
     ("catch-up projections", include_str!("../../../migrations/postgres/0002_catch_up_projections.sql")),
     ("retention", include_str!("../../../migrations/postgres/0003_retention.sql")),
     ("inbox", include_str!("../../../migrations/postgres/0004_inbox.sql")),
+    ("kept content and lease clock", include_str!("../../../migrations/postgres/0005_kept_content_and_lease_clock.sql")),
 ];
 
 /// Tables whose rows belong to a shard, the table of shards first.
-const SHARDED: [&str; 10] =
-    ["shard", "session", "event", "blob", "snapshot", "checkpoint", "document", "quarantine", "hole", "inbox"];
+const SHARDED: [&str; 11] =
+    ["shard", "session", "event", "blob", "snapshot", "checkpoint", "document", "quarantine", "hole", "inbox", "blob_session"];
 
 /// What is known of a store that can be used.
 #[derive(Debug, Clone, Copy)]

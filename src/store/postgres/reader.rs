@@ -12,9 +12,10 @@ use tokio::time::Instant;
 use super::super::read::{PAGE_BYTES_MAX, PAGE_ROWS_MAX};
 use super::super::statements::postgres as sql;
 use super::super::{
-    DamagedEvent, FeedCursor, FeedDamage, FeedPage, FeedRow, Order, Page, Read, Row, SessionFilter, SessionRow, Shard,
-    StoreError, id_range,
+    DamagedEvent, FeedCursor, FeedDamage, FeedPage, FeedRow, Order, Page, Read, Row, ServerCondition, SessionFilter, SessionRow,
+    Shard, StoreError, id_range,
 };
+use super::condition;
 use super::decode::{self, EventRow};
 use super::fault::Fault;
 use super::servers::Servers;
@@ -59,6 +60,10 @@ impl Readers {
 
     pub(super) async fn sessions(&self, filter: SessionFilter, limit: u32) -> Result<Vec<SessionRow>, StoreError> {
         self.run(move |connection, named| Box::pin(sessions(connection, named, filter.clone(), limit))).await
+    }
+
+    pub(super) async fn condition(&self) -> Result<ServerCondition, StoreError> {
+        self.run(|connection, _| Box::pin(async move { Ok(condition::condition(connection).await?) })).await
     }
 
     /// Reads in a task of its own, so that no connection goes back in the middle of an answer, and again while that may help.

@@ -3,6 +3,7 @@
 mod care;
 mod inbox;
 mod read_models;
+mod work;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use sqlx::query::Query;
 use sqlx::{ColumnIndex, Decode, Encode, Executor, Row as _, Transaction, Type};
 use uuid::Uuid;
 
-use super::dialect::Dialect;
+use super::dialect::{Dialect, LeaseClock};
 use super::statements::common as sql;
 use super::{
     Append, Appended, FeedCursor, FeedPage, LEASE_MAX, NodeRow, Page, Read, SNAPSHOTS_KEPT, SessionFilter, SessionRow, Shard,
@@ -89,6 +90,21 @@ where
         row.ok_or_else(|| StoreError::Unavailable("a row that every store has is not there".into()))
     }
 
+    /// What the clock says by which leases are told, and which one it is.
+    async fn lease_time(&self) -> Result<(String, i64), StoreError>
+    where
+        for<'q> i64: Decode<'q, D::Db> + Type<D::Db>,
+        usize: ColumnIndex<RowOf<D>>,
+    {
+        match self.dialect.lease_clock()? {
+            LeaseClock::Machine { id, now } => Ok((id, now)),
+            LeaseClock::Database(now) => {
+                let now = self.fetch_one(statement(now)).await?.try_get(0);
+                Ok((String::new(), now.map_err(|error| self.dialect.failed_read(error))?))
+            }
+        }
+    }
+
     /// Does `work` in one transaction of its own task, so that it is finished or taken back whatever becomes of the caller.
     async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
     where
@@ -99,7 +115,14 @@ where
         let task = tokio::spawn(async move {
             let _turn = dialect.turn().await?;
             let failed = |error| dialect.failed_write(error);
-            let mut transaction = dialect.writes().begin_with(D::BEGIN_WRITE).await.map_err(failed)?;
+            let mut transaction = match dialect.writes().begin_with(D::BEGIN_WRITE).await {
+                Ok(transaction) => transaction,
+                Err(error) => {
+                    // Whoever tries again finds it where it is by then, also when nobody else looks for it.
+                    dialect.look_again().await;
+                    return Err(failed(error));
+                }
+            };
             match work(&mut transaction).await {
                 Ok(value) => transaction.commit().await.map_err(failed).map(|()| value),
                 Err(failure) => {
@@ -125,6 +148,22 @@ type RowOf<D> = <<D as Dialect>::Db as sqlx::Database>::Row;
 /// A statement that is not hot: nothing of it stays in the connection, which may be another's a moment later.
 fn statement<DB: sqlx::Database + HasStatementCache>(sql: &'static str) -> Query<'static, DB, DB::Arguments> {
     sqlx::query(sql).persistent(false)
+}
+
+/// Lets content go that nothing refers to any more.
+async fn drop_blob<D>(transaction: &mut Transaction<'static, D::Db>, shard: Shard, digest: Vec<u8>) -> Result<(), sqlx::Error>
+where
+    D: Dialect,
+    for<'c> &'c mut <D::Db as sqlx::Database>::Connection: Executor<'c, Database = D::Db>,
+    for<'q> i32: Encode<'q, D::Db> + Type<D::Db>,
+    for<'q> Vec<u8>: Encode<'q, D::Db> + Type<D::Db>,
+{
+    if let Some(lock) = D::LOCK_BLOB {
+        // Whoever is just about to refer to it is waited for, and seen by the statement that follows.
+        statement(lock).bind(shard).bind(digest.clone()).execute(&mut **transaction).await?;
+    }
+    statement(sql::DROP_BLOB).bind(shard).bind(digest).execute(&mut **transaction).await?;
+    Ok(())
 }
 
 /// A number as the database holds it.
@@ -188,8 +227,10 @@ where
         let shard = self.dialect.shard_of(session);
         self.write(move |transaction| {
             Box::pin(async move {
-                let insert = statement(sql::PUT_BLOB).bind(shard).bind(digest.0.to_vec()).bind(bytes);
+                let insert = statement(D::PUT_BLOB).bind(shard).bind(digest.0.to_vec()).bind(bytes);
                 insert.execute(&mut **transaction).await?;
+                let keep = statement(sql::KEEP_BLOB).bind(shard).bind(session.as_uuid()).bind(digest.0.to_vec());
+                keep.execute(&mut **transaction).await?;
                 Ok(digest)
             })
         })
@@ -273,12 +314,15 @@ where
     }
 
     async fn renew_lease(&self, node: NodeId, address: &str, ttl: Duration) -> Result<(), StoreError> {
-        let address = address.to_owned();
+        let (address, clock) = (address.to_owned(), self.dialect.lease_clock()?);
         self.write(move |transaction| {
             Box::pin(async move {
-                let now: i64 = statement(D::NOW).fetch_one(&mut **transaction).await?.try_get(0)?;
+                let (clock, now): (String, i64) = match clock {
+                    LeaseClock::Database(now) => (String::new(), statement(now).fetch_one(&mut **transaction).await?.try_get(0)?),
+                    LeaseClock::Machine { id, now } => (id, now),
+                };
                 let until = Timestamp(now).plus(ttl.min(LEASE_MAX));
-                let upsert = statement(sql::RENEW_LEASE).bind(node.as_uuid()).bind(until.0).bind(address);
+                let upsert = statement(sql::RENEW_LEASE).bind(node.as_uuid()).bind(until.0).bind(address).bind(clock);
                 upsert.execute(&mut **transaction).await?;
                 Ok(())
             })
@@ -291,21 +335,21 @@ where
         let failed = |error| self.dialect.failed_read(error);
         let query = statement(sql::NODE).bind(node.as_uuid());
         let Some(row) = self.fetch(query).await?.pop() else { return Ok(None) };
-        let now = self.fetch_one(statement(D::NOW)).await?;
-        let now: i64 = now.try_get(0).map_err(failed)?;
-        let until: i64 = row.try_get(1).map_err(failed)?;
-        Ok(Some(NodeRow { id: node, address: row.try_get(0).map_err(failed)?, expired: until <= now }))
+        let (clock, now) = self.lease_time().await?;
+        let (until, by): (i64, String) = (row.try_get(1).map_err(failed)?, row.try_get(2).map_err(failed)?);
+        Ok(Some(NodeRow { id: node, address: row.try_get(0).map_err(failed)?, expired: until <= now || by != clock }))
     }
 
     async fn nodes(&self) -> Result<Vec<NodeRow>, StoreError> {
         self.dialect.readable()?;
         let failed = |error| self.dialect.failed_read(error);
-        let now: i64 = self.fetch_one(statement(D::NOW)).await?.try_get(0).map_err(failed)?;
+        let (clock, now) = self.lease_time().await?;
         let since = now.saturating_sub(Timestamp(0).plus(NODES_KEPT).0);
         let rows = self.fetch(statement(sql::NODES).bind(since)).await?;
         let node = |row: &<D::Db as sqlx::Database>::Row| {
-            let until: i64 = row.try_get(2)?;
-            Ok(NodeRow { id: NodeId::from_uuid(row.try_get(0)?), address: row.try_get(1)?, expired: until <= now })
+            let (until, by): (i64, String) = (row.try_get(2)?, row.try_get(3)?);
+            let expired = until <= now || by != clock;
+            Ok(NodeRow { id: NodeId::from_uuid(row.try_get(0)?), address: row.try_get(1)?, expired })
         };
         rows.iter().map(node).collect::<Result<_, _>>().map_err(failed)
     }
@@ -372,7 +416,7 @@ where
                 let blank = statement(sql::REDACT).bind(shard).bind(id).bind(place).bind(digest.0.to_vec());
                 blank.execute(&mut **transaction).await?;
                 if let Some(long) = long {
-                    statement(sql::DROP_BLOB).bind(shard).bind(long).execute(&mut **transaction).await?;
+                    drop_blob::<D>(transaction, shard, long).await?;
                 }
                 let drop = statement(sql::DROP_SNAPSHOTS).bind(shard).bind(id).bind(place);
                 drop.execute(&mut **transaction).await?;

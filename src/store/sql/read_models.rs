@@ -8,6 +8,7 @@ use sqlx::{ColumnIndex, Decode, Encode, Executor, Row as _, Transaction, Type};
 use uuid::Uuid;
 
 use super::super::dialect::Dialect;
+use super::super::read_models::session_of;
 use super::super::statements::common as sql;
 use super::super::{Change, Document, FeedCursor, Projected, ProjectionId, Quarantined, ReadModels, Shard, StoreError};
 use super::{Failure, SqlStore, statement, stored};
@@ -154,13 +155,20 @@ where
         if moved == 0 || held != projected.held {
             return Err(projected.moved().into());
         }
+        let has_holes = statement(sql::HAS_HOLES).bind(shard).fetch_optional(&mut **transaction).await?.is_some();
+        let mut of_sessions = Vec::new();
         for write in projected.writes {
+            of_sessions.extend(session_of(&write.key).filter(|_| has_holes).map(|session| (session, write.key.clone())));
             match write.change {
                 Change::Put(value) => of(sql::PUT_DOCUMENT).bind(write.key).bind(value),
                 Change::Delete => of(sql::DELETE_DOCUMENT).bind(write.key),
             }
             .execute(&mut **transaction)
             .await?;
+        }
+        // What was read before a purge must not be kept after it.
+        for (session, key) in of_sessions {
+            of(sql::DELETE_PURGED).bind(key).bind(session.as_uuid()).execute(&mut **transaction).await?;
         }
         for session in projected.release {
             of(sql::RELEASE_SESSION).bind(session.as_uuid()).execute(&mut **transaction).await?;

@@ -12,12 +12,12 @@ use tokio::sync::Semaphore;
 use super::super::read::{PAGE_BYTES_MAX, PAGE_ROWS_MAX};
 use super::super::statements::sqlite as sql;
 use super::super::{
-    BoxError, DamagedEvent, FeedCursor, FeedDamage, FeedPage, FeedRow, Order, Page, Read, Row, SessionFilter, SessionRow,
-    StoreError, id_range,
+    BoxError, DamagedEvent, FeedCursor, FeedDamage, FeedPage, FeedRow, FileCondition, Order, Page, Read, Row, SessionFilter,
+    SessionRow, StoreError, id_range,
 };
 use super::decode::{self, EventRow, Held};
 use super::fault::{Fault, Health};
-use super::{SHARD, open};
+use super::{SHARD, condition, open};
 use crate::session::{Body, Digest, Seq, SessionId};
 
 /// How many pages are read at once.
@@ -105,6 +105,11 @@ impl Readers {
 
     pub(super) async fn sessions(&self, filter: SessionFilter, limit: u32) -> Result<Vec<SessionRow>, StoreError> {
         self.run(move |connection| sessions(connection, &filter, limit)).await
+    }
+
+    pub(super) async fn condition(&self) -> Result<FileCondition, StoreError> {
+        let path = self.source.path.clone();
+        self.run(move |connection| condition::condition(connection, &path)).await
     }
 
     /// A number that changes with every commit to the file.

@@ -34,6 +34,7 @@ pub(super) struct Writer {
 enum Job {
     Append(Box<Sealed>, oneshot::Sender<Result<Appended, StoreError>>),
     DataVersion(oneshot::Sender<Option<i64>>),
+    Compact(oneshot::Sender<Result<(), StoreError>>),
     Close(oneshot::Sender<()>),
 }
 
@@ -81,6 +82,14 @@ impl Writer {
         answered.await.unwrap_or_else(|_| Err(StoreError::Unknown("the writer went away".into())))
     }
 
+    /// Writes the database anew without what is free.
+    pub(super) async fn compact(&self) -> Result<(), StoreError> {
+        self.health.writable()?;
+        let (answer, answered) = oneshot::channel();
+        self.jobs.send(Job::Compact(answer)).await.map_err(|_| closed())?;
+        answered.await.unwrap_or_else(|_| Err(closed()))
+    }
+
     /// For those who only ask.
     pub(super) fn asker(&self) -> Asker {
         Asker(self.jobs.downgrade())
@@ -126,6 +135,9 @@ impl Thread {
                     }
                     Job::DataVersion(answer) => {
                         let _ = answer.send(self.connection.query_row(sql::DATA_VERSION, [], |row| row.get(0)).ok());
+                    }
+                    Job::Compact(answer) => {
+                        let _ = answer.send(self.compact());
                     }
                     Job::Close(closer) => {
                         // What is in the queue already is still done.
@@ -183,6 +195,34 @@ impl Thread {
             self.checkpoint();
         }
         drop(turn);
+    }
+
+    fn compact(&mut self) -> Result<(), StoreError> {
+        if self.health.is_poisoned() {
+            return Err(StoreError::Poisoned(None));
+        }
+        let _turn = self.gate.blocking_lock();
+        // Before, so that nobody else is using it and the disk has the most room; after, so that the file really is shorter.
+        let emptied = self.empty_log().and_then(|emptied| match emptied {
+            true => self.connection.execute_batch(sql::COMPACT).and_then(|()| self.empty_log()).map(|_| true),
+            false => Ok(false),
+        });
+        match emptied {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(StoreError::Busy("other processes kept using it".into())),
+            Err(error) => {
+                let fault = Fault::of(&error);
+                if fault == Fault::Disk {
+                    self.health.poison();
+                }
+                Err(fault.failed_write(error.into()))
+            }
+        }
+    }
+
+    /// Copies all of the write-ahead log into the database and empties it; false when others kept using it.
+    fn empty_log(&self) -> Result<bool, rusqlite::Error> {
+        self.connection.query_row(sql::CHECKPOINT_ALL, [], |row| row.get::<_, i64>(0)).map(|busy| busy == 0)
     }
 
     /// Copies the write-ahead log into the database. Done here and not by the library, which hides a failed write of a checkpoint:

@@ -21,14 +21,41 @@ pub const NO_IDLE_TRANSACTIONS: &str = "set idle_in_transaction_session_timeout 
 pub const SERVER: &str = "select pg_is_in_recovery(), current_setting('synchronous_commit')";
 /// The database's clock, in microseconds.
 pub const NOW: &str = "select cast(extract(epoch from clock_timestamp()) * 1000000 as bigint)";
+macro_rules! tables {
+    () => {
+        "where relkind = 'r' and relnamespace = (select relnamespace from pg_class where oid = 'event'::regclass) \
+         and pg_class.relname in ('store', 'shard', 'session', 'event', 'blob', 'snapshot', 'node', 'checkpoint', 'document', \
+         'quarantine', 'hole', 'inbox', 'blob_session')"
+    };
+}
 /// What the tables and their indexes take.
-pub const BYTES: &str = "select cast(coalesce(sum(pg_total_relation_size(oid)), 0) as bigint) from pg_class where relkind = 'r' \
-     and relnamespace = (select relnamespace from pg_class where oid = 'event'::regclass) \
-     and relname in ('store', 'shard', 'session', 'event', 'blob', 'snapshot', 'node', 'checkpoint', 'document', 'quarantine', \
-     'hole', 'inbox')";
+pub const BYTES: &str = concat!("select cast(coalesce(sum(pg_total_relation_size(oid)), 0) as bigint) from pg_class ", tables!());
 /// What they take where they are distributed; servers that are away are left out.
 pub const BYTES_DISTRIBUTED: &str = "select cast(coalesce(sum(citus_total_relation_size(logicalrelid, false)), 0) as bigint) \
      from pg_dist_partition";
+/// What the whole database takes.
+pub const DATABASE_BYTES: &str = "select pg_database_size(current_database())";
+/// What each table takes, how many rows it has, and how many of them are dead, as far as the statistics know.
+pub const TABLE_ROWS: &str = concat!(
+    "select pg_class.relname::text, pg_total_relation_size(pg_class.oid), coalesce(n_live_tup, 0), coalesce(n_dead_tup, 0) \
+     from pg_class left join pg_stat_user_tables on relid = pg_class.oid ",
+    tables!(),
+    " order by 1"
+);
+/// What keeps dead rows: open transactions of clients, prepared ones, replication slots. Never what they do, which may be secret.
+pub const HOLDERS: &str = "select 'transaction', application_name, pid, coalesce(state, ''), \
+     cast(extract(epoch from clock_timestamp() - xact_start) * 1000000 as bigint) as open_for, \
+     cast(coalesce(greatest(age(backend_xid), age(backend_xmin)), 0) as bigint) as transactions \
+     from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend' \
+     and xact_start is not null \
+     union all select 'prepared', gid, null, null, cast(extract(epoch from clock_timestamp() - prepared) * 1000000 as bigint), \
+     cast(age(transaction) as bigint) from pg_prepared_xacts where database = current_database() \
+     union all select 'slot', slot_name::text, null, null, null, cast(greatest(age(xmin), age(catalog_xmin)) as bigint) \
+     from pg_replication_slots where xmin is not null or catalog_xmin is not null \
+     order by open_for desc nulls last, transactions desc limit 20";
+/// Makes the room of dead rows free again, table by table.
+pub const COMPACT: &str = "vacuum (analyze) store, shard, session, event, blob, snapshot, node, checkpoint, document, quarantine, \
+     hole, inbox, blob_session";
 /// The server and its version.
 pub const VERSION: &str = "select 'PostgreSQL ' || current_setting('server_version')";
 /// The server, what distributes its tables, and their versions.
@@ -179,16 +206,19 @@ pub const TAKE_POSITIONS: &str = "update shard set head_pos = shard.head_pos + t
 /// Takes positions in the feed of one shard.
 pub const TAKE_POSITIONS_ROUTED: &str = "update shard set head_pos = head_pos + $2 where shard = $1 returning shard, head_pos";
 
-/// Keeps long bodies once.
+/// Keeps long bodies once. Those that are there already are locked, so that nobody removes them before the commit.
 pub const INSERT_BLOBS: &str = "insert into blob (shard, digest, bytes) \
-     select * from unnest($1::integer[], $2::bytea[], $3::bytea[]) on conflict (shard, digest) do nothing";
+     select distinct on (shard, digest) * from unnest($1::integer[], $2::bytea[], $3::bytea[]) as new (shard, digest, bytes) \
+     order by shard, digest on conflict (shard, digest) do update set digest = excluded.digest";
 /// Writes an event of another store, as it is there.
 pub const INSERT_EVENT_ROW: &str = "insert into event (pos, shard, session_id, seq, event_id, kind, v, at, source, cause, \
      must_understand, body, blob, salt, digest, hash) \
      values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, cast($12 as text)::json, $13, $14, $15, $16)";
-/// Keeps one long body once.
-pub const INSERT_BLOB: &str =
-    "insert into blob (shard, digest, bytes) values ($1, $2, $3) on conflict (shard, digest) do nothing";
+/// The same for one.
+pub const INSERT_BLOB: &str = "insert into blob (shard, digest, bytes) values ($1, $2, $3) \
+     on conflict (shard, digest) do update set digest = excluded.digest";
+/// Locks content that is to be removed.
+pub const LOCK_BLOB: &str = "select digest from blob where shard = $1 and digest = $2 for update";
 
 macro_rules! insert_events {
     ($shard:literal, $from:literal) => {
@@ -257,6 +287,9 @@ pub const ALL: &[(&str, &str)] = &[
     ("SERVER", SERVER),
     ("NOW", NOW),
     ("BYTES", BYTES),
+    ("DATABASE_BYTES", DATABASE_BYTES),
+    ("TABLE_ROWS", TABLE_ROWS),
+    ("HOLDERS", HOLDERS),
     ("VERSION", VERSION),
     ("HAS_STORE", HAS_STORE),
     ("FORMAT", FORMAT),
@@ -278,6 +311,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("INSERT_BLOBS", INSERT_BLOBS),
     ("INSERT_EVENT_ROW", INSERT_EVENT_ROW),
     ("INSERT_BLOB", INSERT_BLOB),
+    ("LOCK_BLOB", LOCK_BLOB),
     ("INSERT_EVENTS", INSERT_EVENTS),
     ("INSERT_EVENTS_ROUTED", INSERT_EVENTS_ROUTED),
     ("EVENTS_BY_ID", EVENTS_BY_ID),

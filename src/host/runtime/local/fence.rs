@@ -7,7 +7,7 @@ use std::env;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -31,9 +31,12 @@ pub(super) struct Fence {
 
 /// What the file says.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Held {
+pub(super) struct Held {
     epoch: u64,
-    runtime: Option<Footprint>,
+    pub(super) runtime: Option<Footprint>,
+    /// The engine that holds it; unset by versions that did not say.
+    #[serde(default)]
+    pub(super) keeper: Option<FirstProcess>,
 }
 
 /// How the processes of a runtime are found.
@@ -60,6 +63,9 @@ pub(super) enum Refused {
     /// It is another owner's.
     #[error("epoch {0} was taken over by epoch {1}")]
     TakenOver(u64, u64),
+    /// The file is gone: somebody swept it away, since the session had no owner any more.
+    #[error("nobody owns the session any more: its fence at {0} was swept away")]
+    Swept(String),
     /// The file cannot be used.
     #[error("the fence at {0}: {1}")]
     File(String, io::Error),
@@ -76,7 +82,7 @@ impl Fence {
         if let Some(footprint) = &held.runtime {
             footprint.end().map_err(|error| fence.failed(error))?;
         }
-        fence.write(&mut file, &Held { epoch: request.epoch.0, runtime: None })?;
+        fence.write(&mut file, &fence.held(None))?;
         Ok(fence)
     }
 
@@ -84,7 +90,7 @@ impl Fence {
     pub(super) fn note(&self, runtime: Footprint) -> Result<(), Refused> {
         let mut file = self.locked()?;
         self.admit(&mut file)?;
-        self.write(&mut file, &Held { epoch: self.epoch(), runtime: Some(runtime) })
+        self.write(&mut file, &self.held(Some(runtime)))
     }
 
     /// Passes what runs on to a later owner in this process.
@@ -92,7 +98,11 @@ impl Fence {
         self.epoch.fetch_max(epoch, Ordering::AcqRel);
         let mut file = self.locked()?;
         let held = self.admit(&mut file)?;
-        self.write(&mut file, &Held { epoch: self.epoch(), ..held })
+        self.write(&mut file, &self.held(held.runtime))
+    }
+
+    fn held(&self, runtime: Option<Footprint>) -> Held {
+        Held { epoch: self.epoch(), runtime, keeper: FirstProcess::find(std::process::id().cast_signed()) }
     }
 
     fn epoch(&self) -> u64 {
@@ -101,30 +111,30 @@ impl Fence {
 
     /// Refuses when the session was claimed by a later owner. Waits for one that is just claiming it.
     pub(super) fn check(&self) -> Result<(), Refused> {
-        let mut file = self.open()?;
+        // Never made anew here: an owner that was stopped must not find an empty one in place of one that was swept away.
+        let mut file = match options().open(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Refused::Swept(self.path.display().to_string())),
+            opened => opened.map_err(|error| self.failed(error))?,
+        };
         file.lock_shared().map_err(|error| self.failed(error))?;
         self.admit(&mut file).map(drop)
     }
 
     fn admit(&self, file: &mut File) -> Result<Held, Refused> {
-        let mut text = String::new();
-        file.seek(SeekFrom::Start(0)).and_then(|_| file.read_to_string(&mut text)).map_err(|error| self.failed(error))?;
-        // One that was cut short by the end of the machine is as good as none: nothing of before has outlived that.
-        let held: Held = serde_json::from_str(&text).unwrap_or_default();
+        let held = Held::read(file).map_err(|error| self.failed(error))?;
         let epoch = self.epoch();
         if held.epoch > epoch { Err(Refused::TakenOver(epoch, held.epoch)) } else { Ok(held) }
     }
 
-    fn open(&self) -> Result<File, Refused> {
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(nix::libc::O_NOFOLLOW);
-        options.open(&self.path).map_err(|error| self.failed(error))
-    }
-
     fn locked(&self) -> Result<File, Refused> {
-        let file = self.open()?;
-        file.lock().map_err(|error| self.failed(error))?;
-        Ok(file)
+        loop {
+            let file = options().create(true).open(&self.path).map_err(|error| self.failed(error))?;
+            file.lock().map_err(|error| self.failed(error))?;
+            // Between the two it may have been swept away; nobody would see what is written to it then.
+            if is_at(&file, &self.path) {
+                return Ok(file);
+            }
+        }
     }
 
     fn write(&self, file: &mut File, held: &Held) -> Result<(), Refused> {
@@ -142,20 +152,37 @@ impl Fence {
     }
 }
 
+impl Held {
+    pub(super) fn read(file: &mut File) -> io::Result<Self> {
+        let mut text = String::new();
+        file.seek(SeekFrom::Start(0)).and_then(|_| file.read_to_string(&mut text))?;
+        // One that was cut short by the end of the machine is as good as none: nothing of before has outlived that.
+        Ok(serde_json::from_str(&text).unwrap_or_default())
+    }
+}
+
 impl FirstProcess {
     /// The process `pid`, while it is there.
     pub(super) fn find(pid: i32) -> Option<Self> {
         Some(Self { pid, started: started(pid)?, boot: boot()? })
     }
 
-    fn is_there(&self) -> bool {
+    pub(super) fn is_there(&self) -> bool {
         boot().as_ref() == Some(&self.boot) && started(self.pid).as_ref() == Some(&self.started)
     }
 }
 
 impl Footprint {
+    /// Whether any process of the runtime is there.
+    pub(super) fn is_there(&self) -> io::Result<bool> {
+        match &self.first {
+            Some(first) => Ok(first.is_there()),
+            None => kill::any_marked(&self.mark),
+        }
+    }
+
     /// Ends every process of the runtime and waits until they are gone.
-    fn end(&self) -> io::Result<()> {
+    pub(super) fn end(&self) -> io::Result<()> {
         let Some(first) = &self.first else {
             return kill::all_marked(&self.mark, KILL_WAIT);
         };
@@ -171,8 +198,22 @@ impl Footprint {
     }
 }
 
+/// How a fence is opened; never through a link, since others may write beside the directory.
+pub(super) fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).truncate(false).mode(0o600).custom_flags(nix::libc::O_NOFOLLOW);
+    options
+}
+
+/// Whether `file` is what stands at `path` now.
+pub(super) fn is_at(file: &File, path: &Path) -> bool {
+    let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+    let open = file.metadata().map(identity).ok();
+    open.is_some() && fs::symlink_metadata(path).map(identity).ok() == open
+}
+
 /// Where the fences of this user are; nobody else can write there.
-fn directory() -> io::Result<PathBuf> {
+pub(super) fn directory() -> io::Result<PathBuf> {
     let user = nix::unistd::geteuid();
     let own = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute() && path.is_dir());
     let directory = match own {

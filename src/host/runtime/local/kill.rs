@@ -41,6 +41,11 @@ pub(super) fn all_marked(mark: &str, limit: Duration) -> io::Result<()> {
     }
 }
 
+/// Whether any process carries `mark`.
+pub(super) fn any_marked(mark: &str) -> io::Result<bool> {
+    marked(mark).map(|found| !found.is_empty())
+}
+
 /// The processes that carry `mark`; ended ones that nobody has waited for have no environment any more.
 fn marked(mark: &str) -> io::Result<Vec<Pid>> {
     let mut found = Vec::new();

@@ -8,6 +8,7 @@ mod fence;
 mod files;
 mod kill;
 mod launch;
+mod leftover;
 mod mapping;
 mod oneoff;
 mod output;
@@ -35,6 +36,8 @@ use fence::{Fence, Refused};
 use launch::Ground;
 use mapping::Mapping;
 use session::{Request, Session};
+
+pub use leftover::{Leftover, leftovers};
 
 /// How sessions are kept apart from the machine and from each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
