@@ -7,6 +7,7 @@
     reason = "clippy spares only the tests themselves, not what they share"
 )]
 
+mod agent_turns;
 #[cfg(all(feature = "cli", feature = "postgres"))]
 mod citus_cluster;
 #[cfg(feature = "cli")]

@@ -5,16 +5,22 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use rekindle::session::event::Briefed;
+use rekindle::session::model::{Judgement, ModelErrorClass};
 use rekindle::session::{
-    Body, Command, Event, EventId, Extras, Kind, Observation, OnDivergence, OnUnknown, REDUCER, Recorded, Report, Seq, Session,
-    SessionId, Source, StartStep, StepDone, Timestamp,
+    Analyzer, Body, Command, ConfirmationPolicy, Digest, Event, EventId, Extras, Kind, Limits, Observation, OnDivergence,
+    OnUnknown, REDUCER, Recorded, Report, Risk, SecuritySpec, Seq, Session, SessionId, SessionSpec, Source, StartStep, StepDone,
+    Timestamp,
 };
 use rekindle::testing::Scenario;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-fn stored() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/stored/session-1.jsonl")
+/// The stored logs, and how each was made.
+const STORED: [(&str, fn() -> Scenario); 2] = [("session-1.jsonl", every_kind), ("agent-1.jsonl", every_kind_of_an_agent)];
+
+fn stored(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/stored").join(name)
 }
 
 fn line(event: &Recorded) -> String {
@@ -45,7 +51,7 @@ fn read(line: &str) -> Recorded {
     Recorded { session, seq, id, kind, v, at, source, cause, must_understand, body: Body::Json(body.get().to_owned()) }
 }
 
-/// A session that meets every kind of event that the engine writes, but those of imports.
+/// A session that meets every kind of event that the engine writes, but those of imports and of agents.
 fn every_kind() -> Scenario {
     let items = [
         r#"{"id":0,"source":"user","action":"message","args":{"content":"please count"}}"#,
@@ -89,47 +95,104 @@ fn every_kind() -> Scenario {
         .given(Command::ReleaseFailed { step: StartStep::Runtime, attempt: 1, error: "stuck".to_owned() })
 }
 
+/// A session whose agent meets every kind of event.
+fn every_kind_of_an_agent() -> Scenario {
+    let report = |step| Command::StepDone { step, attempt: 1, done: StepDone::Report(Report(json!({"runtime": "fake"}))) };
+    let confirmation = ConfirmationPolicy::AtOrAbove(Risk::Medium);
+    let security = SecuritySpec { analyzers: vec![Analyzer::Rules], confirmation };
+    let limits = Limits { iterations: 3, budget_micro_usd: Some(1_000_000) };
+    let spec = SessionSpec { security, limits, ..Scenario::agent_spec() };
+    let mut scenario = Scenario::new().given(Command::Create { spec: Box::new(spec), node: Scenario::node() });
+    for step in [StartStep::Runtime, StartStep::SetupScript, StartStep::GitHooks, StartStep::Memory, StartStep::Controller] {
+        scenario = scenario.given(report(step));
+    }
+    let observed = |scenario: Scenario, observation: Observation| {
+        let action = scenario.session.in_flight().unwrap().seq;
+        scenario.given(Command::Observe { action, observation: Box::new(observation), recorded: None })
+    };
+    let request = |scenario: &Scenario| scenario.session.model.unwrap().request;
+    scenario = observed(scenario, Observation { content: String::new(), extras: Extras::Null });
+    let (prompt, tools) = (Digest::of(b"prompt"), Digest::of(b"tools"));
+    let briefed = Briefed { agent: "coder".into(), model: "m".into(), prompt, tools, names: vec!["bash".into()] };
+    scenario = scenario.given(Command::Brief(briefed));
+    let mut decision = Scenario::decision(&[
+        r#"{"action":"run","args":{"command":"make"}}"#,
+        r#"{"action":"run","args":{"command":"rm -r /"}}"#,
+    ]);
+    for (judged, risk) in decision.actions.iter_mut().zip([Risk::Medium, Risk::High]) {
+        judged.judgement = Some(Judgement { risk, reasons: vec!["rules/1: a test".into()], by: vec!["rules/1".into()] });
+    }
+    let asked = request(&scenario);
+    scenario = scenario.given(Command::Decide { request: asked, decision: Box::new(decision) });
+    let waiting: Vec<Seq> = scenario.session.unconfirmed().map(|open| open.seq).collect();
+    scenario = scenario.given(Command::Confirm { action: Some(waiting[0]), by: "a person".into() }).given(Command::Refuse {
+        action: Some(waiting[1]),
+        by: "a person".into(),
+        reason: Some("never".into()),
+    });
+    scenario = observed(scenario, Observation::error("no rule to make target", ""));
+    let asked = request(&scenario);
+    let failure = Scenario::failure(ModelErrorClass::BadAnswer, "no tool is called `fly`");
+    scenario = scenario.given(Command::FailModel { request: asked, failure, forget: Vec::new() });
+    scenario.crash_and_acquire().unwrap();
+    scenario
+        .given(Command::StepDone {
+            step: StartStep::Runtime,
+            attempt: 2,
+            done: StepDone::Report(Report(json!({"runtime": "fake"}))),
+        })
+        .given(Command::Pause)
+        .given(Command::Continue { limits: Some(Limits { iterations: 9, budget_micro_usd: None }) })
+        .given(Command::Stop { reason: "enough".into() })
+        .given(Command::Close { reason: "done".into() })
+        .given(Command::Released { step: StartStep::Runtime, attempt: 1 })
+}
+
 #[test]
 fn a_stored_log_folds_to_its_recorded_state() {
-    let text = fs::read_to_string(stored()).unwrap();
-    let mut lines = text.lines();
-    let expected: Value = serde_json::from_str(lines.next().unwrap()).unwrap();
-    let mut session = Session::default();
-    for line in lines {
-        let event = read(line);
-        assert!(!matches!(Event::read(&event), Event::Unknown(_)), "event {} {} is still read", event.seq, event.kind);
-        session.apply(&event);
-    }
-    assert_eq!(session.not_understood, None);
-    if expected["reducer"] == REDUCER {
-        assert_eq!(
-            expected["digest"],
-            session.digest().to_string(),
-            "the fold changed: raise REDUCER and store a new log beside this one"
-        );
+    for (name, _) in STORED {
+        let text = fs::read_to_string(stored(name)).unwrap();
+        let mut lines = text.lines();
+        let expected: Value = serde_json::from_str(lines.next().unwrap()).unwrap();
+        let mut session = Session::default();
+        for line in lines {
+            let event = read(line);
+            assert!(!matches!(Event::read(&event), Event::Unknown(_)), "event {} {} is still read", event.seq, event.kind);
+            session.apply(&event);
+        }
+        assert_eq!(session.not_understood, None);
+        if expected["reducer"] == REDUCER {
+            assert_eq!(
+                expected["digest"],
+                session.digest().to_string(),
+                "the fold changed: raise REDUCER and store a new log beside {name}"
+            );
+        }
     }
 }
 
 #[test]
 fn todays_events_are_written_as_the_stored_log_has_them() {
-    let scenario = every_kind();
-    let written: Vec<String> = scenario.log.iter().map(line).collect();
-    if std::env::var_os("REKINDLE_STORE_FORMS").is_some() {
-        let head = json!({"reducer": REDUCER, "digest": scenario.session.digest()}).to_string();
-        fs::write(stored(), format!("{head}\n{}\n", written.join("\n"))).unwrap();
-        return;
+    for (name, scenario) in STORED {
+        let scenario = scenario();
+        let written: Vec<String> = scenario.log.iter().map(line).collect();
+        if std::env::var_os("REKINDLE_STORE_FORMS").is_some() {
+            let head = json!({"reducer": REDUCER, "digest": scenario.session.digest()}).to_string();
+            fs::write(stored(name), format!("{head}\n{}\n", written.join("\n"))).unwrap();
+            continue;
+        }
+        let text = fs::read_to_string(stored(name)).unwrap();
+        for (stored, written) in text.lines().skip(1).zip(&written) {
+            assert_eq!(stored, written);
+        }
+        assert_eq!(text.lines().count(), written.len() + 1);
     }
-    let text = fs::read_to_string(stored()).unwrap();
-    for (stored, written) in text.lines().skip(1).zip(&written) {
-        assert_eq!(stored, written);
-    }
-    assert_eq!(text.lines().count(), written.len() + 1);
 }
 
 #[test]
-fn the_stored_log_holds_every_kind_that_the_engine_writes() {
-    let text = fs::read_to_string(stored()).unwrap();
-    for kind in Event::KINDS.iter().filter(|kind| !matches!(**kind, "session.imported" | "close.step_finished")) {
-        assert!(text.contains(&format!("\"kind\":\"{kind}\"")), "{kind} is not in the stored log");
+fn the_stored_logs_hold_every_kind_that_the_engine_writes() {
+    let text: String = STORED.iter().map(|(name, _)| fs::read_to_string(stored(name)).unwrap()).collect();
+    for kind in Event::KINDS.iter().filter(|kind| !matches!(**kind, "session.imported")) {
+        assert!(text.contains(&format!("\"kind\":\"{kind}\"")), "{kind} is in no stored log");
     }
 }
