@@ -88,7 +88,7 @@ fn call(report: &CallReport) -> String {
 }
 
 /// Millionths of a dollar as dollars, to a hundredth of a cent.
-fn dollars(micro: u64) -> String {
+pub fn dollars(micro: u64) -> String {
     format!("{}.{:04}", micro / 1_000_000, micro % 1_000_000 / 100)
 }
 

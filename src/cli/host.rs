@@ -26,6 +26,12 @@ pub fn engine_with(store: SharedStore, options: EngineOptions) -> Engine {
     Engine::with_options(store, ports, Arc::new(SystemClock), options)
 }
 
+/// The names of secrets whose values are known here: the usual ones of models' keys, as far as they are set.
+pub fn known_secrets() -> Vec<String> {
+    let set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    ["OPENAI_API_KEY", "ANTHROPIC_API_KEY"].iter().filter(|name| set(name)).map(|name| (*name).to_owned()).collect()
+}
+
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ended {

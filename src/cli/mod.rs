@@ -2,14 +2,18 @@
 
 mod close;
 mod completions;
+mod consent;
 mod demo;
 mod doctor;
 mod export;
+mod hold;
 mod import;
 mod ls;
 mod man;
 mod replay;
 mod resume;
+mod run;
+mod send;
 mod serve;
 mod show;
 mod state;
@@ -87,6 +91,12 @@ struct Globals {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     Demo(demo::Args),
+    Run(Box<run::Args>),
+    Send(send::Args),
+    Approve(consent::Approve),
+    Reject(consent::Reject),
+    Pause(hold::Pause),
+    Stop(hold::Stop),
     Replay(replay::Args),
     Resume(resume::Args),
     Serve(serve::Args),
@@ -157,6 +167,12 @@ pub async fn run(cli: Cli) -> Result<Exit, CliError> {
     let context = &mut context;
     let done = match cli.command {
         Command::Demo(args) => Box::pin(demo::run(context, args)).await,
+        Command::Run(args) => Box::pin(run::run(context, *args)).await,
+        Command::Send(args) => Box::pin(send::run(context, args)).await,
+        Command::Approve(args) => Box::pin(consent::approve(context, args)).await,
+        Command::Reject(args) => Box::pin(consent::reject(context, args)).await,
+        Command::Pause(args) => Box::pin(hold::pause(context, args)).await,
+        Command::Stop(args) => Box::pin(hold::stop(context, args)).await,
         Command::Replay(args) => Box::pin(replay::run(context, args)).await,
         Command::Resume(args) => Box::pin(resume::run(context, args)).await,
         Command::Serve(args) => Box::pin(serve::run(context, args)).await,

@@ -203,7 +203,10 @@ fn told(context: &Context, trajectory: &Trajectory, plan: &ReplayPlan) {
 }
 
 /// Says whether nobody has the name yet.
-async fn free(store: &dyn Store, name: &SessionName) -> Result<(), CliError> {
+///
+/// # Errors
+/// When somebody has.
+pub async fn free(store: &dyn Store, name: &SessionName) -> Result<(), CliError> {
     match store.session(SessionId::named(name)).await? {
         Some(row) => Err(CliError::Conflict(format!("session {} has the name {name}; choose another", row.id))),
         None => Ok(()),

@@ -13,12 +13,14 @@ use super::host::engine;
 use super::output::{Format, JsonList};
 use super::paint::Tone;
 use super::replay::to_rest;
+use super::run::spec::limits;
+use super::run::talk::{self, Talk};
 use super::span::LeaseArgs;
 use super::summary::{Summary, field};
 use super::text::{count, one_line};
 use crate::engine::{Engine, Restored};
 use crate::projection::{directory::shown, moment};
-use crate::session::{Digest, Seq, SessionId, Timestamp};
+use crate::session::{AgentState, Command, Digest, Limits, Phase, Seq, Session, SessionId, Timestamp};
 use crate::store::{Read, Row, SessionFilter, SessionRow};
 
 /// Restore a session from its log, and go on where it stands
@@ -33,6 +35,12 @@ pub struct Args {
     /// All that have something left to do
     #[arg(short, long)]
     all: bool,
+    /// The most calls of the model from now on, all before among them
+    #[arg(long, value_name = "N", conflicts_with = "all")]
+    iterations: Option<u64>,
+    /// The most US dollars from now on, what was used before among it
+    #[arg(long, value_name = "USD", conflicts_with = "all")]
+    budget: Option<f64>,
     #[command(flatten)]
     lease: LeaseArgs,
 }
@@ -63,6 +71,34 @@ struct Last {
     at: Timestamp,
 }
 
+/// What an agent may use up from now on, as far as it was said.
+#[derive(Debug, Clone, Copy)]
+struct Raised {
+    iterations: Option<u64>,
+    budget: Option<f64>,
+}
+
+impl Raised {
+    fn over(self, now: Limits) -> Result<Limits, CliError> {
+        let said = limits(self.iterations, self.budget)?;
+        let iterations = self.iterations.map_or(now.iterations, |_| said.iterations);
+        Ok(Limits { iterations, budget_micro_usd: said.budget_micro_usd.or(now.budget_micro_usd) })
+    }
+}
+
+impl Args {
+    fn raised(&self) -> Option<Raised> {
+        let Self { iterations, budget, .. } = *self;
+        (iterations.is_some() || budget.is_some()).then_some(Raised { iterations, budget })
+    }
+}
+
+/// Whether an agent was held, or stopped at something that a person can have mended.
+fn is_held(session: &Session) -> bool {
+    use AgentState::{Error, Paused, RateLimited, Stopped};
+    session.has_agent() && session.phase == Phase::Ready && matches!(session.agent, Error | Paused | RateLimited | Stopped)
+}
+
 /// Restores sessions and goes on with them.
 ///
 /// # Errors
@@ -71,7 +107,7 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
     let store = context.store_for_writing().await?;
     if !args.all {
         let row = find(context, store.as_ref(), args.address.whole()?).await?;
-        let (document, ended) = one(context, &engine(store, args.lease), &row).await;
+        let (document, ended) = one(context, &engine(store, args.lease), &row, args.raised()).await;
         if let Some(document) = document {
             context.out.json(&document)?;
         }
@@ -85,7 +121,7 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
     let mut worst = Exit::Done;
     for row in &rows {
         // An engine is shut down after each, so that the next one does not wait for a lease.
-        let (document, ended) = one(context, &engine(store.clone(), args.lease), row).await;
+        let (document, ended) = one(context, &engine(store.clone(), args.lease), row, None).await;
         if let (Some(list), Some(document)) = (&mut list, document) {
             list.push(&mut context.out, &document)?;
         }
@@ -111,9 +147,14 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
 
 /// Restores one session, says what that stood on, and runs it to rest when something is left to do. What `-o json` says is
 /// returned whatever the end, since it is part of one document; everything else is said as it comes.
-async fn one(context: &mut Context, engine: &Engine, row: &SessionRow) -> (Option<Proven>, Result<Exit, CliError>) {
+async fn one(
+    context: &mut Context,
+    engine: &Engine,
+    row: &SessionRow,
+    raised: Option<Raised>,
+) -> (Option<Proven>, Result<Exit, CliError>) {
     let mut document = None;
-    let ended = restored(context, engine, row, &mut document).await;
+    let ended = restored(context, engine, row, raised, &mut document).await;
     (document, ended)
 }
 
@@ -121,9 +162,17 @@ async fn restored(
     context: &mut Context,
     engine: &Engine,
     row: &SessionRow,
+    raised: Option<Raised>,
     document: &mut Option<Proven>,
 ) -> Result<Exit, CliError> {
-    let resumed = engine.resume(row.id).await?;
+    let mut resumed = engine.resume(row.id).await?;
+    let session = &resumed.restored.session;
+    let held = !resumed.running && is_held(session);
+    if held || raised.is_some() {
+        let limits = raised.map(|raised| raised.over(session.limits())).transpose()?;
+        engine.submit(row.id, Command::Continue { limits }).await?;
+        resumed.running = true;
+    }
     let proven = Proven::of(engine, row, &resumed.restored, resumed.running).await?;
     match context.out.format {
         Format::Table => print(context, row, &proven)?,
@@ -136,6 +185,9 @@ async fn restored(
         return Ok(Exit::Done);
     }
     context.out.flush()?;
+    if resumed.restored.session.has_agent() && context.out.is_table() {
+        return talk::to_the_end(context, engine, row.id, &resumed.restored.session, Talk::of_terminal()).await;
+    }
     let (summary, exit) = to_rest(context, engine, row.id, &resumed.restored.session).await?;
     match (document, summary) {
         (Some(document), summary) => document.run = summary,

@@ -5,6 +5,7 @@ use std::io;
 use serde::Serialize;
 
 use super::Context;
+use super::describe::dollars;
 use super::exit::{CliError, Exit};
 use super::ls::state_tone;
 use super::output::Out;
@@ -16,10 +17,13 @@ use crate::engine::restore::restore;
 use crate::projection::directory::shown;
 use crate::session::event::ReplayCompared;
 use crate::session::replay::{Difference, ReplayOutcome, Verdict, VerdictCounts};
-use crate::session::{Digest, Event, Phase, Seq, Session, SessionId};
-use crate::store::{Row, SessionRow, SharedStore};
+use crate::session::{Action, AgentState, Content, Digest, Event, Phase, Seq, Session, SessionId, Source};
+use crate::store::{Read, Row, SessionRow, SharedStore};
 
-/// The shape of `replay -o json`, and of `run` in `resume -o json`.
+/// How many events are looked through, from the end, for what an agent said last.
+const LOOKBACK: u32 = 64;
+
+/// The shape of `run -o json` and `replay -o json`, and of `run` in `resume -o json`.
 #[derive(Debug, Serialize)]
 pub struct Summary {
     /// The session.
@@ -40,12 +44,32 @@ pub struct Summary {
     pub first_divergence: Option<Divergence>,
     /// How the replay ended.
     pub outcome: Option<ReplayOutcome>,
+    /// What its agent did; unset when it has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentSummary>,
     /// How long it took, from the first event to the last, in microseconds.
     pub micros: u64,
     /// SHA-256 of the state.
     pub digest: Digest,
     /// The chain hash of the last event.
     pub hash: Digest,
+}
+
+/// What an agent did.
+#[derive(Debug, Serialize)]
+pub struct AgentSummary {
+    /// How often it was asked.
+    pub iterations: u64,
+    /// Tokens that its model read.
+    pub prompt_tokens: u64,
+    /// Tokens that its model wrote.
+    pub completion_tokens: u64,
+    /// Millionths of a US dollar; null when nobody can tell.
+    pub cost_micro_usd: Option<u64>,
+    /// Actions that wait for a person to agree.
+    pub unconfirmed: Vec<Seq>,
+    /// What it said last.
+    pub said: Option<String>,
 }
 
 /// An outcome that is not the recorded one.
@@ -73,6 +97,17 @@ pub async fn summarise(store: &SharedStore, row: &SessionRow) -> Result<(Summary
         Phase::StartFailed { step, error } => format!("the step {step} failed: {error}"),
         _ => session.agent_reason.clone(),
     };
+    let agent = match session.has_agent() {
+        true => Some(AgentSummary {
+            iterations: session.iterations,
+            prompt_tokens: session.usage.prompt_tokens,
+            completion_tokens: session.usage.completion_tokens,
+            cost_micro_usd: session.usage.cost_micro_usd,
+            unconfirmed: session.unconfirmed().map(|open| open.seq).collect(),
+            said: last_words(store, row.id, session.version).await?,
+        }),
+        false => None,
+    };
     let summary = Summary {
         session: row.id,
         state: shown(session),
@@ -83,6 +118,7 @@ pub async fn summarise(store: &SharedStore, row: &SessionRow) -> Result<(Summary
         verdicts,
         first_divergence,
         outcome: replay.and_then(|replay| replay.outcome.clone()),
+        agent,
         micros: u64::try_from(session.at.since(row.created_at).as_micros()).unwrap_or(u64::MAX),
         digest: restored.proof.digest,
         hash: restored.hash,
@@ -95,6 +131,10 @@ fn exit_of(session: &Session) -> Exit {
     let replay = session.replay.as_ref();
     match (&session.phase, replay.and_then(|replay| replay.outcome.as_ref())) {
         (Phase::StartFailed { .. }, _) => Exit::Failure,
+        (Phase::Ready, _) if session.has_agent() => match session.agent {
+            AgentState::Error | AgentState::RateLimited | AgentState::Rejected | AgentState::Stopped => Exit::Failure,
+            _ => Exit::Done,
+        },
         _ if replay.is_some_and(|replay| replay.verdicts.diverged > 0) => Exit::Diverged,
         (_, Some(ReplayOutcome::Stopped { .. })) => Exit::Failure,
         _ => Exit::Done,
@@ -113,6 +153,27 @@ async fn first_divergence(store: &SharedStore, row: &SessionRow) -> Result<Optio
         }
     }
     Ok(None)
+}
+
+/// What an agent said last: its answer, or its closing words. `None` when the last it did was something else.
+///
+/// # Errors
+/// When the store cannot be read.
+pub async fn last_words(store: &SharedStore, id: SessionId, upto: Seq) -> Result<Option<String>, CliError> {
+    let page = store.read(Read { upto, ..Read::last(id, LOOKBACK) }).await?;
+    Ok(page.rows.iter().find_map(|row| match row {
+        Row::Event { event, .. } if event.source == Source::Agent && event.kind.family() == "action" => {
+            match Event::read(event) {
+                Event::Item(entry) => match entry.item.content {
+                    Content::Action(Action::Message(message)) => Some(message.content),
+                    Content::Action(Action::Finish(finish)) => Some(finish.final_thought).filter(|words| !words.is_empty()),
+                    _ => None,
+                },
+                _ => None,
+            }
+        }
+        _ => None,
+    }))
 }
 
 impl Summary {
@@ -162,6 +223,16 @@ fn print(context: &mut Context, summary: &Summary) -> io::Result<()> {
         }
         None => {}
     }
+    if let Some(agent) = &summary.agent {
+        let cost = agent.cost_micro_usd.map_or_else(String::new, |cost| format!(", {} $", dollars(cost)));
+        let asked = count(agent.iterations, "call");
+        let tokens = format!("{} tokens read, {} written{cost}", agent.prompt_tokens, agent.completion_tokens);
+        field(&mut context.out, "model", &format!("{asked}, {tokens} {took}"))?;
+        if let Some(said) = &agent.said {
+            let said = visible(said).replace('\n', "\n           ");
+            field(&mut context.out, "said", &said)?;
+        }
+    }
     let reason = if summary.reason.is_empty() { String::new() } else { format!(": {}", one_line(&summary.reason)) };
     let state = paint.tone(state_tone(summary.state), summary.state);
     field(&mut context.out, "state", &format!("{state}{reason}, after {}", count(summary.events.0, "event")))?;
@@ -194,7 +265,18 @@ fn divergence(context: &mut Context, session: SessionId, divergence: &Divergence
 fn next(context: &mut Context, summary: &Summary) -> io::Result<()> {
     let id = summary.session;
     let failed = summary.state == Phase::StartFailed { step: crate::session::StartStep::Replay, error: String::new() }.as_str();
-    let commands = if failed {
+    let commands = if let Some(agent) = summary.agent.as_ref().filter(|_| !failed) {
+        let mut commands = Vec::new();
+        match (summary.state, agent.unconfirmed.first()) {
+            (_, Some(seq)) => {
+                commands.extend([format!("show {id}:{seq}"), format!("approve {id}"), format!("reject {id} --reason …")])
+            }
+            ("error" | "stopped" | "paused" | "rate_limited", None) => commands.push(format!("resume {id}")),
+            _ => commands.push(format!("send {id} …")),
+        }
+        commands.extend([format!("show {id}"), format!("close {id}")]);
+        commands
+    } else if failed {
         vec![format!("resume {id}"), format!("show {id} --steps"), format!("close {id}")]
     } else {
         vec![format!("show {id}"), format!("verify {id}"), format!("close {id}")]

@@ -1,0 +1,364 @@
+//! From flags, configuration and environment to what a session is told.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::config::{Config, McpConfig, ModelConfig, PriceConfig, RepositoryConfig};
+use crate::cli::exit::CliError;
+use crate::session::{
+    AgentConfig, AgentSpec, Analyzer, ConfirmationPolicy, Deadlines, Interaction, Limits, McpServer, McpTransport, ModelApi,
+    ModelSpec, Origin, Price, Provider, RepositorySpec, Risk, RuntimeSpec, SecretRef, SecretUse, SecuritySpec, SessionSpec, Tool,
+};
+
+/// Millionths of a US dollar in one.
+const MICRO: f64 = 1e6;
+
+/// What the command line says of the session, beside the configuration.
+#[derive(Debug, Clone, Default)]
+pub struct Asked {
+    pub config: Config,
+    pub task: Option<String>,
+    pub images: Vec<String>,
+    pub workspace: PathBuf,
+    pub title: Option<String>,
+    pub interaction: Interaction,
+    pub runtime: RuntimeSpec,
+    /// Names of secrets that commands find in their environment.
+    pub secrets: Vec<String>,
+    /// Names of secrets whose values are known here.
+    pub known: Vec<String>,
+}
+
+impl Asked {
+    /// What the session is told.
+    ///
+    /// # Errors
+    /// [`CliError::Usage`] naming what is missing or wrong.
+    pub fn spec(self) -> Result<SessionSpec, CliError> {
+        let Self { config, task, images, workspace, title, interaction, runtime, secrets, known } = self;
+        let mut named = Named::default();
+        for (name, secret) in &config.secrets {
+            let used = if secret.provider_token { SecretUse::ProviderToken } else { SecretUse::Environment };
+            named.add(name, &secret.description, used);
+        }
+        for name in &secrets {
+            named.add(name, "", SecretUse::Environment);
+        }
+        let model = model(&config.model, None, &known)?;
+        named.engine(model.key.as_deref());
+        let main = AgentConfig {
+            tools: tools(config.tools.as_deref(), !config.agents.is_empty())?,
+            disabled_microagents: config.disabled_microagents.clone(),
+            condense: true,
+            model,
+        };
+        let mut delegates = BTreeMap::new();
+        for (name, delegate) in &config.agents {
+            let model = self::model(&delegate.model, Some(&main.model), &known)?;
+            named.engine(model.key.as_deref());
+            let tools = tools(delegate.tools.as_deref(), false)?;
+            delegates.insert(name.clone(), AgentConfig { model, tools, ..main.clone() });
+        }
+        let repository = config.repository.as_ref().map(repository).transpose()?;
+        if let Some(token) = repository.as_ref().and_then(|repository| repository.token.as_deref()) {
+            named.add(token, "", SecretUse::ProviderToken);
+        }
+        let mut mcp = Vec::new();
+        for (name, server) in &config.mcp {
+            let server = self::mcp(name, server)?;
+            if let McpTransport::Http { key, .. } = &server.transport {
+                named.engine(key.as_deref());
+            }
+            mcp.push(server);
+        }
+        let name = config.agent.clone().unwrap_or_else(|| "coder".to_owned());
+        Ok(SessionSpec {
+            title,
+            deadlines: deadlines(&config),
+            agent: Some(AgentSpec { name, config: main, delegates }),
+            limits: limits(config.iterations, config.budget)?,
+            interaction,
+            repository,
+            secrets: named.secrets,
+            security: security(&config)?,
+            mcp,
+            runtime,
+            instructions: config.instructions.clone(),
+            metadata: config.metadata.clone(),
+            ..SessionSpec::new(Origin::Fresh { message: task, images }, workspace)
+        })
+    }
+}
+
+/// The secrets of a session, each once.
+#[derive(Default)]
+struct Named {
+    secrets: Vec<SecretRef>,
+}
+
+impl Named {
+    fn add(&mut self, name: &str, description: &str, used: SecretUse) {
+        if !self.secrets.iter().any(|secret| secret.name == name) {
+            let (name, description) = (name.to_owned(), description.to_owned());
+            self.secrets.push(SecretRef { name, description, used, fingerprint: None });
+        }
+    }
+
+    fn engine(&mut self, name: Option<&str>) {
+        if let Some(name) = name {
+            self.add(name, "", SecretUse::Engine);
+        }
+    }
+}
+
+fn usage(what: impl Into<String>) -> CliError {
+    CliError::Usage(what.into())
+}
+
+/// A model by its configuration; what is unset is as in `like`.
+fn model(config: &ModelConfig, like: Option<&ModelSpec>, known: &[String]) -> Result<ModelSpec, CliError> {
+    let Some(named) = &config.name else {
+        return like.cloned().ok_or_else(|| {
+            usage("no model is named: say --model openai/NAME or --model anthropic/NAME, or set model.name in the configuration")
+        });
+    };
+    let (api, name, usual) = match named.split_once('/') {
+        Some(("openai", name)) => (ModelApi::OpenAi, name, "OPENAI_API_KEY"),
+        Some(("anthropic", name)) => (ModelApi::Anthropic, name, "ANTHROPIC_API_KEY"),
+        // Whoever names an endpoint names its model as the endpoint does.
+        _ if config.base_url.is_some() => (ModelApi::OpenAi, named.as_str(), "OPENAI_API_KEY"),
+        _ => {
+            return Err(usage(format!(
+                "`{named}` names no provider: say openai/NAME or anthropic/NAME, or --base-url for another endpoint that speaks \
+                 OpenAI's API"
+            )));
+        }
+    };
+    if let Some(url) = &config.base_url {
+        endpoint(url)?;
+    }
+    let mut spec = ModelSpec::new(api, name);
+    spec.base_url.clone_from(&config.base_url);
+    spec.key = match &config.key {
+        Some(key) => Some(key.clone()),
+        // An endpoint of one's own may ask for no key.
+        None if config.base_url.is_some() && !known.iter().any(|name| name == usual) => None,
+        None => Some(usual.to_owned()),
+    };
+    spec.temperature_milli = config.temperature.map(temperature).transpose()?;
+    spec.max_output_tokens = config.max_output_tokens;
+    spec.timeout_ms = config.timeout.map_or(spec.timeout_ms, |seconds| seconds.saturating_mul(1000));
+    spec.retries = config.retries.unwrap_or(spec.retries);
+    spec.price = config.price.map(price).transpose()?;
+    Ok(spec)
+}
+
+/// Says whether an address can be one of an endpoint, and holds nothing secret.
+fn endpoint(url: &str) -> Result<(), CliError> {
+    let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+    let host = rest.and_then(|rest| rest.split('/').next()).unwrap_or_default();
+    if host.is_empty() {
+        return Err(usage(format!("`{url}` is no address of an endpoint: say https://HOST/v1")));
+    }
+    if host.contains('@') {
+        return Err(usage(
+            "an address holds no credentials: keep the key with `rekindle secrets set NAME` and name it with --key NAME",
+        ));
+    }
+    Ok(())
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to lie between 0 and 2000")]
+fn temperature(value: f64) -> Result<u32, CliError> {
+    if (0.0..=2.0).contains(&value) {
+        Ok((value * 1000.0).round() as u32)
+    } else {
+        Err(usage("a temperature lies between 0 and 2"))
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be positive, and casts saturate")]
+fn micro(dollars: f64, what: &str) -> Result<u64, CliError> {
+    if dollars.is_finite() && dollars >= 0.0 {
+        Ok((dollars * MICRO).round() as u64)
+    } else {
+        Err(usage(format!("{what} is an amount of US dollars, and {dollars} is none")))
+    }
+}
+
+fn price(config: PriceConfig) -> Result<Price, CliError> {
+    Ok(Price {
+        input: micro(config.input, "price.input")?,
+        cached_input: micro(config.cached_input.unwrap_or(config.input), "price.cached-input")?,
+        output: micro(config.output, "price.output")?,
+    })
+}
+
+/// What a session may use up.
+///
+/// # Errors
+/// [`CliError::Usage`] when the budget is no amount.
+pub fn limits(iterations: Option<u64>, budget: Option<f64>) -> Result<Limits, CliError> {
+    let usual = Limits::default();
+    let budget_micro_usd = budget.map(|budget| micro(budget, "the budget")).transpose()?;
+    Ok(Limits { iterations: iterations.unwrap_or(usual.iterations), budget_micro_usd })
+}
+
+fn tools(names: Option<&[String]>, delegates: bool) -> Result<Vec<Tool>, CliError> {
+    let Some(names) = names else {
+        let mut tools = Tool::all();
+        tools.extend(delegates.then_some(Tool::Delegate));
+        return Ok(tools);
+    };
+    let tool = |name: &String| match name.as_str() {
+        "bash" => Ok(Tool::Bash),
+        "editor" => Ok(Tool::Editor),
+        "python" => Ok(Tool::Python),
+        "think" => Ok(Tool::Think),
+        "finish" => Ok(Tool::Finish),
+        "delegate" => Ok(Tool::Delegate),
+        other => Err(usage(format!("there is no tool `{other}`; there are: bash, editor, python, think, finish, delegate"))),
+    };
+    names.iter().map(tool).collect()
+}
+
+fn security(config: &Config) -> Result<SecuritySpec, CliError> {
+    let analyzer = |name: &String| match name.as_str() {
+        "rules" => Ok(Analyzer::Rules),
+        "model" => Ok(Analyzer::Model),
+        other => Err(usage(format!("there is no analyzer `{other}`; there are: rules, model"))),
+    };
+    let analyzers = match &config.security.analyzers {
+        Some(names) => names.iter().map(analyzer).collect::<Result<_, _>>()?,
+        None => vec![Analyzer::Rules],
+    };
+    let confirmation = match config.security.confirm.as_deref() {
+        None | Some("never") => ConfirmationPolicy::Never,
+        Some("always") => ConfirmationPolicy::Always,
+        Some("low") => ConfirmationPolicy::AtOrAbove(Risk::Low),
+        Some("medium") => ConfirmationPolicy::AtOrAbove(Risk::Medium),
+        Some("high") => ConfirmationPolicy::AtOrAbove(Risk::High),
+        Some(other) => {
+            return Err(usage(format!("`{other}` says not when a person must agree; say never, always, low, medium or high")));
+        }
+    };
+    Ok(SecuritySpec { analyzers, confirmation })
+}
+
+/// A repository as it is named: `owner/name`, a URL, or a path.
+///
+/// # Errors
+/// [`CliError::Usage`] when the provider is unknown, or the location holds credentials.
+pub fn repository(config: &RepositoryConfig) -> Result<RepositorySpec, CliError> {
+    let RepositoryConfig { location, provider, host, branch, token, depth } = config.clone();
+    if location.split("://").nth(1).is_some_and(|rest| rest.split('/').next().unwrap_or_default().contains('@')) {
+        return Err(usage(
+            "a repository's address holds no credentials: keep the token with `rekindle secrets set NAME`, and name it",
+        ));
+    }
+    let is_short = !location.contains(':') && !location.starts_with(['/', '.', '~']) && location.matches('/').count() == 1;
+    let provider = match provider.as_deref() {
+        Some("github") => Provider::GitHub { host },
+        Some("gitlab") => Provider::GitLab { host },
+        Some("bitbucket") => Provider::Bitbucket { host },
+        Some(other) => return Err(usage(format!("there is no provider `{other}`; there are: github, gitlab, bitbucket"))),
+        None if is_short && !std::path::Path::new(&location).exists() => Provider::GitHub { host },
+        None => Provider::Plain,
+    };
+    let location = match provider {
+        Provider::Plain if !location.contains("://") && !location.contains('@') => {
+            let path = std::path::absolute(&location).map_err(|error| usage(format!("{location}: {error}")))?;
+            path.display().to_string()
+        }
+        _ => location,
+    };
+    Ok(RepositorySpec { provider, location, branch, token, depth })
+}
+
+fn mcp(name: &str, config: &McpConfig) -> Result<McpServer, CliError> {
+    let McpConfig { command, args, env, url, key, timeout } = config.clone();
+    let transport = match (command, url) {
+        (Some(command), None) => McpTransport::Stdio { command, args, env },
+        (None, Some(url)) => {
+            endpoint(&url)?;
+            McpTransport::Http { url, key }
+        }
+        _ => return Err(usage(format!("mcp.{name} needs a `command` or a `url`, and not both"))),
+    };
+    Ok(McpServer { name: name.to_owned(), transport, timeout_ms: timeout.map_or(30_000, |seconds| seconds.saturating_mul(1000)) })
+}
+
+fn deadlines(config: &Config) -> Deadlines {
+    let usual = Deadlines::default();
+    let millis = |seconds: Option<u64>, usual: u64| seconds.map_or(usual, |seconds| seconds.saturating_mul(1000));
+    let action_ms = millis(config.timeouts.action, usual.action_ms);
+    Deadlines {
+        action_ms,
+        action_max_ms: usual.action_max_ms.max(action_ms),
+        quiet_ms: millis(config.timeouts.quiet, usual.quiet_ms),
+        prepare_ms: millis(config.timeouts.prepare, usual.prepare_ms),
+        close_ms: millis(config.timeouts.close, usual.close_ms),
+        ..usual
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(config: Config) -> Asked {
+        Asked { config, task: Some("fix it".to_owned()), workspace: "/tmp/w".into(), ..Asked::default() }
+    }
+
+    fn of_model(name: &str, base_url: Option<&str>) -> Config {
+        let model = ModelConfig { name: Some(name.to_owned()), base_url: base_url.map(str::to_owned), ..ModelConfig::default() };
+        Config { model, ..Config::default() }
+    }
+
+    #[test]
+    fn a_model_is_named_with_its_provider_and_has_its_usual_key() {
+        let spec = asked(of_model("anthropic/claude-x", None)).spec().unwrap();
+        let model = spec.agent.unwrap().config.model;
+        assert_eq!(
+            (model.api, model.name.as_str(), model.key.as_deref()),
+            (ModelApi::Anthropic, "claude-x", Some("ANTHROPIC_API_KEY"))
+        );
+        assert_eq!(spec.secrets.len(), 1);
+        assert_eq!(spec.secrets[0].used, SecretUse::Engine);
+    }
+
+    #[test]
+    fn an_endpoint_of_ones_own_needs_no_key() {
+        let spec = asked(of_model("qwen", Some("http://127.0.0.1:1/v1"))).spec().unwrap();
+        assert_eq!(spec.agent.unwrap().config.model.key, None);
+        assert!(spec.secrets.is_empty());
+    }
+
+    #[test]
+    fn what_is_missing_or_wrong_is_named_with_the_way_out() {
+        for (config, word) in [
+            (Config::default(), "--model"),
+            (of_model("gpt", None), "openai/NAME"),
+            (of_model("gpt", Some("ftp://x")), "https://HOST/v1"),
+            (of_model("gpt", Some("https://me:secret@x/v1")), "secrets set"),
+            (Config { budget: Some(-1.0), ..of_model("openai/x", None) }, "US dollars"),
+            (Config { tools: Some(vec!["fly".to_owned()]), ..of_model("openai/x", None) }, "there are: bash"),
+        ] {
+            let error = asked(config).spec().unwrap_err().to_string();
+            assert!(error.contains(word), "{error}");
+            assert!(!error.contains("me:secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_repository_is_told_by_how_it_is_named() {
+        let named = |location: &str| {
+            let (location, provider) = (location.to_owned(), None);
+            repository(&RepositoryConfig { location, provider, host: None, branch: None, token: None, depth: None })
+        };
+        assert_eq!(named("owner/name").unwrap().provider, Provider::GitHub { host: None });
+        assert_eq!(named("https://git.example/a.git").unwrap().provider, Provider::Plain);
+        assert!(named("./proj").unwrap().location.starts_with('/'));
+        assert!(named("https://token@git.example/a.git").unwrap_err().to_string().contains("no credentials"));
+    }
+}
