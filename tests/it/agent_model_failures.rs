@@ -30,7 +30,10 @@ async fn a_refused_key_is_told_at_once_and_without_the_key() {
         let said = format!("Incorrect API key provided: {KEY}.");
         let (failure, asked, _) = failing(api, vec![Reply::error(401, "invalid_api_key", &said)]).await;
         assert_eq!((failure.class, asked), (ModelErrorClass::Authentication, 1));
-        assert!(failure.message.contains("HTTP 401") && failure.message.contains("check the key in the secret `MODEL_KEY`"), "{failure}");
+        assert!(
+            failure.message.contains("HTTP 401") && failure.message.contains("check the key in the secret `MODEL_KEY`"),
+            "{failure}"
+        );
         assert!(!format!("{failure:?}").contains(KEY));
     }
 }
@@ -38,7 +41,8 @@ async fn a_refused_key_is_told_at_once_and_without_the_key() {
 #[tokio::test]
 async fn a_limit_of_calls_is_waited_for_as_the_endpoint_asks() {
     for api in BOTH {
-        let limited = Reply::Error(429, vec![("retry-after", "7".into())], json!({"error": {"message": "slow down"}}).to_string());
+        let limited =
+            Reply::Error(429, vec![("retry-after", "7".into())], json!({"error": {"message": "slow down"}}).to_string());
         let server = ModelServer::scripted([limited, ModelAnswer::says("here").into()]).await;
         let bench = Bench::new(api, &server).await;
         let response = bench.step(&History::of("hi").0).await.unwrap();
@@ -127,7 +131,8 @@ async fn an_error_in_the_middle_of_an_answer_is_an_error() {
     let openai = format!("data: {}\n\n", json!({"error": {"message": "Provider disconnected", "code": 502}}));
     let overloaded = json!({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}});
     let anthropic = format!("event: error\ndata: {overloaded}\n\n");
-    for (api, raw, said) in [(ModelApi::OpenAi, openai, "Provider disconnected"), (ModelApi::Anthropic, anthropic, "Overloaded")] {
+    for (api, raw, said) in [(ModelApi::OpenAi, openai, "Provider disconnected"), (ModelApi::Anthropic, anthropic, "Overloaded")]
+    {
         let (failure, asked, _) = failing(api, vec![Reply::Raw(raw); 3]).await;
         assert_eq!((failure.class, asked), (ModelErrorClass::Unavailable, 3), "{failure}");
         assert!(failure.message.contains(said), "{failure}");
@@ -202,9 +207,7 @@ async fn refused_content_is_told_apart_as_an_error_and_as_an_answer() {
     let openai = Reply::error(400, "content_policy_violation", "Your request was rejected.");
     let filtered = ModelAnswer { finish_reason: Some("content_filter"), ..ModelAnswer::default() };
     let refused = ModelAnswer { finish_reason: Some("refusal"), ..ModelAnswer::says("I cannot help with that.") };
-    for (api, reply) in
-        [(ModelApi::OpenAi, openai), (ModelApi::OpenAi, filtered.into()), (ModelApi::Anthropic, refused.into())]
-    {
+    for (api, reply) in [(ModelApi::OpenAi, openai), (ModelApi::OpenAi, filtered.into()), (ModelApi::Anthropic, refused.into())] {
         let (failure, asked, _) = failing(api, vec![reply]).await;
         assert_eq!((failure.class, asked), (ModelErrorClass::ContentPolicy, 1), "{failure}");
     }

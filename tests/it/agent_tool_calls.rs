@@ -87,7 +87,8 @@ async fn a_conversation_over_anthropic_s_api() {
     let said = json!([{"type": "text", "text": "I look first."}, used("call_a", "ls -l"), used("call_b", "pwd")]);
     assert_eq!(messages[1], json!({"role": "assistant", "content": said}));
     // The results of one answer stand in one message or in two in a row, which the API joins.
-    let results: Vec<&Value> = messages[2..].iter().flat_map(|message| message["content"].as_array().into_iter().flatten()).collect();
+    let results: Vec<&Value> =
+        messages[2..].iter().flat_map(|message| message["content"].as_array().into_iter().flatten()).collect();
     assert_eq!((&results[0]["tool_use_id"], &results[0]["content"]), (&json!("call_a"), &json!("total 0")));
     assert_eq!((&results[1]["tool_use_id"], &results[1]["content"]), (&json!("call_b"), &json!("/workspace")));
     assert_eq!(results[2]["cache_control"], cached, "the conversation so far is cached: {results:?}");
@@ -154,11 +155,8 @@ async fn the_same_request_has_the_same_digest_whatever_the_key() {
 
 #[tokio::test]
 async fn a_cost_is_the_endpoint_s_word_or_a_known_price_or_unknown() {
-    let replies = [
-        ModelAnswer { cost_usd: Some(0.0123), ..ModelAnswer::says("a") },
-        ModelAnswer::says("b"),
-        ModelAnswer::says("c"),
-    ];
+    let replies =
+        [ModelAnswer { cost_usd: Some(0.0123), ..ModelAnswer::says("a") }, ModelAnswer::says("b"), ModelAnswer::says("c")];
     let server = ModelServer::scripted(replies.map(Reply::from)).await;
     let unknown = model(ModelApi::OpenAi, &server);
     let told = Price { input: 1_000_000, cached_input: 500_000, output: 2_000_000 };

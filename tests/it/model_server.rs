@@ -230,8 +230,10 @@ fn openai(answer: &ModelAnswer) -> Vec<String> {
 }
 
 fn anthropic(answer: &ModelAnswer) -> Vec<String> {
-    let usage = json!({ "input_tokens": 40, "cache_read_input_tokens": 60, "cache_creation_input_tokens": 0, "output_tokens": 1 });
-    let message = json!({ "id": "msg_1", "type": "message", "role": "assistant", "model": "fake-model-1", "content": [], "usage": usage });
+    let usage =
+        json!({ "input_tokens": 40, "cache_read_input_tokens": 60, "cache_creation_input_tokens": 0, "output_tokens": 1 });
+    let message =
+        json!({ "id": "msg_1", "type": "message", "role": "assistant", "model": "fake-model-1", "content": [], "usage": usage });
     let mut frames = vec![json!({ "type": "message_start", "message": message }), json!({ "type": "ping" })];
     let mut index = 0;
     let mut block = |frames: &mut Vec<Value>, start: Value, deltas: Vec<Value>| {

@@ -93,7 +93,9 @@ impl Toolbox {
 fn words(answer: &Answer) -> Result<Item, String> {
     let content = answer.text.trim().to_owned();
     if content.is_empty() {
-        return Err("Your last answer was empty. Call a tool to go on with the task, or call `finish` when it is done.".to_owned());
+        return Err(
+            "Your last answer was empty. Call a tool to go on with the task, or call `finish` when it is done.".to_owned()
+        );
     }
     let mut item = Item::from(Action::Message(Message { content, wait_for_response: true, ..Message::default() }));
     item.source = Some(Source::Agent);

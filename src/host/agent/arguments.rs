@@ -192,7 +192,9 @@ mod tests {
 
     #[test]
     fn what_could_mean_several_things_goes_back() {
-        for written in [r#"{"command":"rm -rf /tmp/a"#, "ls -la", r#"["ls"]"#, r#"{"command":"ls"} {"command":"pwd"}"#, "{'command':'ls'}"] {
+        for written in
+            [r#"{"command":"rm -rf /tmp/a"#, "ls -la", r#"["ls"]"#, r#"{"command":"ls"} {"command":"pwd"}"#, "{'command':'ls'}"]
+        {
             let error = Arguments::parse("bash", written).unwrap_err();
             assert!(error.starts_with("the arguments of `bash` are no JSON object: "), "{error}");
         }

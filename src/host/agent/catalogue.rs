@@ -126,7 +126,8 @@ fn editor() -> (&'static str, Value) {
 }
 
 fn python() -> (&'static str, Value) {
-    let properties = json!({ "code": { "type": "string", "description": "The code to run; the value of its last expression is shown." } });
+    let properties =
+        json!({ "code": { "type": "string", "description": "The code to run; the value of its last expression is shown." } });
     ("Runs Python code in a persistent interpreter and returns what it prints.", object(properties, &["code"]))
 }
 

@@ -327,10 +327,7 @@ mod tests {
         story.printed(b, "B");
         story.user("hurry");
         story.printed(a, "A");
-        assert_eq!(
-            story.told(),
-            ["user: do it", r#"assistant: ["a", "b"]"#, "result of a: A", "result of b: B", "user: hurry"]
-        );
+        assert_eq!(story.told(), ["user: do it", r#"assistant: ["a", "b"]"#, "result of a: A", "result of b: B", "user: hurry"]);
     }
 
     #[test]
@@ -345,7 +342,14 @@ mod tests {
         story.printed(c, "C");
         assert_eq!(
             story.told(),
-            ["user: do it", r#"assistant: ["a", "b"]"#, "result of a: A", "result of b: B", r#"assistant: ["c"]"#, "result of c: C"]
+            [
+                "user: do it",
+                r#"assistant: ["a", "b"]"#,
+                "result of a: A",
+                "result of b: B",
+                r#"assistant: ["c"]"#,
+                "result of c: C"
+            ]
         );
     }
 
@@ -424,7 +428,8 @@ mod tests {
         let mut story = Story::default();
         let ran = story.put(run("ls"), Source::User, None);
         story.printed(ran, "a.txt");
-        let picture = Said { content: "look".into(), image_urls: Some(vec!["data:image/png;base64,AA==".into()]), ..Said::default() };
+        let picture =
+            Said { content: "look".into(), image_urls: Some(vec!["data:image/png;base64,AA==".into()]), ..Said::default() };
         story.put(Action::Message(picture), Source::User, None);
         assert_eq!(story.told(), ["user: [The user] Running command: ls + a.txt + look + <data:image/png;base64,AA==>"]);
     }
@@ -468,9 +473,17 @@ mod tests {
             "conversation_instructions": "In German.", "working_dir": "/workspace"});
         let recalled: Recalled = serde_json::from_value(recalled).unwrap();
         let text = render::recalled(&recalled, &mut HashSet::new()).unwrap();
-        for told in ["o/r is at /workspace/r, on branch b1", "Be kind.", "8080", "http://h", "More.", "2026-11-23", "In German.",
-            "- TOKEN: for the registry\n- BARE\n", "working directory is /workspace"]
-        {
+        for told in [
+            "o/r is at /workspace/r, on branch b1",
+            "Be kind.",
+            "8080",
+            "http://h",
+            "More.",
+            "2026-11-23",
+            "In German.",
+            "- TOKEN: for the registry\n- BARE\n",
+            "working directory is /workspace",
+        ] {
             assert!(text.contains(told), "{told:?} is missing in {text}");
         }
     }

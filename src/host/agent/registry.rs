@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use super::actions::Toolbox;
 use super::catalogue;
 use super::coder::Coder;
-use super::model::{Endpoint, GenaiModel, Pause, TokioPause};
+use super::model::{Endpoint, GenaiModel, Http, Pause, TokioPause};
 use crate::engine::ports::{Agent, AgentError, AgentRequest, Agents};
 
 /// The name of the tool-calling agent.
@@ -18,6 +18,7 @@ pub const CODER: &str = "coder";
 /// Agents by name: `coder`, and those that are added.
 pub struct AgentRegistry {
     pause: Arc<dyn Pause>,
+    http: Http,
     added: BTreeMap<String, Arc<dyn Agents>>,
 }
 
@@ -36,7 +37,7 @@ impl Default for AgentRegistry {
 impl AgentRegistry {
     /// Knows `coder`.
     pub fn new() -> Self {
-        Self { pause: Arc::new(TokioPause), added: BTreeMap::new() }
+        Self { pause: Arc::new(TokioPause), http: Http::default(), added: BTreeMap::new() }
     }
 
     /// Waits between tries as `pause` does.
@@ -71,7 +72,7 @@ impl AgentRegistry {
             return Err(AgentError::Misconfigured(why));
         }
         let endpoint = Endpoint::new(&config.model, key)?;
-        let model = Box::new(GenaiModel::new(config.model.clone(), endpoint)?);
+        let model = Box::new(GenaiModel::new(config.model.clone(), endpoint, &self.http)?);
         let toolbox = Toolbox { own: config.tools, servers: tools, asks_risk, delegates: Vec::new() };
         Ok(Arc::new(Coder::new(model, config.model, toolbox, Arc::clone(&self.pause))))
     }

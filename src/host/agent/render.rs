@@ -161,7 +161,8 @@ mod tests {
         let recorded = Observation { content: "no rule".into(), extras: run(metadata.clone()) };
         assert_eq!(outcome(&recorded).unwrap(), "no rule\n[directory: /workspace]\n[exit code: 2]");
         let suffix = "\n[The command completed with exit code 2.]".to_owned();
-        let live = Observation { content: "no rule".into(), extras: run(CommandMetadata { suffix, working_dir: None, ..metadata }) };
+        let live =
+            Observation { content: "no rule".into(), extras: run(CommandMetadata { suffix, working_dir: None, ..metadata }) };
         assert_eq!(outcome(&live).unwrap(), "no rule\n[The command completed with exit code 2.]");
     }
 
@@ -176,7 +177,8 @@ mod tests {
     #[test]
     fn the_answer_of_a_server_is_its_texts() {
         let mcp = |content: &str| Observation { content: content.into(), extras: Extras::Mcp(McpResult::default()) };
-        let answer = r#"{"content":[{"type":"text","text":"a"},{"type":"image","data":"…"},{"type":"text","text":"b"}],"isError":true}"#;
+        let answer =
+            r#"{"content":[{"type":"text","text":"a"},{"type":"image","data":"…"},{"type":"text","text":"b"}],"isError":true}"#;
         assert_eq!(outcome(&mcp(answer)).unwrap(), "Error: a\n[image, not shown]\nb");
         assert_eq!(outcome(&mcp("plain")).unwrap(), "plain");
     }

@@ -58,7 +58,10 @@ impl Endpoint {
         if let Some(key) = &key
             && (key.value.is_empty() || !key.value.bytes().all(|byte| byte.is_ascii_graphic()))
         {
-            return Err(wrong(format!("its key, the secret `{}`, is empty or holds white space or letters that are no ASCII", key.name)));
+            return Err(wrong(format!(
+                "its key, the secret `{}`, is empty or holds white space or letters that are no ASCII",
+                key.name
+            )));
         }
         let path = url.path().trim_end_matches('/').to_owned();
         url.set_path(&match spec.api {

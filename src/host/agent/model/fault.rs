@@ -56,7 +56,8 @@ const CONTENT_POLICY: &[&str] = &[
     "your input was flagged",
     "requires moderation",
 ];
-const AUTHENTICATION: &[&str] = &["invalid_api_key", "authentication_error", "permission_error", "incorrect api key", "invalid x-api-key"];
+const AUTHENTICATION: &[&str] =
+    &["invalid_api_key", "authentication_error", "permission_error", "incorrect api key", "invalid x-api-key"];
 const RATE_LIMIT: &[&str] = &["rate_limit", "rate limit", "too many requests"];
 const OVERLOADED: &[&str] = &["overloaded", "unavailable", "no instances available", "bad gateway"];
 
@@ -148,16 +149,36 @@ mod tests {
         for (status, body, expected) in [
             // OpenAI
             (401, r#"{"error":{"message":"Incorrect API key provided","code":"invalid_api_key"}}"#, Authentication),
-            (429, r#"{"error":{"message":"Rate limit reached for gpt-4o","type":"tokens","code":"rate_limit_exceeded"}}"#, RateLimit),
+            (
+                429,
+                r#"{"error":{"message":"Rate limit reached for gpt-4o","type":"tokens","code":"rate_limit_exceeded"}}"#,
+                RateLimit,
+            ),
             (429, r#"{"error":{"message":"You exceeded your current quota","code":"insufficient_quota"}}"#, OutOfCredits),
-            (429, r#"{"error":{"message":"Request too large for gpt-4o in organization x on tokens per min (TPM)"}}"#, ContextWindow),
-            (400, r#"{"error":{"message":"This model's maximum context length is 8192 tokens.","code":"context_length_exceeded"}}"#, ContextWindow),
+            (
+                429,
+                r#"{"error":{"message":"Request too large for gpt-4o in organization x on tokens per min (TPM)"}}"#,
+                ContextWindow,
+            ),
+            (
+                400,
+                r#"{"error":{"message":"This model's maximum context length is 8192 tokens.","code":"context_length_exceeded"}}"#,
+                ContextWindow,
+            ),
             (400, r#"{"error":{"message":"Your request was rejected","code":"content_policy_violation"}}"#, ContentPolicy),
             (404, r#"{"error":{"message":"The model `x` does not exist","code":"model_not_found"}}"#, BadRequest),
             (500, r#"{"error":{"message":"The server had an error","type":"server_error"}}"#, Internal),
             // Anthropic
-            (400, r#"{"type":"error","error":{"type":"invalid_request_error","message":"prompt is too long: 210000 tokens > 200000 maximum"}}"#, ContextWindow),
-            (400, r#"{"error":{"message":"input length and `max_tokens` exceed context limit: 190000 + 20000 > 200000"}}"#, ContextWindow),
+            (
+                400,
+                r#"{"type":"error","error":{"type":"invalid_request_error","message":"prompt is too long: 210000 tokens > 200000 maximum"}}"#,
+                ContextWindow,
+            ),
+            (
+                400,
+                r#"{"error":{"message":"input length and `max_tokens` exceed context limit: 190000 + 20000 > 200000"}}"#,
+                ContextWindow,
+            ),
             (400, r#"{"error":{"message":"Your credit balance is too low to access the Anthropic API."}}"#, OutOfCredits),
             (400, r#"{"error":{"message":"Output blocked by content filtering policy"}}"#, ContentPolicy),
             (413, r#"{"error":{"type":"request_too_large","message":"Request exceeds the maximum size"}}"#, ContextWindow),

@@ -20,7 +20,7 @@ pub struct Said {
     pub finish_reason: Option<String>,
     /// What was used.
     pub used: Used,
-    /// Whether there was any frame.
+    /// Whether there was anything at all.
     pub any: bool,
 }
 
@@ -54,7 +54,8 @@ impl ChatFrameSink for Frames {
 
 impl Said {
     fn note(&mut self, frame: &str) {
-        self.any = true;
+        // Lines that belong to no event come as a frame that is empty.
+        self.any |= !frame.trim().is_empty();
         let Ok(frame) = serde_json::from_str::<Value>(frame) else { return };
         // Anthropic speaks of the whole answer under `message`, `OpenAI` in each frame.
         for about in [frame.get("message"), Some(&frame)].into_iter().flatten() {

@@ -3,7 +3,6 @@
 //! Only its streaming call is used: its other one gives up a whole answer for one malformed tool call, and shows the request in the
 //! error. What its errors say is never passed on as it is.
 
-use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,8 +11,8 @@ use async_trait::async_trait;
 use futures_util::StreamExt;
 use genai::adapter::AdapterKind;
 use genai::chat::{
-    CacheControl, ChatMessage, ChatOptions, ChatRequest, ChatStream, ChatStreamEvent, ContentPart, MessageContent, MessageOptions, Tool,
-    ToolCall, ToolResponse,
+    CacheControl, ChatMessage, ChatOptions, ChatRequest, ChatStream, ChatStreamEvent, ContentPart, MessageContent,
+    MessageOptions, Tool, ToolCall, ToolResponse,
 };
 use genai::resolver::{AuthData, Endpoint as GenaiEndpoint};
 use genai::{Client, Headers, ModelIden, ServiceTarget};
@@ -23,16 +22,11 @@ use tracing::instrument::WithSubscriber;
 use tracing::subscriber::NoSubscriber;
 
 use super::frames::{Frames, Said};
+use super::http::{self, Http};
 use super::{ChatModel, Endpoint, fault, price};
 use crate::engine::ports::{AgentError, Delta, Deltas, ModelErrorClass, ModelFailure, Usage};
 use crate::host::agent::chat::{Answer, AnsweredCall, Message, Part, Request};
 use crate::session::{ModelApi, ModelSpec};
-
-/// How long a connection may take to come about.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// What servers are told of who calls.
-const USER_AGENT: &str = concat!("rekindle/", env!("CARGO_PKG_VERSION"));
 
 /// A model behind an HTTP endpoint.
 pub struct GenaiModel {
@@ -54,16 +48,8 @@ impl GenaiModel {
     ///
     /// # Errors
     /// [`AgentError::Misconfigured`] when this machine cannot open secure connections.
-    pub fn new(spec: ModelSpec, endpoint: Endpoint) -> Result<Self, AgentError> {
-        // Whoever was first has installed one already, and any will do.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder()
-            .user_agent(USER_AGENT)
-            .connect_timeout(CONNECT_TIMEOUT)
-            // A redirect would take the key of Anthropic's header to wherever it points.
-            .redirect(reqwest::redirect::Policy::none());
-        let http = if endpoint.is_local() { http.no_proxy() } else { http };
-        let http = http.build().map_err(|error| AgentError::Misconfigured(format!("no HTTP client can be had: {}", causes(&error))))?;
+    pub fn new(spec: ModelSpec, endpoint: Endpoint, http: &Http) -> Result<Self, AgentError> {
+        let http = http.client(&endpoint)?;
         let client = Client::builder().with_reqwest(http).build();
         let client = client.map_err(|_| AgentError::Misconfigured("no model client can be had".to_owned()))?;
         Ok(Self { spec, endpoint, client, silence: Dispatch::new(NoSubscriber::new()) })
@@ -179,7 +165,7 @@ impl GenaiModel {
         } else {
             "the connection broke"
         };
-        self.failure(ModelErrorClass::Unavailable, format_args!("{what}: {}", innermost(error)), said)
+        self.failure(ModelErrorClass::Unavailable, format_args!("{what}: {}", http::innermost(error)), said)
     }
 
     fn usage(&self, said: &Said) -> Usage {
@@ -206,7 +192,11 @@ impl GenaiModel {
         let is_empty = heard.calls.is_empty() && heard.text.trim().is_empty();
         if matches!(reason, "refusal" | "content_filter") && heard.calls.is_empty() {
             let words = fault::said(&heard.text);
-            return Err(self.failure(ModelErrorClass::ContentPolicy, format_args!("it refuses to answer ({reason}): {words}"), &said));
+            return Err(self.failure(
+                ModelErrorClass::ContentPolicy,
+                format_args!("it refuses to answer ({reason}): {words}"),
+                &said,
+            ));
         }
         if reason == "model_context_window_exceeded" && is_empty {
             return Err(self.failure(ModelErrorClass::ContextWindow, "the conversation is longer than its window", &said));
@@ -283,7 +273,9 @@ fn chat_request(request: &Request, api: ModelApi) -> ChatRequest {
 
 fn chat_message(message: &Message, api: ModelApi) -> ChatMessage {
     match message {
-        Message::User { parts } => ChatMessage::user(MessageContent::from_parts(parts.iter().map(|part| of_part(part, api)).collect::<Vec<_>>())),
+        Message::User { parts } => {
+            ChatMessage::user(MessageContent::from_parts(parts.iter().map(|part| of_part(part, api)).collect::<Vec<_>>()))
+        }
         Message::Assistant { text, calls } => {
             let text = (!text.is_empty()).then(|| ContentPart::Text(text.clone()));
             let calls = calls.iter().map(|call| {
@@ -323,19 +315,8 @@ fn data_url(url: &str) -> Option<(&str, &str)> {
 fn call_id(id: &str, api: ModelApi) -> String {
     match api {
         ModelApi::OpenAi => id.to_owned(),
-        ModelApi::Anthropic => id.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '_' }).collect(),
+        ModelApi::Anthropic => {
+            id.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '_' }).collect()
+        }
     }
-}
-
-/// What went wrong at the bottom of `error`, which says most.
-fn innermost(error: &dyn StdError) -> String {
-    let mut error = error;
-    while let Some(source) = error.source() {
-        error = source;
-    }
-    error.to_string()
-}
-
-fn causes(error: &dyn StdError) -> String {
-    format!("{error}: {}", innermost(error))
 }

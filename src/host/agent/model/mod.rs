@@ -4,6 +4,7 @@ mod endpoint;
 mod fault;
 mod frames;
 mod genai;
+mod http;
 mod price;
 mod retry;
 
@@ -14,7 +15,8 @@ use crate::engine::ports::{Deltas, ModelFailure};
 
 pub use endpoint::Endpoint;
 pub use genai::GenaiModel;
-pub use retry::{Heard, Pause, Patience, TokioPause};
+pub use http::Http;
+pub use retry::{Heard, Patience, Pause, TokioPause};
 
 /// Answers requests.
 #[async_trait]

@@ -142,7 +142,8 @@ mod tests {
 
     #[test]
     fn a_longer_prompt_is_dearer_where_the_table_says_so() {
-        let (short, long) = (of(ModelApi::OpenAi, "gpt-5.5", used(272_000, 0, 0)), of(ModelApi::OpenAi, "gpt-5.5", used(272_001, 0, 0)));
+        let (short, long) =
+            (of(ModelApi::OpenAi, "gpt-5.5", used(272_000, 0, 0)), of(ModelApi::OpenAi, "gpt-5.5", used(272_001, 0, 0)));
         assert_eq!((short, long), (Some(1_360_000), Some(2_720_010)));
     }
 

@@ -83,7 +83,8 @@ impl Patience<'_> {
                 }
                 return Err(failure);
             };
-            let told = format!("{}; trying again in {:.1} s ({}/{})", failure.message, wait.as_secs_f64(), tried + 1, self.retries);
+            let told =
+                format!("{}; trying again in {:.1} s ({}/{})", failure.message, wait.as_secs_f64(), tried + 1, self.retries);
             deltas.delta(Delta::Retry(told));
             retries.push(failure.message);
             self.pause.pause(wait).await;
