@@ -10,6 +10,7 @@ use super::span::LeaseArgs;
 use crate::engine::clock::SystemClock;
 use crate::engine::ports::Ports;
 use crate::engine::{Engine, EngineOptions, Failure, Status};
+use crate::host::agent::AgentRegistry;
 use crate::host::runtime::local::{LocalOptions, LocalRuntimes};
 use crate::session::{Seq, Session, SessionId};
 use crate::store::{Row, SharedStore};
@@ -22,7 +23,8 @@ pub fn engine(store: SharedStore, lease: LeaseArgs) -> Engine {
 
 /// An engine on `store`.
 pub fn engine_with(store: SharedStore, options: EngineOptions) -> Engine {
-    let ports = Ports::new(Arc::new(LocalRuntimes::new(LocalOptions::default())), recording);
+    let runtimes = Arc::new(LocalRuntimes::new(LocalOptions::default()));
+    let ports = Ports { agents: Arc::new(AgentRegistry::new()), ..Ports::new(runtimes, recording) };
     Engine::with_options(store, ports, Arc::new(SystemClock), options)
 }
 

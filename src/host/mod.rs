@@ -1,3 +1,4 @@
 //! The real world behind the engine's ports.
 
+pub mod agent;
 pub mod runtime;

@@ -7,6 +7,12 @@
     reason = "clippy spares only the tests themselves, not what they share"
 )]
 
+#[cfg(feature = "host")]
+mod agent_model_failures;
+#[cfg(feature = "host")]
+mod agent_support;
+#[cfg(feature = "host")]
+mod agent_tool_calls;
 mod agent_turns;
 #[cfg(all(feature = "cli", feature = "postgres"))]
 mod citus_cluster;
@@ -45,6 +51,8 @@ mod kill_anywhere;
 #[cfg(feature = "cli")]
 mod kill_at_every_write;
 mod layers;
+#[cfg(feature = "host")]
+mod model_server;
 #[cfg(feature = "cli")]
 mod node_support;
 mod ownership;

@@ -89,7 +89,8 @@ impl Performing {
     }
 
     fn decision(&self, response: Response) -> Decision {
-        let Response { actions, model, response_id, finish_reason, reasoning, usage, request, latency, retries } = response;
+        let Response { actions, model, response_id, finish_reason, reasoning, usage, request, latency, retries, answer: _ } =
+            response;
         let latency_us = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
         let call = CallReport { model, response_id, finish_reason, reasoning, usage, request, latency_us, retries };
         let actions = actions.into_iter().map(|action| self.judged(action)).collect();

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::SecretValue;
 pub use crate::session::model::{CallUsage as Usage, ModelErrorClass, ModelFailure};
-use crate::session::{AgentConfig, Digest, Item, Seq, SessionId};
+use crate::session::{AgentConfig, Digest, Item, Json, Seq, SessionId};
 
 /// Makes agents, by their names.
 #[async_trait]
@@ -110,6 +110,8 @@ pub struct Response {
     pub latency: Duration,
     /// Calls that were tried before this one, and how each failed.
     pub retries: Vec<String>,
+    /// The answer as the endpoint meant it: text, tool calls, ids.
+    pub answer: Json,
 }
 
 /// A piece of an answer that is still being written. Not durable: a subscriber may miss it without harm.
