@@ -16,8 +16,11 @@ use rekindle::testing::Scenario;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+/// How a stored log was made.
+type Made = fn() -> Scenario;
+
 /// The stored logs, and how each was made.
-const STORED: [(&str, fn() -> Scenario); 2] = [("session-1.jsonl", every_kind), ("agent-1.jsonl", every_kind_of_an_agent)];
+const STORED: [(&str, Made); 2] = [("session-1.jsonl", every_kind), ("agent-1.jsonl", every_kind_of_an_agent)];
 
 fn stored(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/stored").join(name)

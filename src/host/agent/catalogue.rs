@@ -149,10 +149,12 @@ fn finish() -> (&'static str, Value) {
 }
 
 fn delegate(agents: &[String]) -> (&'static str, Value) {
-    let mut agent = json!({ "type": "string", "description": "Which agent." });
-    if !agents.is_empty() {
-        agent["enum"] = agents.into();
-    }
+    let description = "Which agent.";
+    let agent = if agents.is_empty() {
+        json!({ "type": "string", "description": description })
+    } else {
+        json!({ "type": "string", "description": description, "enum": agents })
+    };
     let properties = json!({
         "agent": agent,
         "task": { "type": "string", "description": "Everything that the agent must know to do it, and what it is to report." },

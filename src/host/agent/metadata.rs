@@ -32,10 +32,11 @@ const fn one() -> usize {
 impl CallMetadata {
     /// A call of the answer `response`, in which the model said `words`.
     pub fn new(function_name: &str, tool_call_id: &str, response: &str, words: &str, total: usize) -> Self {
-        let mut model_response = serde_json::json!({ "id": response });
-        if !words.is_empty() {
-            model_response["content"] = words.into();
-        }
+        let model_response = if words.is_empty() {
+            serde_json::json!({ "id": response })
+        } else {
+            serde_json::json!({ "id": response, "content": words })
+        };
         Self {
             function_name: function_name.to_owned(),
             tool_call_id: tool_call_id.to_owned(),

@@ -78,11 +78,12 @@ impl GenaiModel {
         options.temperature = self.spec.temperature_milli.map(|milli| f64::from(milli) / 1000.0);
         options.max_tokens = self.spec.max_output_tokens;
         // The library reads endings like `-high` as settings, and takes them off; the endpoint knows the model by its whole name.
-        let mut extra = json!({ "model": self.spec.name });
-        if self.endpoint.tells_cost_on_request() {
-            extra["usage"] = json!({ "include": true });
-        }
-        options.extra_body = Some(extra);
+        let name = &self.spec.name;
+        options.extra_body = Some(if self.endpoint.tells_cost_on_request() {
+            json!({ "model": name, "usage": { "include": true } })
+        } else {
+            json!({ "model": name })
+        });
         options
     }
 
