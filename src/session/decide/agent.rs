@@ -132,6 +132,8 @@ impl Deciding {
     fn metrics(&self, model: &str) -> Metrics {
         let usage = &self.session.usage;
         let stored = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        // V0 has no word for an unknown cost; a named model that cost nothing would be read as free.
+        let model = if usage.cost_micro_usd.is_some() { model } else { "default" };
         Metrics {
             accumulated_cost: usage.cost_micro_usd.map_or(0.0, dollars),
             accumulated_token_usage: Some(TokenUsage {
