@@ -52,6 +52,8 @@ mod kill_anywhere;
 mod kill_at_every_write;
 mod layers;
 #[cfg(feature = "cli")]
+mod live_kills;
+#[cfg(feature = "cli")]
 mod live_runs;
 #[cfg(feature = "cli")]
 mod live_support;
