@@ -34,6 +34,7 @@ fn script(daemon: &str) -> Vec<ModelAnswer> {
         .step_by(2)
         .map(|n| calls(n, "bash", &write(n)).calls(&format!("call_{}", n + 1), "bash", &write(n + 1)))
         .collect();
+    script.insert(0, calls(100, "bash", &json!({ "command": format!("setsid {daemon} > /dev/null 2>&1 &") })));
     script.push(calls(
         20,
         "str_replace_editor",

@@ -148,7 +148,7 @@ async fn what_an_endpoint_does_wrong_for_good_ends_the_run_with_its_reason_and_f
 async fn a_call_that_cannot_be_read_and_a_tool_that_is_not_there_are_told_to_the_model_which_goes_on() {
     let mut malformed = ModelAnswer::default();
     malformed.calls.push(("call_1".to_owned(), "bash".to_owned(), "{\"command\": \"echo".to_owned()));
-    let script = vec![malformed, calls(2, "fly", &json!({ "to": "the moon" })), ModelAnswer::default(), finishes(4, "enough")];
+    let script = [malformed, calls(2, "fly", &json!({ "to": "the moon" })), ModelAnswer::default(), finishes(4, "enough")];
     let rig = Rig::new();
     let turn = std::sync::atomic::AtomicUsize::new(0);
     let model = ModelServer::replying(move |_| {
