@@ -9,7 +9,7 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 use crate::cli::Context;
 use crate::cli::describe::action;
 use crate::cli::exit::{CliError, Exit};
-use crate::cli::host::{Ended, drive, told};
+use crate::cli::host::{Ended, drive, interrupted, told};
 use crate::cli::paint::Tone;
 use crate::cli::rows::Rows;
 use crate::cli::summary::{last_words, summarise};
@@ -59,7 +59,11 @@ pub async fn to_the_end(
             break ended;
         }
         state = engine.restore(id).await?.session;
-        match next(context, engine.store(), id, &state, talk).await? {
+        let next = tokio::select! {
+            next = next(context, engine.store(), id, &state, talk) => next?,
+            () = interrupted() => break Ok(Ended::Interrupted),
+        };
+        match next {
             Some(command) => match engine.submit(id, command).await {
                 Err(EngineError::Rejected(rejection)) => context.note(format_args!("{rejection}")),
                 other => drop(other?),
@@ -192,14 +196,22 @@ async fn asked(store: &SharedStore, id: SessionId, seq: Seq) -> Result<Vec<Strin
 }
 
 /// Asks the person at the terminal; `None` when they are gone.
+///
+/// The answer is read on a thread that nothing waits for, since a read of a terminal cannot be taken back.
 async fn ask(prompt: &'static str) -> Result<Option<String>, CliError> {
-    let asked = tokio::task::spawn_blocking(move || {
-        eprint!("{prompt}");
-        io::stderr().flush()?;
-        let mut line = String::new();
-        Ok::<_, io::Error>((io::stdin().read_line(&mut line)? > 0).then(|| line.trim().to_owned()))
-    });
-    Ok(asked.await.map_err(|error| CliError::Failed(error.to_string()))??)
+    let (send, answer) = tokio::sync::oneshot::channel();
+    std::thread::Builder::new().name("rekindle-prompt".into()).spawn(move || {
+        // Whoever asked may have been interrupted.
+        let _ = send.send(read_answer(prompt));
+    })?;
+    Ok(answer.await.map_err(|error| CliError::Failed(error.to_string()))??)
+}
+
+fn read_answer(prompt: &str) -> io::Result<Option<String>> {
+    eprint!("{prompt}");
+    io::stderr().flush()?;
+    let mut line = String::new();
+    Ok((io::stdin().read_line(&mut line)? > 0).then(|| line.trim().to_owned()))
 }
 
 /// Who says so, as it stands in the log.
