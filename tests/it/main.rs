@@ -44,6 +44,8 @@ mod engine_sessions;
 mod feed;
 #[cfg(feature = "postgres")]
 mod feed_torture;
+#[cfg(feature = "host")]
+mod git_server;
 mod golden_vectors;
 mod import_round_trip;
 #[cfg(feature = "cli")]
@@ -77,6 +79,10 @@ mod postgres_server_ends;
 mod projection_views;
 #[cfg(feature = "cli")]
 mod replay_recordings;
+#[cfg(feature = "host")]
+mod repository_clone;
+#[cfg(feature = "host")]
+mod repository_support;
 #[cfg(feature = "host")]
 mod runtime_containment;
 #[cfg(feature = "cli")]
