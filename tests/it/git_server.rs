@@ -68,6 +68,17 @@ impl GitServer {
         self.state.shown.lock().unwrap().clone()
     }
 
+    /// The programs of git that talk to it.
+    pub fn clients(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+            let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            let line = String::from_utf8_lossy(&line).replace('\0', " ");
+            found.extend((line.contains("git") && line.contains(&self.url())).then_some(line));
+        }
+        found
+    }
+
     /// How many packs broke off so far.
     pub fn stalled(&self) -> usize {
         *self.state.stalled.lock().unwrap()

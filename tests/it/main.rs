@@ -79,8 +79,12 @@ mod postgres_server_ends;
 mod projection_views;
 #[cfg(feature = "cli")]
 mod replay_recordings;
+#[cfg(feature = "cli")]
+mod repository_cli;
 #[cfg(feature = "host")]
 mod repository_clone;
+#[cfg(feature = "host")]
+mod repository_prepare;
 #[cfg(feature = "host")]
 mod repository_support;
 #[cfg(feature = "host")]

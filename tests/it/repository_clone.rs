@@ -3,7 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
-use rekindle::session::{Command, Phase, Provider, RepositorySpec, StartStep};
+use rekindle::session::{Command, Phase, Provider, RepositorySpec, RuntimeSpec, Sandbox, StartStep};
 use serde_json::json;
 
 use crate::git_server::{GitServer, Manners, git, repository};
@@ -71,6 +71,23 @@ async fn each_providers_token_opens_its_repository_and_is_then_nowhere() {
         let (_, told) = bench.sh(id, "env; git config --list; git reflog; cat .git/config .git/logs/HEAD").await;
         assert!(forms.iter().all(|form| !told.contains(form)), "{told}");
     }
+}
+
+#[tokio::test]
+async fn the_sessions_own_git_pushes_where_it_is_given_the_token() {
+    let bench = Bench::default();
+    let bare = repository(&bench.served(), FILES);
+    git(&bare, &["config", "http.receivepack", "true"]);
+    let server = GitServer::start(&bench.served(), asking("oauth2"));
+    let mut spec = bench.spec(Some(with_token(Provider::Plain, &format!("{}/owner/proj.git", server.url()))));
+    spec.runtime = RuntimeSpec::Local { sandbox: Sandbox::default(), network: true };
+    let id = bench.start(spec).await;
+    assert_eq!(bench.failure(id).await, None);
+    let (code, told) = bench.sh(id, "git push -q origin HEAD").await;
+    assert_ne!(code, 0, "{told}");
+    let (code, told) = bench.sh(id, &format!("GIT_TOKEN='{TOKEN}' git push -q origin HEAD:pushed")).await;
+    assert_eq!(code, 0, "{told}");
+    assert_eq!(git(&bare, &["rev-parse", "pushed"]), git(&bare, &["rev-parse", "main"]));
 }
 
 #[tokio::test]
@@ -270,19 +287,7 @@ async fn a_close_in_the_middle_of_a_clone_ends_git_and_leaves_nothing() {
     bench.engine.submit(id, Command::Close { reason: "enough".to_owned() }).await.unwrap();
     bench.engine.rest(id).await;
     assert!(matches!(bench.engine.restore(id).await.unwrap().session.phase, Phase::Closed { .. }));
-    let workspace = bench.workspace().display().to_string();
-    crate::runtime_support::eventually("git is gone", || gits_in(&workspace).is_empty().then_some(()));
+    crate::runtime_support::eventually("git is gone", || server.clients().is_empty().then_some(()));
     crate::runtime_support::eventually("the half clone is gone", || bench.leftovers().is_empty().then_some(()));
     assert!(!bench.project().exists());
-}
-
-/// The programs of git that have this path in their arguments.
-pub fn gits_in(path: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
-        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        let line = String::from_utf8_lossy(&line).replace('\0', " ");
-        found.extend((line.contains("git") && line.contains(path)).then_some(line));
-    }
-    found
 }

@@ -110,6 +110,11 @@ async fn fetch(wanted: &Wanted, root: &Path, staging: &Path) -> Result<Checkout,
     if !said.succeeded {
         return Err(why(wanted, &git, root, &said.errors).await);
     }
+    // So that the session's commands can fetch and push, where they are given the token.
+    let of_session = wanted.credential.as_ref().zip(wanted.secret.as_deref());
+    if let Some((key, helper)) = of_session.and_then(|(credential, name)| credential.for_session(name)) {
+        one_line(&git, staging, &["config", "--local", &key, &helper]).await?;
+    }
     let mut from = None;
     if let Branch::Fresh(branch) = &wanted.branch {
         from = one_line(&git, staging, &["symbolic-ref", "--quiet", "--short", "HEAD"]).await?;

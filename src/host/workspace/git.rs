@@ -16,6 +16,9 @@ const GUARD: &str = include_str!("guard.sh");
 /// Prints the credentials that are in the environment of this git alone.
 const HELPER: &str =
     "!f() { test \"$1\" = get && printf 'username=%s\\npassword=%s\\n' \"$REKINDLE_GIT_USER\" \"$REKINDLE_GIT_TOKEN\"; }; f";
+/// The same for the session's own git: it names the variable in which commands find the token, if they do.
+const SESSION_HELPER: &str =
+    "!f() { test \"$1\" = get && test -n \"${TOKEN-}\" && printf 'username=USER\\npassword=%s\\n' \"$TOKEN\"; }; f";
 /// The most that is read of what git prints, in bytes.
 const PRINTED_MAX: u64 = 256 * 1024;
 /// What of the engine's environment git needs, to find programs, servers and keys.
@@ -70,6 +73,19 @@ pub(super) struct Credential {
     pub(super) server: String,
     pub(super) user: String,
     pub(super) token: String,
+}
+
+impl Credential {
+    /// What makes a session's own git show the same token to the same server, where commands find it in the variable `name`. Holds
+    /// the name and no value. `None` where that is not the name of a variable.
+    pub(super) fn for_session(&self, name: &str) -> Option<(String, String)> {
+        let is_name = !name.is_empty() && name.chars().all(|char| char == '_' || char.is_ascii_alphanumeric());
+        if !is_name || name.starts_with(|char: char| char.is_ascii_digit()) {
+            return None;
+        }
+        let helper = SESSION_HELPER.replace("TOKEN", name).replace("USER", &self.user);
+        Some((format!("credential.{}.helper", self.server), helper))
+    }
 }
 
 /// Runs git.

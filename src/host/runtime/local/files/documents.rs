@@ -17,7 +17,8 @@ const LOOKED_MAX: usize = 10_000;
 pub(in super::super) fn documents(root: &Path, paths: &[String], limit: u64) -> Vec<Document> {
     let mut looking = Looking { root, left: limit, looked: 0, seen: BTreeSet::new(), found: Vec::new() };
     for path in paths {
-        let relative = Path::new(path).strip_prefix(WORKSPACE).unwrap_or(Path::new(path));
+        let path = Path::new(path);
+        let relative = path.strip_prefix(WORKSPACE).unwrap_or(path);
         looking.look(relative, 0);
     }
     looking.found
