@@ -50,6 +50,7 @@ impl Progress {
             Event::StepFinished(StepFinished { step: StartStep::Runtime, outcome: StepOutcome::Done { report }, .. }) => {
                 Some(self.runtime(&report))
             }
+            Event::StepFinished(StepFinished { step, outcome: StepOutcome::Done { report }, .. }) => self.prepared(step, &report),
             Event::StepFailed(StepFailed { step, error, .. }) => {
                 let text = format!("{step} failed: {}", one_line(&error));
                 Some(format!("         {}", self.paint.tone(Tone::Bad, text)))
@@ -157,12 +158,30 @@ impl Progress {
         let text = |key: &str| report.0.get(key).and_then(|value| value.as_str()).unwrap_or_default().replace('_', " ");
         let line =
             format!("{} runtime, workspace by {}, processes held by {}", text("runtime"), text("mount"), text("containment"));
-        let mut lines = format!("         {}", self.paint.dim(one_line(&line)));
-        for warning in report.0.get("warnings").and_then(|warnings| warnings.as_array()).into_iter().flatten() {
-            let warning = one_line(warning.as_str().unwrap_or_default()).into_owned();
-            lines.push_str(&format!("\n         {}", self.paint.tone(Tone::Warn, warning)));
+        let mut lines = vec![format!("         {}", self.paint.dim(one_line(&line)))];
+        lines.extend(self.warnings(report));
+        lines.join("\n")
+    }
+
+    /// What a step found worth a warning, and where the work is done.
+    fn prepared(&self, step: StartStep, report: &Report) -> Option<String> {
+        let text = |key: &str| report.0.get(key).and_then(|value| value.as_str());
+        let mut lines = Vec::new();
+        if let (StartStep::Repository, Some(directory)) = (step, text("directory")) {
+            let branch = text("branch").map(|branch| format!(" on branch {branch}")).unwrap_or_default();
+            lines.push(format!("         {}", self.paint.dim(one_line(&format!("repository in {directory}{branch}")))));
         }
-        lines
+        lines.extend(self.warnings(report));
+        (!lines.is_empty()).then(|| lines.join("\n"))
+    }
+
+    fn warnings(&self, report: &Report) -> Vec<String> {
+        let warnings = report.0.get("warnings").and_then(|warnings| warnings.as_array()).into_iter().flatten();
+        let line = |warning: &serde_json::Value| {
+            let warning = one_line(warning.as_str().unwrap_or_default()).into_owned();
+            format!("         {}", self.paint.tone(Tone::Warn, warning))
+        };
+        warnings.map(line).collect()
     }
 }
 

@@ -126,7 +126,7 @@ impl Other {
 }
 
 impl Said {
-    fn of(mut command: Command) -> Self {
+    pub fn of(mut command: Command) -> Self {
         let output = command.output().unwrap_or_else(|error| panic!("{command:?} cannot be started, is it installed? {error}"));
         Self {
             code: output.status.code().unwrap_or(-1),

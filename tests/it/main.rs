@@ -44,6 +44,8 @@ mod engine_sessions;
 mod feed;
 #[cfg(feature = "postgres")]
 mod feed_torture;
+#[cfg(feature = "host")]
+mod git_server;
 mod golden_vectors;
 mod import_round_trip;
 #[cfg(feature = "cli")]
@@ -83,6 +85,14 @@ mod postgres_server_ends;
 mod projection_views;
 #[cfg(feature = "cli")]
 mod replay_recordings;
+#[cfg(feature = "cli")]
+mod repository_cli;
+#[cfg(feature = "host")]
+mod repository_clone;
+#[cfg(feature = "host")]
+mod repository_prepare;
+#[cfg(feature = "host")]
+mod repository_support;
 #[cfg(feature = "host")]
 mod runtime_containment;
 #[cfg(feature = "cli")]

@@ -32,6 +32,8 @@ pub struct Config {
     pub security: SecurityConfig,
     /// The code to work on.
     pub repository: Option<RepositoryConfig>,
+    /// What is done when the project's setup script fails: `go-on`, `fail`.
+    pub on_setup_failure: Option<String>,
     /// Servers that bring further tools, by name.
     pub mcp: BTreeMap<String, McpConfig>,
     /// What secrets are for, by name; their values are kept with `rekindle secrets set`.

@@ -45,6 +45,9 @@ pub struct Args {
     /// Its branch; a fresh one by default
     #[arg(long, value_name = "BRANCH", requires = "repo")]
     branch: Option<String>,
+    /// The name of the secret that holds the token for it
+    #[arg(long, value_name = "NAME", requires = "repo")]
+    repo_token: Option<String>,
     /// A picture that goes with the task
     #[arg(long, value_name = "FILE|URL")]
     image: Vec<String>,
@@ -99,7 +102,8 @@ impl Args {
         config.budget = self.budget.or(config.budget);
         if let Some(location) = &self.repo {
             let (location, branch) = (location.clone(), self.branch.clone());
-            let token = config.repository.as_ref().and_then(|repository| repository.token.clone());
+            let known = config.repository.as_ref().and_then(|repository| repository.token.clone());
+            let token = self.repo_token.clone().or(known);
             config.repository = Some(RepositoryConfig { location, provider: None, host: None, branch, token, depth: None });
         }
         Ok(config)

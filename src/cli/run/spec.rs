@@ -7,7 +7,8 @@ use super::config::{Config, McpConfig, ModelConfig, PriceConfig, RepositoryConfi
 use crate::cli::exit::CliError;
 use crate::session::{
     AgentConfig, AgentSpec, Analyzer, ConfirmationPolicy, Deadlines, Interaction, Limits, McpServer, McpTransport, ModelApi,
-    ModelSpec, Origin, Price, Provider, RepositorySpec, Risk, RuntimeSpec, SecretRef, SecretUse, SecuritySpec, SessionSpec, Tool,
+    ModelSpec, OnSetupFailure, Origin, Price, Provider, RepositorySpec, Risk, RuntimeSpec, SecretRef, SecretUse, SecuritySpec,
+    SessionSpec, Tool,
 };
 
 /// Millionths of a US dollar in one.
@@ -79,6 +80,7 @@ impl Asked {
             limits: limits(config.iterations, config.budget)?,
             interaction,
             repository,
+            on_setup_failure: on_setup_failure(config.on_setup_failure.as_deref())?,
             secrets: named.secrets,
             security: security(&config)?,
             mcp,
@@ -243,6 +245,14 @@ fn security(config: &Config) -> Result<SecuritySpec, CliError> {
         }
     };
     Ok(SecuritySpec { analyzers, confirmation })
+}
+
+fn on_setup_failure(said: Option<&str>) -> Result<OnSetupFailure, CliError> {
+    match said {
+        None | Some("go-on") => Ok(OnSetupFailure::GoOn),
+        Some("fail") => Ok(OnSetupFailure::Fail),
+        Some(other) => Err(usage(format!("`{other}` is nothing that on-setup-failure can say; say go-on or fail"))),
+    }
 }
 
 /// A repository as it is named: `owner/name`, a URL, or a path.

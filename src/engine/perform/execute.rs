@@ -38,7 +38,9 @@ impl Performing {
         self.own().await?;
         Ok(match tokio::time::timeout(timeout.hard + EXECUTE_GRACE, runtime.execute(&action, timeout)).await {
             Ok(Ok(observation)) => Command::Observe { action: seq, observation: Box::new(observation), recorded },
-            Ok(Err(RuntimeError::Lost(error) | RuntimeError::Unavailable(error))) => self.lose(&runtime, error).await,
+            Ok(Err(RuntimeError::Lost(error) | RuntimeError::Unavailable(error) | RuntimeError::Failed(error))) => {
+                self.lose(&runtime, error).await
+            }
             Err(_) => self.lose(&runtime, "it did not answer in time".to_owned()).await,
         })
     }

@@ -1,12 +1,13 @@
 //! The steps of a start that the world must take.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Performing;
-use crate::engine::ports::{MemoryRequest, Preparation, Prepared, Provision, Remembered, SecretValue};
+use crate::engine::ports::{MemoryRequest, Preparation, Prepared, Provision, Remembered, SecretValue, project};
 use crate::session::{
-    Command, Content, Digest, Event, Extras, Observation, Report, SecretRef, SecretUse, Seq, SessionSpec, StartStep, StepDone,
-    Timestamp,
+    Command, Content, Digest, Event, Extras, Observation, OnSetupFailure, Report, SecretRef, SecretUse, Seq, SessionSpec,
+    StartStep, StepDone, Timestamp,
 };
 use crate::store::{Read, Row};
 
@@ -14,6 +15,8 @@ use crate::store::{Read, Row};
 const DIRECTORY_LOOKBACK: u32 = 256;
 /// The most that is read of the files that tell an agent something, in bytes.
 const DOCUMENTS_MAX: u64 = 4 * 1024 * 1024;
+/// What is kept of the time for a setup script, so that one that hangs is ended, and told, before the step's own time is up.
+const SETUP_GRACE: Duration = Duration::from_secs(5);
 
 impl Performing {
     pub(super) async fn take_step(&mut self, step: StartStep, attempt: u32, deadline: Timestamp) -> Command {
@@ -23,8 +26,8 @@ impl Performing {
                 StartStep::Runtime => self.provision(attempt).await,
                 StartStep::Replay => self.read_recording().await,
                 StartStep::Repository => self.clone_repository().await,
-                StartStep::SetupScript => self.prepare(Preparation::SetupScript).await,
-                StartStep::GitHooks => self.prepare(Preparation::GitHooks).await,
+                StartStep::SetupScript => self.run_setup_script(within).await,
+                StartStep::GitHooks => self.install_hooks().await,
                 StartStep::Secrets => self.name_secrets().await,
                 StartStep::Memory => self.gather_memory().await,
                 StartStep::McpTools => self.join_servers().await,
@@ -53,7 +56,7 @@ impl Performing {
             name: format!("{}-{}-{attempt}", self.id, StartStep::Runtime),
             epoch: self.session.epoch,
             workspace: spec.workspace.clone(),
-            directory: self.last_directory().await,
+            directory: self.last_directory().await.or_else(|| spec.repository.as_ref().map(|_| project(spec))),
             runtime: spec.runtime.clone(),
             environment,
         };
@@ -111,7 +114,29 @@ impl Performing {
     async fn clone_repository(&mut self) -> Result<StepDone, String> {
         let repository = self.spec()?.repository.clone().ok_or("the session names no repository")?;
         let token = self.secret(repository.token.as_deref()).await?;
-        self.prepare(Preparation::Repository { repository, token }).await
+        self.prepare(Preparation::Repository { session: self.id, repository, token }).await
+    }
+
+    async fn run_setup_script(&mut self, within: Duration) -> Result<StepDone, String> {
+        let spec = self.spec()?;
+        let (directory, fails) = (project(spec), spec.on_setup_failure == OnSetupFailure::Fail);
+        let within = within.saturating_sub(SETUP_GRACE).max(within / 2);
+        let done = self.prepare(Preparation::SetupScript { directory, within }).await?;
+        match &done {
+            StepDone::Report(Report(report)) if fails => match report.get("failed").and_then(|failed| failed.as_str()) {
+                Some(failed) => {
+                    let output = report.get("output").and_then(|output| output.as_str()).unwrap_or_default();
+                    Err(format!("{failed}; it printed:\n{output}"))
+                }
+                None => Ok(done),
+            },
+            _ => Ok(done),
+        }
+    }
+
+    async fn install_hooks(&mut self) -> Result<StepDone, String> {
+        let directory = project(self.spec()?);
+        self.prepare(Preparation::GitHooks { directory }).await
     }
 
     async fn prepare(&mut self, preparation: Preparation) -> Result<StepDone, String> {

@@ -18,7 +18,7 @@ pub use memory::{Memories, Memory, MemoryProblem, MemoryRequest, Remembered};
 pub use policy::{Judge, Judgement};
 pub use runtime::{
     Containment, Document, Mount, Preparation, Prepared, Provision, Provisioned, Runtime, RuntimeError, RuntimeReport, Runtimes,
-    Timeout, WORKSPACE,
+    Timeout, WORKSPACE, project,
 };
 pub use secrets::{SecretError, SecretValue, Secrets};
 pub use tools::{Joined, ToolServers, Tools, ToolsReport};

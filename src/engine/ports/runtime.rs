@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use super::SecretValue;
-use crate::session::{Action, Digest, Epoch, Observation, Report, RepositorySpec, RuntimeSpec, SessionId};
+use crate::session::{Action, Digest, Epoch, Observation, Report, RepositorySpec, RuntimeSpec, SessionId, SessionSpec};
 
 /// Makes runtimes: places where a session's actions run.
 #[async_trait]
@@ -35,7 +35,8 @@ pub trait Runtime: Send + Sync + 'static {
     /// Takes a step of the start that happens where the actions run.
     ///
     /// # Errors
-    /// [`RuntimeError::Unavailable`] with what went wrong, when the step failed or is not known here.
+    /// [`RuntimeError::Failed`] with what went wrong and the way out, when the step failed; [`RuntimeError::Unavailable`] when it is
+    /// not known here.
     async fn prepare(&self, preparation: Preparation) -> Result<Prepared, RuntimeError> {
         Err(RuntimeError::Unavailable(format!("this runtime cannot {preparation}")))
     }
@@ -106,25 +107,35 @@ impl Provision {
 /// A step of the start that happens where the actions run.
 #[derive(Debug, Clone)]
 pub enum Preparation {
-    /// Clone a repository into the workspace, with this token.
+    /// Clone a repository into the workspace, with this token, or attach to its checkout that is there; the shell goes there.
     Repository {
+        /// The session, after which a fresh branch is named.
+        session: SessionId,
         /// What to clone.
         repository: RepositorySpec,
         /// Only git sees it, and only for the server of the repository.
         token: Option<SecretValue>,
     },
-    /// Run the repository's own `.openhands/setup.sh`.
-    SetupScript,
-    /// Install the repository's `.openhands/pre-commit.sh`, keeping a hook that is there.
-    GitHooks,
+    /// Run the project's own `.openhands/setup.sh` in the session's shell. That it fails is reported, and no error.
+    SetupScript {
+        /// Where the project is, as commands see it.
+        directory: String,
+        /// How long it may take.
+        within: Duration,
+    },
+    /// Install the project's `.openhands/pre-commit.sh`, keeping a hook that is there.
+    GitHooks {
+        /// Where the project is, as commands see it.
+        directory: String,
+    },
 }
 
 impl std::fmt::Display for Preparation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Repository { .. } => "clone a repository",
-            Self::SetupScript => "run a setup script",
-            Self::GitHooks => "install git hooks",
+            Self::SetupScript { .. } => "run a setup script",
+            Self::GitHooks { .. } => "install git hooks",
         })
     }
 }
@@ -149,6 +160,14 @@ pub struct Document {
 
 /// Where commands find the session's workspace: the path that recordings name.
 pub const WORKSPACE: &str = "/workspace";
+
+/// Where commands find what the session works on: its repository, else the workspace.
+pub fn project(spec: &SessionSpec) -> String {
+    match spec.repository.as_ref().and_then(RepositorySpec::directory) {
+        Some(name) => format!("{WORKSPACE}/{name}"),
+        None => WORKSPACE.to_owned(),
+    }
+}
 
 /// A runtime and what it is.
 #[derive(Clone)]
@@ -202,6 +221,9 @@ pub enum RuntimeError {
     /// It cannot be had, or could not be ended; trying again may help.
     #[error("the runtime is unavailable: {0}")]
     Unavailable(String),
+    /// What was asked of it could not be done.
+    #[error("{0}")]
+    Failed(String),
     /// It is gone, and what it was doing may or may not have happened.
     #[error("the runtime was lost: {0}")]
     Lost(String),

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use agent::{AgentConfig, AgentSpec, Interaction, Limits, ModelApi, ModelSpec, Price, Tool};
 pub use mcp::{McpServer, McpTransport};
 pub use origin::{OnDivergence, OnUnknown, Origin};
-pub use repository::{Provider, RepositorySpec};
+pub use repository::{OnSetupFailure, Provider, RepositorySpec};
 pub use runtime::{Launcher, RuntimeSpec, Sandbox};
 pub use secret::{SecretRef, SecretUse};
 pub use security::{Analyzer, ConfirmationPolicy, Risk, SecuritySpec};
@@ -47,6 +47,9 @@ pub struct SessionSpec {
     /// The code to work on, cloned into the workspace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repository: Option<RepositorySpec>,
+    /// What is done when the project's setup script fails.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub on_setup_failure: OnSetupFailure,
     /// Which secrets it has, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<SecretRef>,
@@ -79,6 +82,7 @@ impl SessionSpec {
             limits: Limits::default(),
             interaction: Interaction::default(),
             repository: None,
+            on_setup_failure: OnSetupFailure::default(),
             secrets: Vec::new(),
             security: SecuritySpec::default(),
             mcp: Vec::new(),

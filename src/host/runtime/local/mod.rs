@@ -12,6 +12,7 @@ mod leftover;
 mod mapping;
 mod oneoff;
 mod output;
+mod prepare;
 mod python;
 mod run;
 mod session;
@@ -29,7 +30,10 @@ use async_trait::async_trait;
 use tokio::sync::{Mutex as AsyncMutex, oneshot};
 use uuid::Uuid;
 
-use crate::engine::ports::{Mount, Provision, Provisioned, Runtime, RuntimeError, RuntimeReport, Runtimes, Timeout, WORKSPACE};
+use crate::engine::ports::{
+    Document, Mount, Preparation, Prepared, Provision, Provisioned, Runtime, RuntimeError, RuntimeReport, Runtimes, Timeout,
+    WORKSPACE,
+};
 use crate::session::{Action, Observation};
 
 use fence::{Fence, Refused};
@@ -175,9 +179,9 @@ impl Drop for Shared {
     }
 }
 
-#[async_trait]
-impl Runtime for LocalRuntime {
-    async fn execute(&self, action: &Action, timeout: Timeout) -> Result<Observation, RuntimeError> {
+impl LocalRuntime {
+    /// Refuses an owner that was taken over, and what comes after the release.
+    async fn admit(&self) -> Result<(), RuntimeError> {
         let shared = &self.shared;
         let seen = shared.epoch.load(Ordering::Acquire);
         if seen > self.epoch {
@@ -189,7 +193,15 @@ impl Runtime for LocalRuntime {
         let fenced = Arc::clone(shared);
         let check = move || fenced.fence.as_ref().map_or(Ok(()), Fence::check);
         let checked = tokio::task::spawn_blocking(check).await;
-        checked.map_err(|error| RuntimeError::Unavailable(error.to_string()))?.map_err(refused)?;
+        checked.map_err(|error| RuntimeError::Unavailable(error.to_string()))?.map_err(refused)
+    }
+}
+
+#[async_trait]
+impl Runtime for LocalRuntime {
+    async fn execute(&self, action: &Action, timeout: Timeout) -> Result<Observation, RuntimeError> {
+        self.admit().await?;
+        let shared = &self.shared;
         let (reply, answer) = oneshot::channel();
         let request = Request { action: action.clone(), timeout, reply };
         let sent = shared.requests.lock().unwrap_or_else(PoisonError::into_inner).send(request);
@@ -197,6 +209,14 @@ impl Runtime for LocalRuntime {
         let ended = || RuntimeError::Lost("the session's thread has ended".into());
         sent.map_err(|_| ended())?;
         answer.await.map_err(|_| ended())?
+    }
+
+    async fn prepare(&self, preparation: Preparation) -> Result<Prepared, RuntimeError> {
+        self.prepare_workspace(preparation).await
+    }
+
+    async fn documents(&self, paths: &[String], limit: u64) -> Result<Vec<Document>, RuntimeError> {
+        self.read_documents(paths, limit).await
     }
 
     async fn release(&self) -> Result<(), RuntimeError> {
