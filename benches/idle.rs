@@ -28,6 +28,7 @@ impl Runtimes for Nothing {
             workspace: request.workspace,
             mount: Mount::Namespace,
             containment: Containment::PidNamespace,
+            sandbox: None,
             warnings: Vec::new(),
         };
         Ok(Provisioned { runtime: Arc::new(Self), report })

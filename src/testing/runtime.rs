@@ -108,6 +108,7 @@ impl Runtimes for FakeRuntimes {
             workspace: request.workspace,
             mount: Mount::Namespace,
             containment: Containment::PidNamespace,
+            sandbox: None,
             warnings: Vec::new(),
         };
         let (session, epoch) = (request.session, request.epoch);

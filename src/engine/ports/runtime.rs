@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use super::SecretValue;
-use crate::session::{Action, Digest, Epoch, Observation, Report, RepositorySpec, RuntimeSpec, SessionId, SessionSpec};
+use crate::session::{Action, Digest, Epoch, Observation, Report, RepositorySpec, RuntimeSpec, Sandbox, SessionId, SessionSpec};
 
 /// Makes runtimes: places where a session's actions run.
 #[async_trait]
@@ -189,6 +189,9 @@ pub struct RuntimeReport {
     pub mount: Mount,
     /// How everything that was started is ended, also when the engine is killed.
     pub containment: Containment,
+    /// What keeps commands from the rest of the machine; unset by runtimes that are elsewhere, and by versions that did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<SandboxReport>,
     /// What a person should know.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -212,6 +215,80 @@ pub enum Containment {
     PidNamespace,
     /// A watchdog ends all that carry the session's mark in their environment.
     Watchdog,
+}
+
+/// What keeps commands from the rest of the machine, and what could not be had.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SandboxReport {
+    /// Which one.
+    pub kind: Sandbox,
+    /// The version of Landlock that holds; unset where it is not used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub landlock: Option<u32>,
+    /// Whether commands may open connections.
+    pub network: bool,
+    /// What holds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub enforced: Vec<Guard>,
+    /// What does not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<Gap>,
+}
+
+/// A guard that could not be had.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    /// Which one.
+    pub guard: Guard,
+    /// Why not.
+    pub why: String,
+}
+
+/// One thing that a sandbox keeps commands from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Guard {
+    /// Writing outside of the workspace and of directories of the session's own.
+    Writes,
+    /// Changing modes, owners and times of files elsewhere.
+    Attributes,
+    /// Reading the home, other users' files and the machine's secrets.
+    Reads,
+    /// Finding what others put into `/tmp`, and leaving something there.
+    Temporary,
+    /// TCP connections to anything but the session's own servers.
+    Tcp,
+    /// All else that goes over a network.
+    Network,
+    /// Sockets of the machine's own services.
+    Sockets,
+    /// Seeing processes that are not the session's.
+    Processes,
+    /// Signalling and tracing them.
+    Signals,
+    /// Reading and writing the terminals of others.
+    Terminals,
+    /// What only root may do to the whole machine.
+    Privileges,
+}
+
+impl Guard {
+    /// A few words for people: what is shut.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Writes => "writing outside of the workspace",
+            Self::Attributes => "changing modes and owners elsewhere",
+            Self::Reads => "reading the home and the machine's secrets",
+            Self::Temporary => "the machine's /tmp",
+            Self::Tcp => "TCP connections",
+            Self::Network => "all other network",
+            Self::Sockets => "sockets of the machine's services",
+            Self::Processes => "seeing other processes",
+            Self::Signals => "signalling and tracing other processes",
+            Self::Terminals => "other terminals",
+            Self::Privileges => "root's power over the machine",
+        }
+    }
 }
 
 /// What can go wrong with a runtime itself.

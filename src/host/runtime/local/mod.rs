@@ -10,11 +10,14 @@ mod kill;
 mod launch;
 mod leftover;
 mod mapping;
+mod namespaces;
 mod oneoff;
 mod output;
 mod prepare;
+mod programs;
 mod python;
 mod run;
+mod sandbox;
 mod session;
 mod shell;
 mod terminal;
@@ -34,11 +37,13 @@ use crate::engine::ports::{
     Document, Mount, Preparation, Prepared, Provision, Provisioned, Runtime, RuntimeError, RuntimeReport, Runtimes, Timeout,
     WORKSPACE,
 };
-use crate::session::{Action, Observation};
+use crate::session::{Action, Observation, RuntimeSpec};
 
 use fence::{Fence, Refused};
-use launch::Ground;
+use launch::{Ground, Plan};
 use mapping::Mapping;
+use programs::Programs;
+use sandbox::Asked;
 use session::{Request, Session};
 
 pub use leftover::{Leftover, leftovers};
@@ -235,14 +240,20 @@ impl Runtime for LocalRuntime {
 /// Starts a runtime; nothing of it is left when it fails.
 fn open(options: &LocalOptions, request: &Provision) -> Result<Arc<Shared>, RuntimeError> {
     let unavailable = |what: &str, error: &dyn fmt::Display| RuntimeError::Unavailable(format!("{what}: {error}"));
+    let RuntimeSpec::Local { sandbox, network } = request.runtime else {
+        return Err(RuntimeError::Unavailable("this is the runtime of this machine, and another one was asked for".to_owned()));
+    };
+    let asked = Asked { sandbox, network };
     let workspace = make_workspace(&request.workspace)
         .map_err(|error| unavailable(&format!("the workspace {} cannot be made or used", request.workspace.display()), &error))?;
     // The name may come again after a crash, when the watchdog of the first run still ends what it left.
     let mark = ("REKINDLE_RUNTIME".to_owned(), Uuid::new_v4().simple().to_string());
-    let environment = environment::environment(&request.name, &mark, &options.environment);
+    let environment = environment::environment(&request.name, &mark, &options.environment, asked.is_confined());
+    let secrets = environment::secrets(&request.environment).map_err(RuntimeError::Unavailable)?;
     // What the ground is made of; without namespaces `sh` is its guard.
-    if let Some(missing) = launch::missing_program(&["bash", "setsid", "sh"], &environment) {
-        return Err(RuntimeError::Unavailable(missing));
+    let programs = Programs::of(&environment, &workspace);
+    for program in ["bash", "setsid", "sh"] {
+        programs.find(program).map_err(RuntimeError::Unavailable)?;
     }
     // Before anything is started here, what the owner before has started is ended.
     let (fence, unfenced) = match Fence::claim(request) {
@@ -250,8 +261,9 @@ fn open(options: &LocalOptions, request: &Provision) -> Result<Arc<Shared>, Runt
         Err(Refused::File(what, error)) if error.kind() != io::ErrorKind::TimedOut => (None, Some(format!("{what}: {error}"))),
         Err(error) => return Err(refused(error)),
     };
-    let (ground, refusal) = Ground::open(options.isolation, &workspace, environment, format!("{}={}", mark.0, mark.1))
-        .map_err(|error| unavailable("the processes' ground", &error))?;
+    let mark = format!("{}={}", mark.0, mark.1);
+    let plan = Plan { isolation: options.isolation, asked, workspace: &workspace, environment, secrets, mark, programs };
+    let (ground, refusal) = Ground::open(plan).map_err(|error| unavailable("the session's sandbox", &error))?;
     let ground = Arc::new(ground);
     if let Some(fence) = &fence
         && let Err(error) = fence.note(ground.footprint())
@@ -268,6 +280,7 @@ fn open(options: &LocalOptions, request: &Provision) -> Result<Arc<Shared>, Runt
     if let Some(why) = refusal {
         warnings.push(format!("no namespaces: {why}"));
     }
+    warnings.extend(ground.warnings());
     if !mounted {
         warnings.extend(mapping_warnings(&workspace));
     }
@@ -276,6 +289,7 @@ fn open(options: &LocalOptions, request: &Provision) -> Result<Arc<Shared>, Runt
         workspace: workspace.clone(),
         mount: ground.mount(),
         containment: ground.containment(),
+        sandbox: Some(ground.sandbox().clone()),
         warnings,
     };
     let mapping = Mapping::new(workspace, mounted);
