@@ -258,7 +258,7 @@ fn base64(bytes: &[u8], before: usize, alphabet: [char; 2], part: Part) -> Strin
         Part::Determined => (before * 8).div_ceil(6)..end * 8 / 6,
     };
     let mut text: String = places.map(|place| letter(digit(place))).collect();
-    while part == Part::Whole && text.len() % 4 != 0 {
+    while part == Part::Whole && !text.len().is_multiple_of(4) {
         text.push('=');
     }
     text

@@ -37,6 +37,10 @@ impl Masker {
         if read(&hidden).is_some_and(|count| count == marks(&hidden)) {
             return Some(hidden);
         }
+        if read(json).is_none() {
+            // It was no text that anybody can read before, so that nothing of it can be lost.
+            return Some(hidden);
+        }
         let mut tries = 0;
         let foreign = |hit: &&Hit| {
             tries += 1;

@@ -92,6 +92,8 @@ pub struct Found {
     pub secret: String,
     /// The form.
     pub form: Form,
+    /// Whether its value is so short that it may stand there by chance.
+    pub by_chance: bool,
 }
 
 impl Masker {
@@ -138,7 +140,7 @@ impl Masker {
             if let Some((pattern, secret)) = self.patterns.get(found_here.pattern().as_usize())
                 && let Some(name) = self.names.get(*secret)
             {
-                let here = Found { secret: name.clone(), form: pattern.form };
+                let here = Found { secret: name.clone(), form: pattern.form, by_chance: pattern.alone };
                 if !found.contains(&here) {
                     found.push(here);
                 }
