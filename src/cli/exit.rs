@@ -167,7 +167,8 @@ fn of_engine(error: &EngineError) -> Exit {
         | EngineError::Unanswered { .. }
         | EngineError::LeaseLost => Exit::Conflict,
         EngineError::Store(error) => of_store(error),
-        EngineError::ShutDown => Exit::Failure,
+        EngineError::SecretInSpec { .. } => Exit::Usage,
+        EngineError::Secrets(_) | EngineError::ShutDown => Exit::Failure,
     }
 }
 

@@ -13,6 +13,7 @@ mod man;
 mod replay;
 mod resume;
 mod run;
+mod secrets;
 mod send;
 mod serve;
 mod show;
@@ -37,6 +38,7 @@ mod rows;
 mod span;
 mod summary;
 mod text;
+mod traces;
 mod view;
 
 use std::fmt;
@@ -50,6 +52,7 @@ use exit::{CliError, Exit};
 use location::{Access, Location};
 use output::{Format, Out};
 use paint::{ColorWhen, Paint};
+pub use traces::Traces;
 
 /// An event-sourced session engine for AI agents: replay what an agent did, kill it anywhere, restore it, read it
 #[derive(Debug, Parser)]
@@ -92,6 +95,7 @@ struct Globals {
 enum Command {
     Demo(demo::Args),
     Run(Box<run::Args>),
+    Secrets(secrets::Args),
     Send(send::Args),
     Approve(consent::Approve),
     Reject(consent::Reject),
@@ -168,6 +172,7 @@ pub async fn run(cli: Cli) -> Result<Exit, CliError> {
     let done = match cli.command {
         Command::Demo(args) => Box::pin(demo::run(context, args)).await,
         Command::Run(args) => Box::pin(run::run(context, *args)).await,
+        Command::Secrets(args) => Box::pin(secrets::run(context, args)).await,
         Command::Send(args) => Box::pin(send::run(context, args)).await,
         Command::Approve(args) => Box::pin(consent::approve(context, args)).await,
         Command::Reject(args) => Box::pin(consent::reject(context, args)).await,

@@ -78,9 +78,12 @@ impl Failure {
             | EngineError::Unanswered { .. }
             | EngineError::LeaseLost => FailedBy::Owner,
             EngineError::Store(_) | EngineError::Unproven { .. } => FailedBy::Store,
-            EngineError::NotFound(_) | EngineError::Purged(_) | EngineError::Rejected(_) | EngineError::ShutDown => {
-                FailedBy::Worker
-            }
+            EngineError::NotFound(_)
+            | EngineError::Purged(_)
+            | EngineError::Rejected(_)
+            | EngineError::Secrets(_)
+            | EngineError::SecretInSpec { .. }
+            | EngineError::ShutDown => FailedBy::Worker,
         };
         Self { why: chain(error), by }
     }
@@ -161,7 +164,8 @@ impl Worker {
                 }
                 Woken::Dropped => break,
             };
-            if let Err(failure) = outcome {
+            if let Err(mut failure) = outcome {
+                failure.why = self.writing.mask.text(failure.why);
                 tracing::error!(session.id = %self.writing.id, why = failure.why, "a worker gave up");
                 self.status.send_replace(Status::Failed(failure));
                 break;
@@ -200,7 +204,8 @@ impl Worker {
         if let Some(runtime) = self.holding.runtime.take()
             && let Err(error) = runtime.release().await
         {
-            tracing::warn!(session.id = %self.writing.id, error = &error as &dyn std::error::Error, "a runtime was not released");
+            let error = self.writing.mask.text(error.to_string());
+            tracing::warn!(session.id = %self.writing.id, error, "a runtime was not released");
         }
     }
 
@@ -213,7 +218,9 @@ impl Worker {
         self.under_way = next.map(|effect| {
             let session = Arc::new(self.writing.session.clone());
             let shared = Arc::clone(&self.writing.shared);
-            let task = tokio::spawn(perform(shared, self.writing.id, session, effect.clone(), self.holding.clone()));
+            let holding = self.holding.clone();
+            let mask = Arc::clone(&self.writing.mask);
+            let task = tokio::spawn(perform(shared, self.writing.id, session, mask, effect.clone(), holding));
             UnderWay { effect, task }
         });
     }

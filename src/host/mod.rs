@@ -2,4 +2,5 @@
 
 pub mod agent;
 pub mod runtime;
+pub mod secrets;
 mod workspace;

@@ -11,6 +11,8 @@ pub mod vocabulary;
 
 pub mod replay;
 
+pub mod mask;
+
 pub mod model;
 pub mod spec;
 pub mod start;
@@ -30,13 +32,14 @@ pub use vocabulary::{action, item, json, metrics, observation};
 
 pub use action::{Action, EffectClass};
 pub use command::{Command, Proof, Rejection, StepDone};
-pub use decide::{Decided, decide};
+pub use decide::{Decided, decide, decide_hiding};
 pub use effect::Effect;
 pub use envelope::{Body, Kind, NewEvent, Recorded, Source};
 pub use event::{Entry, Event};
 pub use id::{Digest, Epoch, EventId, NodeId, Seq, SessionId, SessionName};
 pub use item::{Content, ErrorKind, Item, ItemError};
 pub use json::{Json, Object};
+pub use mask::Masker;
 pub use metrics::Metrics;
 pub use observation::{Extras, Observation};
 pub use phase::Phase;

@@ -127,7 +127,7 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
         interaction: if talk == Talk::Nobody { Interaction::Headless } else { Interaction::Interactive },
         runtime: RuntimeSpec::default(),
         secrets: args.secret.clone(),
-        known: known_secrets(),
+        known: known_secrets()?,
     };
     // What is wrong is said before anything is made.
     asked.clone().spec()?;

@@ -2,17 +2,16 @@
 
 use std::sync::Arc;
 
-use tokio::sync::broadcast;
-
 use super::Performing;
+use super::heard::Heard;
 use crate::engine::error::EngineError;
 use crate::engine::history::half_to_forget;
-use crate::engine::ports::{Agent, AgentRequest, Delta, Deltas, Response, Turn};
+use crate::engine::ports::{Agent, AgentRequest, Response, Turn};
 use crate::session::event::Briefed;
 use crate::session::item::Content;
 use crate::session::model::{CallReport, CallUsage, Decision, Judged, ModelErrorClass, ModelFailure};
 use crate::session::state::Briefing;
-use crate::session::{Action, Analyzer, Command, Item, Risk, Seq, SessionId};
+use crate::session::{Action, Analyzer, Command, Item, Risk, Seq};
 
 impl Performing {
     /// Asks the agent; when it would be told something else than the log says, that is said first.
@@ -34,8 +33,9 @@ impl Performing {
         history.catch_up(store.as_ref(), self.id, self.session.version).await?;
         // Once more, since reading took time.
         self.own().await?;
-        let deltas = Heard { session: self.id, sender: self.shared.deltas.clone() };
+        let deltas = Heard::new(self.id, self.shared.deltas.clone(), self.mask.masker());
         let answer = agent.step(Turn { history: history.past() }, &deltas).await;
+        deltas.end();
         let command = match answer {
             Ok(response) => Command::Decide { request, decision: Box::new(self.decision(response)) },
             Err(failure) => {
@@ -77,9 +77,10 @@ impl Performing {
             return Ok(briefed.clone());
         }
         let briefing = agent.briefing();
-        let tools = serde_json::to_vec(&briefing.tools).map_err(|error| error.to_string())?;
+        let tools = serde_json::to_string(&briefing.tools).map_err(|error| error.to_string())?;
+        let (prompt, tools) = (self.mask.text(briefing.prompt.clone()), self.mask.json(tools));
         let put = async |bytes: Vec<u8>| self.shared.store.put_blob(self.id, bytes).await.map_err(|error| error.to_string());
-        let (prompt, tools) = (put(briefing.prompt.clone().into_bytes()).await?, put(tools).await?);
+        let (prompt, tools) = (put(prompt.into_bytes()).await?, put(tools.into_bytes()).await?);
         let names = briefing.tools.iter().map(|tool| tool.name.clone()).collect();
         let asked = self.spec()?.agent.as_ref();
         let (name, model) = asked.map(|asked| (asked.name.clone(), asked.config.model.name.clone())).unwrap_or_default();
@@ -132,16 +133,4 @@ fn declared(action: &Action) -> Option<Risk> {
 fn cannot_ask(request: Seq, message: String) -> Command {
     let failure = ModelFailure { class: ModelErrorClass::BadRequest, message, retry_after: None, usage: CallUsage::default() };
     Command::FailModel { request, failure: Box::new(failure), forget: Vec::new() }
-}
-
-struct Heard {
-    session: SessionId,
-    sender: broadcast::Sender<(SessionId, Delta)>,
-}
-
-impl Deltas for Heard {
-    fn delta(&self, delta: Delta) {
-        // Nobody may be listening.
-        let _ = self.sender.send((self.session, delta));
-    }
 }

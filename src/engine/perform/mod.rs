@@ -2,6 +2,7 @@
 
 mod agent;
 mod execute;
+mod heard;
 mod replay;
 mod start;
 
@@ -14,6 +15,7 @@ use super::Shared;
 use super::error::EngineError;
 use super::history::History;
 use super::lease::Term;
+use super::mask::Mask;
 use super::ports::{Agent, Joined, Remembered, Runtime};
 use crate::session::event::Briefed;
 use crate::session::replay::Script;
@@ -47,10 +49,11 @@ pub(super) async fn perform(
     shared: Arc<Shared>,
     id: SessionId,
     session: Arc<Session>,
+    mask: Arc<Mask>,
     effect: Effect,
     holding: Holding,
 ) -> Performed {
-    let mut performing = Performing { shared, id, session, holding };
+    let mut performing = Performing { shared, id, session, mask, holding };
     let command = performing.perform(effect).await;
     Performed { command, holding: performing.holding }
 }
@@ -59,6 +62,7 @@ struct Performing {
     shared: Arc<Shared>,
     id: SessionId,
     session: Arc<Session>,
+    mask: Arc<Mask>,
     holding: Holding,
 }
 
@@ -67,6 +71,7 @@ impl Performing {
         // Releasing what is one's own harms nobody.
         if !matches!(effect, Effect::Release { .. }) {
             self.own().await?;
+            self.learn_what_is_hidden().await?;
         }
         Ok(match effect {
             Effect::TakeStep { step, attempt, deadline } => self.take_step(step, attempt, deadline).await,
@@ -91,6 +96,13 @@ impl Performing {
             }
             self.holding.owned = Some(term);
         }
+    }
+
+    /// Looks once more what must be hidden, before anything is done that could show it.
+    async fn learn_what_is_hidden(&self) -> Result<(), EngineError> {
+        let secrets = self.session.spec.as_ref().map(|spec| spec.secrets.as_slice()).unwrap_or_default();
+        let hidden = self.shared.ports.secrets.hidden(self.id, secrets).await?;
+        Ok(self.mask.learn(&self.shared.maskers, &hidden)?)
     }
 
     fn until(&self, deadline: Timestamp) -> Duration {

@@ -3,8 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use super::Performing;
 use crate::engine::ports::{MemoryRequest, Preparation, Prepared, Provision, Remembered, SecretValue, project};
+use crate::session::mask::Caveat;
 use crate::session::{
     Command, Content, Digest, Event, Extras, Observation, OnSetupFailure, Report, SecretRef, SecretUse, Seq, SessionSpec,
     StartStep, StepDone, Timestamp,
@@ -17,6 +20,16 @@ const DIRECTORY_LOOKBACK: u32 = 256;
 const DOCUMENTS_MAX: u64 = 4 * 1024 * 1024;
 /// What is kept of the time for a setup script, so that one that hangs is ended, and told, before the step's own time is up.
 const SETUP_GRACE: Duration = Duration::from_secs(5);
+
+/// A secret in the report of its step.
+#[derive(Serialize)]
+struct Named {
+    #[serde(flatten)]
+    secret: SecretRef,
+    /// What cannot be promised of its value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    caveat: Option<String>,
+}
 
 impl Performing {
     pub(super) async fn take_step(&mut self, step: StartStep, attempt: u32, deadline: Timestamp) -> Command {
@@ -97,7 +110,10 @@ impl Performing {
     /// The values of the session's secrets that are wanted.
     pub(super) async fn secrets(&self, wanted: impl Fn(&SecretRef) -> bool) -> Result<Vec<SecretValue>, String> {
         let secrets: Vec<SecretRef> = self.spec()?.secrets.iter().filter(|secret| wanted(secret)).cloned().collect();
-        self.shared.ports.secrets.values(self.id, &secrets).await.map_err(|error| error.to_string())
+        let values = self.shared.ports.secrets.values(self.id, &secrets).await.map_err(|error| error.to_string())?;
+        // Nobody gets a value that is not hidden.
+        self.mask.learn(&self.shared.maskers, &values).map_err(|error| error.to_string())?;
+        Ok(values)
     }
 
     /// The value of the secret of this name.
@@ -147,10 +163,16 @@ impl Performing {
         }
     }
 
-    /// Which secrets there are, by name and fingerprint; that their values can be had.
+    /// Which secrets there are, by name and fingerprint; that their values can be had, and what cannot be promised of them.
     async fn name_secrets(&mut self) -> Result<StepDone, String> {
-        self.secrets(|_| true).await?;
-        let named = serde_json::to_value(&self.spec()?.secrets).map_err(|error| error.to_string())?;
+        let values = self.secrets(|_| true).await?;
+        let named = self.spec()?.secrets.iter().map(|secret| {
+            let value = values.iter().find(|value| value.name == secret.name);
+            let fingerprint = value.and_then(|value| self.shared.ports.secrets.fingerprint(value));
+            let caveat = value.and_then(|value| Caveat::of(&value.value)).map(|caveat| caveat.to_string());
+            Named { secret: SecretRef { fingerprint, ..secret.clone() }, caveat }
+        });
+        let named = serde_json::to_value(named.collect::<Vec<_>>()).map_err(|error| error.to_string())?;
         Ok(StepDone::Report(Report(named)))
     }
 

@@ -9,12 +9,14 @@ mod life;
 mod replay;
 mod turn;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::session::command::{Command, Rejection};
 use crate::session::envelope::{NewEvent, Source};
 use crate::session::event::{Event, Started};
 use crate::session::id::{EventId, Seq, SessionId};
+use crate::session::mask::Masker;
 use crate::session::phase::Phase;
 use crate::session::state::Session;
 use crate::session::time::Timestamp;
@@ -42,6 +44,12 @@ pub struct Decided {
 }
 
 impl Decided {
+    fn hide(&mut self, masker: &Masker) {
+        if let Some((event, body)) = masker.event(&self.event, &self.body) {
+            (self.event, self.body) = (event, body);
+        }
+    }
+
     /// The event to append.
     pub fn into_new_event(self, id: EventId, at: Timestamp) -> NewEvent {
         NewEvent {
@@ -62,10 +70,23 @@ impl Decided {
 /// # Errors
 /// A [`Rejection`] when the command does not fit the state; nothing happens then.
 pub fn decide(session: &Session, command: Command, now: Timestamp) -> Result<Vec<Decided>, Rejection> {
+    decide_hiding(session, command, now, None)
+}
+
+/// The same, without the values of secrets: what is decided next sees each event as it will stand in the log.
+///
+/// # Errors
+/// As [`decide`].
+pub fn decide_hiding(
+    session: &Session,
+    command: Command,
+    now: Timestamp,
+    hide: Option<Arc<Masker>>,
+) -> Result<Vec<Decided>, Rejection> {
     if let Some(seq) = session.not_understood {
         return Err(Rejection::NotUnderstood(seq));
     }
-    let mut deciding = Deciding { session: session.clone(), events: Vec::new(), now };
+    let mut deciding = Deciding { session: session.clone(), events: Vec::new(), now, hide };
     deciding.answer(command)?;
     deciding.follow_ups();
     Ok(deciding.events)
@@ -75,12 +96,17 @@ struct Deciding {
     session: Session,
     events: Vec<Decided>,
     now: Timestamp,
+    /// What must not be in any event.
+    hide: Option<Arc<Masker>>,
 }
 
 impl Deciding {
     /// Adds an event and folds it, so that what is decided next sees it.
     fn emit_as(&mut self, source: Source, cause: Option<Seq>, event: Event) -> Seq {
-        let decided = Decided { body: event.body(), event, source, cause };
+        let mut decided = Decided { body: event.body(), event, source, cause };
+        if let Some(masker) = &self.hide {
+            decided.hide(masker);
+        }
         let seq = self.session.version.next();
         let nowhere = SessionId::from_uuid(uuid::Uuid::nil());
         let recorded = decided.clone().into_new_event(EventId::from_uuid(uuid::Uuid::nil()), self.now).recorded(nowhere, seq);
