@@ -34,7 +34,7 @@ fn step(rig: &Rig, session: &str, name: &str) -> Value {
 #[test]
 fn a_repository_in_a_directory_is_cloned_into_the_workspace_and_said() {
     let rig = rig();
-    let said = Said::of(run(&rig, "./served/work", &["--name", "s1"]));
+    let said = Said::of(run(&rig, "./served/work", &["-v"]));
     assert!(said.err.contains("repository in /workspace/work on branch rekindle-"), "{said:?}");
     assert_eq!(fs::read_to_string(rig.path("ws/work/README.md")).unwrap(), "read me\n");
     assert_eq!(git(&rig.path("served/work"), &["branch", "--list", "rekindle-*"]), "", "the original is left alone");
@@ -50,7 +50,7 @@ fn a_repository_that_cannot_be_had_ends_the_run_with_the_reason() {
     ] {
         let said = Said::of(run(&rig, location, more));
         assert_eq!(said.code, 1, "{said:?}");
-        assert!(words.iter().all(|word| said.err.contains(word)), "{said:?}");
+        assert!(words.iter().all(|word| said.out.contains(word)), "{said:?}");
     }
     // What can be seen at once is said at once, and nothing is made.
     let said = Said::of(run(&rig, "https://me:hunter2@git.example/x", &[]));
@@ -127,7 +127,7 @@ fn nothing_of_the_users_own_git_configuration_runs_asks_or_lends_credentials() {
         Said::of(command)
     };
     let refused = run("s1");
-    assert!(refused.err.contains("does not let git in"), "{refused:?}");
+    assert!(refused.out.contains("does not let git in"), "{refused:?}");
     server.behave(Manners::default());
     run("s2");
     assert_eq!(step(&rig, "s2", "repository")["outcome"]["type"], "done");
