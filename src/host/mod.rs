@@ -2,4 +2,4 @@
 
 pub mod agent;
 pub mod runtime;
-mod workspace;
+pub mod workspace;

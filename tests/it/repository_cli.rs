@@ -83,6 +83,62 @@ fn a_kill_in_the_middle_of_a_clone_ends_git_and_a_resume_clones_anew() {
     assert_eq!(names, ["proj"], "the half clones are gone");
 }
 
+/// However far the start came, the next one goes on from there.
+#[test]
+fn a_start_that_is_killed_anywhere_ends_with_one_whole_checkout() {
+    let rig = rig();
+    let work = rig.path("served/work");
+    fs::create_dir_all(work.join(".openhands")).unwrap();
+    fs::write(work.join(".openhands/setup.sh"), "export READY=1\nsleep 0.2\n").unwrap();
+    fs::write(work.join(".openhands/pre-commit.sh"), "true\n").unwrap();
+    git(&work, &["add", "."]);
+    git(&work, &["commit", "-qm", "prepared"]);
+    for kill in 0..14_u64 {
+        let mut child = match kill {
+            0 => run(&rig, "./served/work", &["--name", "s1"]),
+            _ => rig.command(&["resume", "s1"]),
+        };
+        let mut child = child.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(if kill == 0 { 400 } else { 100 * kill }));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let said = rig.run(&["resume", "s1"]);
+    assert!(!said.out.contains("start_failed"), "{said:?}");
+    for name in ["repository", "setup_script", "git_hooks"] {
+        let step = step(&rig, "s1", name);
+        assert_eq!(step["outcome"]["type"], "done", "{step}");
+    }
+    let names: Vec<_> = fs::read_dir(rig.path("ws")).unwrap().flatten().map(|entry| entry.file_name()).collect();
+    assert_eq!(names, ["work"]);
+    let checkout = rig.path("ws/work");
+    git(&checkout, &["fsck", "--strict"]);
+    assert_eq!(git(&checkout, &["status", "--short"]), "");
+    assert_eq!(hooks_of(&checkout), ["pre-commit"]);
+    assert_eq!(git(&checkout, &["branch", "--format=%(refname:short)"]).lines().count(), 2, "its own and the default one");
+}
+
+#[test]
+fn a_machine_without_git_is_told_so() {
+    let rig = rig();
+    let bin = rig.path("bin");
+    fs::create_dir(&bin).unwrap();
+    for directory in ["/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin"] {
+        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+            if !entry.file_name().to_string_lossy().starts_with("git") {
+                // The first of a name wins.
+                let _ = std::os::unix::fs::symlink(entry.path(), bin.join(entry.file_name()));
+            }
+        }
+    }
+    let mut command = run(&rig, "./served/work", &[]);
+    let said = Said::of({
+        command.env("PATH", &bin);
+        command
+    });
+    assert!(said.out.contains("there is no program git in PATH"), "{said:?}");
+}
+
 /// A program that says that it ran.
 fn tattler(rig: &Rig, path: &str) -> String {
     let path = rig.path(path);
