@@ -3,4 +3,4 @@
 pub mod agent;
 pub mod runtime;
 pub mod secrets;
-mod workspace;
+pub mod workspace;

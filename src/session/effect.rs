@@ -57,13 +57,20 @@ impl Session {
         }
         match &self.phase {
             Phase::Unborn | Phase::Imported { .. } | Phase::Closed { .. } => None,
-            Phase::Starting(start) => start.current().and_then(|step| self.step_under_way(step)),
+            Phase::Starting(start) => self.restoring().or_else(|| start.current().and_then(|step| self.step_under_way(step))),
             Phase::StartFailed { .. } | Phase::Closing { .. } => self.release_under_way(),
             Phase::Ready => {
                 let step = StartStep::HOLDING.into_iter().find_map(|step| self.step_under_way(step));
                 step.or_else(|| self.action_in_flight()).or_else(|| self.call_under_way()).or_else(|| self.next_line())
             }
         }
+    }
+
+    /// The step of a start under way that is taken again, since what it brought went with a former owner.
+    pub(super) fn restoring(&self) -> Option<Effect> {
+        let Phase::Starting(start) = &self.phase else { return None };
+        let due = start.current()?;
+        StartStep::HOLDING.into_iter().filter(|step| *step < due).find_map(|step| self.step_under_way(step))
     }
 
     fn step_under_way(&self, step: StartStep) -> Option<Effect> {

@@ -34,7 +34,7 @@ fn step(rig: &Rig, session: &str, name: &str) -> Value {
 #[test]
 fn a_repository_in_a_directory_is_cloned_into_the_workspace_and_said() {
     let rig = rig();
-    let said = Said::of(run(&rig, "./served/work", &["--name", "s1"]));
+    let said = Said::of(run(&rig, "./served/work", &["-v"]));
     assert!(said.err.contains("repository in /workspace/work on branch rekindle-"), "{said:?}");
     assert_eq!(fs::read_to_string(rig.path("ws/work/README.md")).unwrap(), "read me\n");
     assert_eq!(git(&rig.path("served/work"), &["branch", "--list", "rekindle-*"]), "", "the original is left alone");
@@ -50,7 +50,7 @@ fn a_repository_that_cannot_be_had_ends_the_run_with_the_reason() {
     ] {
         let said = Said::of(run(&rig, location, more));
         assert_eq!(said.code, 1, "{said:?}");
-        assert!(words.iter().all(|word| said.err.contains(word)), "{said:?}");
+        assert!(words.iter().all(|word| said.out.contains(word)), "{said:?}");
     }
     // What can be seen at once is said at once, and nothing is made.
     let said = Said::of(run(&rig, "https://me:hunter2@git.example/x", &[]));
@@ -81,6 +81,62 @@ fn a_kill_in_the_middle_of_a_clone_ends_git_and_a_resume_clones_anew() {
     assert_eq!(fs::read_to_string(rig.path("ws/proj/README.md")).unwrap(), "read me\n");
     let names: Vec<_> = fs::read_dir(rig.path("ws")).unwrap().flatten().map(|entry| entry.file_name()).collect();
     assert_eq!(names, ["proj"], "the half clones are gone");
+}
+
+/// However far the start came, the next one goes on from there.
+#[test]
+fn a_start_that_is_killed_anywhere_ends_with_one_whole_checkout() {
+    let rig = rig();
+    let work = rig.path("served/work");
+    fs::create_dir_all(work.join(".openhands")).unwrap();
+    fs::write(work.join(".openhands/setup.sh"), "export READY=1\nsleep 0.2\n").unwrap();
+    fs::write(work.join(".openhands/pre-commit.sh"), "true\n").unwrap();
+    git(&work, &["add", "."]);
+    git(&work, &["commit", "-qm", "prepared"]);
+    for kill in 0..14_u64 {
+        let mut child = match kill {
+            0 => run(&rig, "./served/work", &["--name", "s1"]),
+            _ => rig.command(&["resume", "s1"]),
+        };
+        let mut child = child.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(if kill == 0 { 400 } else { 100 * kill }));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let said = rig.run(&["resume", "s1"]);
+    assert!(!said.out.contains("start_failed"), "{said:?}");
+    for name in ["repository", "setup_script", "git_hooks"] {
+        let step = step(&rig, "s1", name);
+        assert_eq!(step["outcome"]["type"], "done", "{step}");
+    }
+    let names: Vec<_> = fs::read_dir(rig.path("ws")).unwrap().flatten().map(|entry| entry.file_name()).collect();
+    assert_eq!(names, ["work"]);
+    let checkout = rig.path("ws/work");
+    git(&checkout, &["fsck", "--strict"]);
+    assert_eq!(git(&checkout, &["status", "--short"]), "");
+    assert_eq!(hooks_of(&checkout), ["pre-commit"]);
+    assert_eq!(git(&checkout, &["branch", "--format=%(refname:short)"]).lines().count(), 2, "its own and the default one");
+}
+
+#[test]
+fn a_machine_without_git_is_told_so() {
+    let rig = rig();
+    let bin = rig.path("bin");
+    fs::create_dir(&bin).unwrap();
+    for directory in ["/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin"] {
+        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+            if !entry.file_name().to_string_lossy().starts_with("git") {
+                // The first of a name wins.
+                let _ = std::os::unix::fs::symlink(entry.path(), bin.join(entry.file_name()));
+            }
+        }
+    }
+    let mut command = run(&rig, "./served/work", &[]);
+    let said = Said::of({
+        command.env("PATH", &bin);
+        command
+    });
+    assert!(said.out.contains("there is no program git in PATH"), "{said:?}");
 }
 
 /// A program that says that it ran.
@@ -127,7 +183,7 @@ fn nothing_of_the_users_own_git_configuration_runs_asks_or_lends_credentials() {
         Said::of(command)
     };
     let refused = run("s1");
-    assert!(refused.err.contains("does not let git in"), "{refused:?}");
+    assert!(refused.out.contains("does not let git in"), "{refused:?}");
     server.behave(Manners::default());
     run("s2");
     assert_eq!(step(&rig, "s2", "repository")["outcome"]["type"], "done");

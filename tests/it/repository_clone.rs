@@ -252,6 +252,20 @@ async fn a_checkout_of_the_same_origin_is_attached_to_and_loses_nothing() {
     assert!(why.contains("its branches are:") && why.contains("origin/other"), "{why}");
 }
 
+#[tokio::test]
+async fn who_names_the_repository_that_is_in_the_workspace_works_in_it() {
+    for isolation in isolations() {
+        let bench = Bench::new(isolation);
+        std::fs::create_dir_all(bench.project()).unwrap();
+        git(&bench.project(), &["init", "--quiet"]);
+        git(&bench.project(), &["commit", "--quiet", "--allow-empty", "-m", "first"]);
+        std::fs::write(bench.project().join("new.txt"), "new\n").unwrap();
+        let id = bench.cloned(plain(bench.project())).await;
+        let (_, told) = bench.sh(id, "pwd; cat new.txt; git branch --show-current").await;
+        assert!(told.starts_with("/workspace/proj\nnew\nrekindle-"), "{told}");
+    }
+}
+
 /// What an agent of before has written to a checkout must not run as the engine.
 #[tokio::test]
 async fn a_checkout_that_is_there_can_run_its_own_code_only_where_commands_run() {

@@ -124,13 +124,16 @@ const OWN_HOOK: &str = "mkdir -p .git/hooks\ncat > .git/hooks/pre-commit <<'END'
 
 #[tokio::test]
 async fn a_hook_that_is_there_is_kept_and_called_first() {
-    let bench = Bench::default();
-    let id = prepared(&bench, &[(SETUP, OWN_HOOK), (HOOK, "echo project >>order\n")]).await;
-    assert_eq!(bench.step(id, StartStep::GitHooks).await.unwrap()["before"], "pre-commit.local");
-    let told = bench.sh(id, &format!("{IDENTITY} git commit -q --allow-empty -m a && cat order")).await;
-    assert_eq!(told, (0, "own\nproject".to_owned()));
-    let (code, order) = bench.sh(id, "touch stop && git commit -q --allow-empty -m b; code=$?; cat order; (exit $code)").await;
-    assert_eq!((code, order.as_str()), (1, "own\nproject\nown"), "the first that refuses decides");
+    for isolation in isolations() {
+        let bench = Bench::new(isolation);
+        let id = prepared(&bench, &[(SETUP, OWN_HOOK), (HOOK, "echo project >>order\n")]).await;
+        assert_eq!(bench.step(id, StartStep::GitHooks).await.unwrap()["before"], "pre-commit.local");
+        let told = bench.sh(id, &format!("{IDENTITY} git commit -q --allow-empty -m a && cat order")).await;
+        assert_eq!(told, (0, "own\nproject".to_owned()));
+        let (code, order) =
+            bench.sh(id, "touch stop && git commit -q --allow-empty -m b; code=$?; cat order; (exit $code)").await;
+        assert_eq!((code, order.as_str()), (1, "own\nproject\nown"), "the first that refuses decides");
+    }
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::config::{Config, McpConfig, ModelConfig, PriceConfig, RepositoryConfig};
 use crate::cli::exit::CliError;
+use crate::host::workspace;
 use crate::session::{
     AgentConfig, AgentSpec, Analyzer, ConfirmationPolicy, Deadlines, Interaction, Limits, McpServer, McpTransport, ModelApi,
     ModelSpec, OnSetupFailure, Origin, Price, Provider, RepositorySpec, Risk, RuntimeSpec, SecretRef, SecretUse, SecuritySpec,
@@ -261,11 +262,6 @@ fn on_setup_failure(said: Option<&str>) -> Result<OnSetupFailure, CliError> {
 /// [`CliError::Usage`] when the provider is unknown, or the location holds credentials.
 pub fn repository(config: &RepositoryConfig) -> Result<RepositorySpec, CliError> {
     let RepositoryConfig { location, provider, host, branch, token, depth } = config.clone();
-    if location.split("://").nth(1).is_some_and(|rest| rest.split('/').next().unwrap_or_default().contains('@')) {
-        return Err(usage(
-            "a repository's address holds no credentials: keep the token with `rekindle secrets set NAME`, and name it",
-        ));
-    }
     let is_short = !location.contains(':') && !location.starts_with(['/', '.', '~']) && location.matches('/').count() == 1;
     let provider = match provider.as_deref() {
         Some("github") => Provider::GitHub { host },
@@ -276,13 +272,21 @@ pub fn repository(config: &RepositoryConfig) -> Result<RepositorySpec, CliError>
         None => Provider::Plain,
     };
     let location = match provider {
-        Provider::Plain if !location.contains("://") && !location.contains('@') => {
+        Provider::Plain if is_path(&location) => {
             let path = std::path::absolute(&location).map_err(|error| usage(format!("{location}: {error}")))?;
             path.display().to_string()
         }
         _ => location,
     };
-    Ok(RepositorySpec { provider, location, branch, token, depth })
+    let spec = RepositorySpec { provider, location, branch, token, depth };
+    workspace::check(&spec).map_err(usage)?;
+    Ok(spec)
+}
+
+/// Whether a location is a path: as git tells it, where it has no colon before its first slash, or is there.
+fn is_path(location: &str) -> bool {
+    let first = location.split('/').next().unwrap_or_default();
+    !first.contains(':') || !location.contains("://") && std::path::Path::new(location).exists()
 }
 
 fn mcp(name: &str, config: &McpConfig) -> Result<McpServer, CliError> {
@@ -369,6 +373,11 @@ mod tests {
         assert_eq!(named("owner/name").unwrap().provider, Provider::GitHub { host: None });
         assert_eq!(named("https://git.example/a.git").unwrap().provider, Provider::Plain);
         assert!(named("./proj").unwrap().location.starts_with('/'));
+        for location in ["git@git.example:owner/name.git", "git.example:name", "ssh://git@git.example/owner/name"] {
+            let spec = named(location).unwrap();
+            assert_eq!((spec.provider, spec.location.as_str()), (Provider::Plain, location));
+        }
+        assert!(named("ext::sh -c id").is_err());
         assert!(named("https://token@git.example/a.git").unwrap_err().to_string().contains("no credentials"));
     }
 }

@@ -37,7 +37,9 @@ pub(super) async fn attach(runtime: &dyn Runtime, wanted: &Wanted, root: &Path) 
     let mut lines = output.lines().chain(std::iter::repeat("")).map(str::trim);
     let mut line = || lines.next().unwrap_or_default().to_owned();
     let (origin, branch, commit) = (line(), line(), line());
-    if !wanted.address.is_at(&origin) {
+    // Somebody may want to work in the very repository that is named.
+    let is_itself = wanted.address.is_at(&shown.display().to_string());
+    if !is_itself && !wanted.address.is_at(&origin) {
         let origin = if origin.is_empty() { "nowhere".to_owned() } else { without_credentials(&origin) };
         return Err(taken(format!("it comes from {origin} and not from {}", wanted.address.url)));
     }

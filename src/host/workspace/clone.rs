@@ -17,7 +17,7 @@ const BRANCHES_MAX: usize = 12;
 /// The most that is read of a file that only matters for a warning, in bytes.
 const LOOK_MAX: u64 = 256 * 1024;
 /// Lets git read a repository of another user on this machine, which whoever named it has chosen to trust.
-const UPLOAD_PACK: &str = "git -c safe.directory=* upload-pack";
+const UPLOAD_PACK: &str = "git -c 'safe.directory=*' upload-pack";
 
 /// What came of it.
 pub(super) enum Cloned {
@@ -31,7 +31,7 @@ pub(super) enum Cloned {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CloneError {
     /// Git cannot be started.
-    #[error("git cannot be run: {0}; is it installed?")]
+    #[error("git cannot be run: {0}; install it")]
     NoGit(io::Error),
     /// Not the branch.
     #[error("{url} has no branch `{branch}`; it has {}", listed(.known))]

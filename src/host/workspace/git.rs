@@ -16,9 +16,8 @@ const GUARD: &str = include_str!("guard.sh");
 /// Prints the credentials that are in the environment of this git alone.
 const HELPER: &str =
     "!f() { test \"$1\" = get && printf 'username=%s\\npassword=%s\\n' \"$REKINDLE_GIT_USER\" \"$REKINDLE_GIT_TOKEN\"; }; f";
-/// The same for the session's own git: it names the variable in which commands find the token, if they do.
-const SESSION_HELPER: &str =
-    "!f() { test \"$1\" = get && test -n \"${TOKEN-}\" && printf 'username=USER\\npassword=%s\\n' \"$TOKEN\"; }; f";
+/// How a shell says that it has not found a program.
+const NOT_FOUND: i32 = 127;
 /// The most that is read of what git prints, in bytes.
 const PRINTED_MAX: u64 = 256 * 1024;
 /// What of the engine's environment git needs, to find programs, servers and keys.
@@ -56,7 +55,9 @@ const ALONE: [(&str, &str); 11] = [
     ("GIT_OPTIONAL_LOCKS", "0"),
 ];
 /// Wins over what stands in the repository itself.
-const CONFIG: [(&str, &str); 7] = [
+const CONFIG: [(&str, &str); 8] = [
+    // Only what was just cloned is looked at, whoever owns what is written there.
+    ("safe.directory", "*"),
     ("core.hooksPath", "/dev/null"),
     ("core.fsmonitor", "false"),
     ("core.askPass", ""),
@@ -83,8 +84,10 @@ impl Credential {
         if !is_name || name.starts_with(|char: char| char.is_ascii_digit()) {
             return None;
         }
-        let helper = SESSION_HELPER.replace("TOKEN", name).replace("USER", &self.user);
-        Some((format!("credential.{}.helper", self.server), helper))
+        let (server, user) = (&self.server, &self.user);
+        let prints = format!("printf 'username={user}\\npassword=%s\\n' \"${name}\"");
+        let helper = format!("!f() {{ test \"$1\" = get && test -n \"${{{name}-}}\" && {prints}; }}; f");
+        Some((format!("credential.{server}.helper"), helper))
     }
 }
 
@@ -121,7 +124,11 @@ impl Git {
         let (out, errors) = (child.stdout.take(), child.stderr.take());
         let (out, errors, status) = tokio::join!(printed(out), printed(errors), child.wait());
         drop(held);
-        Ok(Said { succeeded: status?.success(), out: self.scrubbed(&out?), errors: self.scrubbed(&errors?) })
+        let status = status?;
+        if status.code() == Some(NOT_FOUND) {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "there is no program git in PATH"));
+        }
+        Ok(Said { succeeded: status.success(), out: self.scrubbed(&out?), errors: self.scrubbed(&errors?) })
     }
 
     fn config(&self) -> Vec<(String, String)> {

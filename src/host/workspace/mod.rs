@@ -16,10 +16,20 @@ mod wanted;
 use std::path::{Path, PathBuf};
 
 use crate::engine::ports::{Preparation, Prepared, Runtime, RuntimeError, WORKSPACE};
+use crate::session::{RepositorySpec, SessionId};
 
 use clone::Cloned;
 use shell::quoted;
 use wanted::Wanted;
+
+/// Looks whether a repository can be asked for so, before anything is made: its address, its name, its branch.
+///
+/// # Errors
+/// What is wrong, without any credentials that are in it.
+pub fn check(repository: &RepositorySpec) -> Result<(), String> {
+    let nobody = SessionId::from_uuid(uuid::Uuid::nil());
+    Wanted::new(nobody, repository, None).map(drop).map_err(|error| error.to_string())
+}
 
 /// Takes a step of the start in the workspace at `root`, where `runtime` runs commands.
 pub(super) async fn prepare(runtime: &dyn Runtime, root: &Path, preparation: Preparation) -> Result<Prepared, RuntimeError> {

@@ -6,8 +6,8 @@ use crate::engine::ports::{Runtime, RuntimeError, Timeout};
 use crate::session::action::{Confirmation, Run};
 use crate::session::{Action, Extras};
 
-/// How long a command may take that only looks or links.
-const PATIENCE: Duration = Duration::from_secs(50);
+/// How long a command may take that is not a script of somebody's. The step that it is part of may be given less.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// What came of a command.
 #[derive(Debug)]

@@ -135,12 +135,14 @@ impl Deciding {
         true
     }
 
-    pub(super) fn restore_lost(&mut self) -> bool {
+    /// Takes a step again whose result went with a former owner; in a start only one `before` the step that is due.
+    pub(super) fn restore_lost(&mut self, before: Option<StartStep>) -> bool {
         let is_lost = |step: &StartStep| {
             let record = self.session.step(*step);
             record.is_some_and(|record| matches!(record.progress, StepProgress::Lost | StepProgress::Interrupted))
         };
-        let lost = StartStep::HOLDING.into_iter().find(is_lost);
+        let is_wanted = |step: &StartStep| before.is_none_or(|before| *step < before) && is_lost(step);
+        let lost = StartStep::HOLDING.into_iter().find(is_wanted);
         if let Some(step) = lost {
             self.begin_step(step);
         }

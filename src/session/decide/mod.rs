@@ -174,7 +174,8 @@ impl Deciding {
         match self.session.phase.clone() {
             Phase::Unborn | Phase::Imported { .. } | Phase::Closed { .. } => false,
             Phase::Starting(start) => match start.current() {
-                Some(step) => self.take_step(step),
+                // What a former owner held, the steps that come now need.
+                Some(step) => self.restore_lost(Some(step)) || (self.session.restoring().is_none() && self.take_step(step)),
                 None => {
                     self.emit(Event::Started(Started {}));
                     true
@@ -182,7 +183,11 @@ impl Deciding {
             },
             Phase::StartFailed { .. } => self.begin_release(self.now.plus(Duration::from_millis(self.deadline_ms().close_ms))),
             Phase::Ready => {
-                self.settle_interrupted() || self.restore_lost() || self.dispatch_next() || self.ask_agent() || self.end_turn()
+                self.settle_interrupted()
+                    || self.restore_lost(None)
+                    || self.dispatch_next()
+                    || self.ask_agent()
+                    || self.end_turn()
             }
             Phase::Closing { reason, deadline } => {
                 self.cancel_call("the session was closed")
