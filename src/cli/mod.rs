@@ -34,6 +34,7 @@ mod paint;
 mod program;
 mod progress;
 mod rows;
+mod sandbox;
 mod span;
 mod summary;
 mod text;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::describe::{action, verdict};
 use super::paint::{Paint, Tone};
+use super::sandbox;
 use super::show::verdict_tone;
 use super::text::{duration, one_line, shorten};
 use crate::session::event::{ReplayCompared, StepFailed, StepFinished};
@@ -96,6 +97,12 @@ impl Progress {
         let line =
             format!("{} runtime, workspace by {}, processes held by {}", text("runtime"), text("mount"), text("containment"));
         let mut lines = format!("         {}", self.paint.dim(one_line(&line)));
+        if let Some(sandbox) = sandbox::of_report(report) {
+            lines.push_str(&format!("\n         {}", self.paint.dim(sandbox::brief(&sandbox))));
+            if let Some(gaps) = sandbox::gaps(&sandbox) {
+                lines.push_str(&format!("\n         {}", self.paint.tone(Tone::Warn, one_line(&gaps))));
+            }
+        }
         for warning in report.0.get("warnings").and_then(|warnings| warnings.as_array()).into_iter().flatten() {
             let warning = one_line(warning.as_str().unwrap_or_default()).into_owned();
             lines.push_str(&format!("\n         {}", self.paint.tone(Tone::Warn, warning)));

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::cli::exit::CliError;
+use crate::cli::sandbox::RuntimeConfig;
 
 /// What a configuration file may say. Flags win over it.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -32,6 +33,8 @@ pub struct Config {
     pub security: SecurityConfig,
     /// The code to work on.
     pub repository: Option<RepositoryConfig>,
+    /// Where actions run.
+    pub runtime: RuntimeConfig,
     /// Servers that bring further tools, by name.
     pub mcp: BTreeMap<String, McpConfig>,
     /// What secrets are for, by name; their values are kept with `rekindle secrets set`.
