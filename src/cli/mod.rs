@@ -35,6 +35,7 @@ mod paint;
 mod program;
 mod progress;
 mod rows;
+mod sandbox;
 mod span;
 mod summary;
 mod text;

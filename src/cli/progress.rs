@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use super::describe::{action, verdict};
 use super::paint::{Paint, Tone};
+use super::sandbox;
 use super::show::verdict_tone;
 use super::text::{duration, one_line, shorten};
 use crate::session::event::{ActionJudged, ModelFailed, ReplayCompared, StepFailed, StepFinished};
@@ -159,6 +160,10 @@ impl Progress {
         let line =
             format!("{} runtime, workspace by {}, processes held by {}", text("runtime"), text("mount"), text("containment"));
         let mut lines = vec![format!("         {}", self.paint.dim(one_line(&line)))];
+        if let Some(sandbox) = sandbox::of_report(report) {
+            lines.push(format!("         {}", self.paint.dim(sandbox::brief(&sandbox))));
+            lines.extend(sandbox::gaps(&sandbox).map(|gaps| format!("         {}", self.paint.tone(Tone::Warn, one_line(&gaps)))));
+        }
         lines.extend(self.warnings(report));
         lines.join("\n")
     }

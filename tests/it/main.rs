@@ -102,6 +102,8 @@ mod runtime_files;
 #[cfg(feature = "host")]
 mod runtime_python;
 #[cfg(feature = "host")]
+mod runtime_sandbox;
+#[cfg(feature = "host")]
 mod runtime_shell;
 #[cfg(feature = "host")]
 mod runtime_support;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::cli::exit::CliError;
+use crate::cli::sandbox::RuntimeConfig;
 
 /// What a configuration file may say. Flags win over it.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -34,6 +35,8 @@ pub struct Config {
     pub repository: Option<RepositoryConfig>,
     /// What is done when the project's setup script fails: `go-on`, `fail`.
     pub on_setup_failure: Option<String>,
+    /// Where actions run.
+    pub runtime: RuntimeConfig,
     /// Servers that bring further tools, by name.
     pub mcp: BTreeMap<String, McpConfig>,
     /// What secrets are for, by name; their values are kept with `rekindle secrets set`.

@@ -11,8 +11,9 @@ use super::exit::{CliError, Exit};
 use super::host::{engine, known_secrets};
 use super::location;
 use super::replay::free;
+use super::sandbox::SandboxArgs;
 use super::span::LeaseArgs;
-use crate::session::{Interaction, RuntimeSpec, Session, SessionId, SessionName};
+use crate::session::{Interaction, Session, SessionId, SessionName};
 use config::{Config, RepositoryConfig};
 use spec::Asked;
 use talk::Talk;
@@ -76,6 +77,8 @@ pub struct Args {
     #[arg(long, env = "REKINDLE_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
+    sandbox: SandboxArgs,
+    #[command(flatten)]
     lease: LeaseArgs,
 }
 
@@ -118,6 +121,7 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
     let config = args.config()?;
     let images = args.image.iter().map(|image| talk::image(image)).collect::<Result<Vec<_>, _>>()?;
     let talk = if args.headless { Talk::Nobody } else { Talk::of_terminal() };
+    let runtime = args.sandbox.spec(&config.runtime)?;
     let mut asked = Asked {
         config,
         task: args.task.clone(),
@@ -125,7 +129,7 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
         workspace: PathBuf::new(),
         title: None,
         interaction: if talk == Talk::Nobody { Interaction::Headless } else { Interaction::Interactive },
-        runtime: RuntimeSpec::default(),
+        runtime,
         secrets: args.secret.clone(),
         known: known_secrets()?,
     };

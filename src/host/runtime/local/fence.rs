@@ -173,14 +173,24 @@ impl FirstProcess {
     pub(super) fn is_there(&self) -> bool {
         boot().as_ref() == Some(&self.boot) && started(self.pid).as_ref() == Some(&self.started)
     }
-}
 
-impl FirstProcess {
     /// Kills it, if it is there.
     pub(super) fn kill(&self) {
         if self.is_there() {
             let _ = signal::kill(Pid::from_raw(self.pid), Signal::SIGKILL);
         }
+    }
+
+    /// Waits at most `limit` for its end; tells whether it has ended.
+    pub(super) fn ends_within(&self, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        while self.is_there() {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            std::thread::sleep(LOOK);
+        }
+        true
     }
 }
 

@@ -146,7 +146,7 @@ impl Ground {
 
     /// The ground of these namespaces, or the machine itself.
     fn on(plan: Plan<'_>, built: Option<(Namespaces, Child)>, places: &Places, abi: Option<u32>) -> io::Result<Self> {
-        let Plan { asked, mut environment, secrets, mark, programs, .. } = plan;
+        let Plan { asked, environment, secrets, mark, programs, .. } = plan;
         let missing = |what: String| io::Error::new(io::ErrorKind::NotFound, what);
         let setpriv = programs.find("setpriv").ok().filter(|_| asked.is_confined() && may_give_up());
         let env = if ignores_signals() { Some(programs.find("env").map_err(missing)?) } else { None };
@@ -157,20 +157,21 @@ impl Ground {
             (made.own_view, made.own_network) = (true, namespaces.own_network);
             (Kind::Namespaces(namespaces), guard)
         } else {
-            let own = if asked.is_confined() { Some(own_directory(&mark, &mut environment)?) } else { None };
-            let guard = watchdog(&mark, own.as_deref(), &programs);
-            if let (Err(_), Some(own)) = (&guard, &own) {
-                let _ = fs::remove_dir_all(own);
-            }
-            (Kind::Plain(own), guard?)
+            let own = if asked.is_confined() { Some(own_directory(&mark)?) } else { None };
+            // It is there before what it is to remove, so that no kill of the engine finds the one without the other.
+            let guard = watchdog(&mark, own.as_deref(), &programs)?;
+            (Kind::Plain(own), guard)
         };
-        environment.extend(secrets);
         let report = sandbox::report(asked, made);
         let home_is_open = asked.is_confined() && places.home_is_open();
         let guard = Mutex::new(Some(guard));
         let mut ground = Self { kind, environment, mark, starters, spawner: None, report, home_is_open, guard };
+        // What fails from here on drops the ground, which ends what was started.
+        if let Kind::Plain(Some(own)) = &ground.kind {
+            furnish(own, &mut ground.environment)?;
+        }
+        ground.environment.extend(secrets);
         if abi.is_some() {
-            // If it cannot be had, dropping the ground ends what was started.
             ground.spawner = Some(Spawner::start(&ground.rules(places, is_root && asked.sandbox != Sandbox::Unsafe))?);
         }
         Ok(ground)
@@ -314,14 +315,15 @@ impl Drop for Ground {
 }
 
 fn end_namespaces(first: &FirstProcess, guard: &mut Child) -> io::Result<()> {
-    // End of file makes the first process exit; its launcher ends when the kernel has ended all the others.
+    // End of file makes the first process exit, which ends when the kernel has ended all the others.
     drop(guard.stdin.take());
-    if wait(guard, KILL_WAIT / 2)? {
+    // Bubblewrap goes before it.
+    if wait(guard, KILL_WAIT / 2)? && first.ends_within(KILL_WAIT / 2) {
         return Ok(());
     }
     first.kill();
     guard.kill()?;
-    if wait(guard, KILL_WAIT / 2)? && !first.is_there() { Ok(()) } else { Err(still_running("the namespace")) }
+    if wait(guard, KILL_WAIT / 2)? && first.ends_within(KILL_WAIT / 2) { Ok(()) } else { Err(still_running("the namespace")) }
 }
 
 /// Starts what ends the session's processes when the engine cannot.
@@ -334,7 +336,7 @@ fn watchdog(mark: &str, own: Option<&Path>, programs: &Programs) -> io::Result<C
         .args(["-c", WATCHDOG, "rekindle-watchdog", mark])
         .args(own)
         .env_clear()
-        .env("PATH", programs.path())
+        .env("PATH", programs.search_path())
         .current_dir("/")
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
@@ -342,22 +344,23 @@ fn watchdog(mark: &str, own: Option<&Path>, programs: &Programs) -> io::Result<C
         .spawn()
 }
 
-/// Makes a home and a directory for temporary files where there is no view in which they could have their usual names.
-fn own_directory(mark: &str, environment: &mut Vec<(OsString, OsString)>) -> io::Result<PathBuf> {
+/// Where the directory of a session's own is, where there is no view in which its parts could have their usual names.
+fn own_directory(mark: &str) -> io::Result<PathBuf> {
     let name = mark.rsplit('=').next().unwrap_or_default();
-    let own = std::env::temp_dir().canonicalize()?.join(format!("rekindle-own-{name}"));
+    Ok(std::env::temp_dir().canonicalize()?.join(format!("rekindle-own-{name}")))
+}
+
+/// Makes it, with a home and a directory for temporary files.
+fn furnish(own: &Path, environment: &mut Vec<(OsString, OsString)>) -> io::Result<()> {
     // Made, never found: nobody else can have put something there.
-    DirBuilder::new().mode(0o700).create(&own)?;
+    DirBuilder::new().mode(0o700).create(own)?;
     for (variable, name) in [("HOME", "home"), ("TMPDIR", "tmp")] {
         let directory = own.join(name);
-        if let Err(error) = DirBuilder::new().mode(0o700).create(&directory) {
-            let _ = fs::remove_dir_all(&own);
-            return Err(error);
-        }
+        DirBuilder::new().mode(0o700).create(&directory)?;
         environment.retain(|(name, _)| name != variable);
         environment.push((variable.into(), directory.into()));
     }
-    Ok(own)
+    Ok(())
 }
 
 /// Removes a directory of a session's own.

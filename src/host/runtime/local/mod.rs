@@ -2,6 +2,10 @@
 //!
 //! Where the system permits, a session has namespaces of its own: its workspace is mounted at `/workspace`, and the kernel ends
 //! all its processes with it. Elsewhere paths are mapped, and a watchdog ends the processes by a mark in their environment.
+//!
+//! Its commands run in a sandbox unless none is asked for by name: they find the machine's programs, write to the workspace and
+//! to directories that go with the session, and reach neither the home, nor other processes, nor a network that is not allowed.
+//! Landlock holds this, inside or outside of namespaces; what it cannot hold is in the report.
 
 mod environment;
 mod fence;

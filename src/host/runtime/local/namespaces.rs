@@ -93,7 +93,7 @@ impl Namespaces {
         let mut process = command
             .process_group(0)
             .env_clear()
-            .env("PATH", programs.path())
+            .env("PATH", programs.search_path())
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -40,7 +40,7 @@ impl Programs {
     }
 
     /// What programs find others by.
-    pub(super) fn path(&self) -> &OsStr {
+    pub(super) fn search_path(&self) -> &OsStr {
         &self.trusted
     }
 }
@@ -63,6 +63,6 @@ mod tests {
         let programs = Programs::of(&[("PATH".into(), path.into())], &workspace);
         assert!(!programs.find("sh").unwrap().starts_with(&workspace));
         assert!(programs.find("planted").unwrap_err().contains("no program planted"));
-        assert_eq!(programs.path(), "/usr/bin:/bin");
+        assert_eq!(programs.search_path(), "/usr/bin:/bin");
     }
 }

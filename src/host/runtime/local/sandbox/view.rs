@@ -22,11 +22,9 @@ pub(in super::super) fn arguments(places: &Places, own_network: bool, is_root: b
     if let Some(home) = &places.home {
         plan.directories.push(relative(home));
     }
-    // Landlock knows no right to change a file's mode or owner, which root has. Others may not say so of what was mounted with
-    // flags that they cannot see, and have no files there but their own tools.
-    let read = if is_root { "rbind,ro" } else { "rbind" };
+    // Landlock knows no right to change a file's mode or owner, and what lies in the home has the rights to the home, too.
     for path in &places.read {
-        plan.bind(path, path, read);
+        plan.bind(path, path, &format!("rbind,ro{}", kept(path)));
     }
     if let Some(home) = places.home.as_ref().filter(|home| places.home_is_within() && home.is_dir()) {
         plan.directories.push("proc/home".into());
@@ -87,6 +85,21 @@ impl Plan<'_> {
         self.table.extend(escaped(target.as_os_str()));
         self.table.extend(format!(" {kind} {options} 0 0\n").bytes());
     }
+}
+
+/// The flags of the mount that `path` is on, which an ordinary user may not leave out.
+fn kept(path: &Path) -> String {
+    use nix::sys::statvfs::FsFlags;
+    let flags = nix::sys::statvfs::statvfs(path).map_or_else(|_| FsFlags::empty(), |stat| stat.flags());
+    let known = [
+        (FsFlags::ST_NOSUID, ",nosuid"),
+        (FsFlags::ST_NODEV, ",nodev"),
+        (FsFlags::ST_NOEXEC, ",noexec"),
+        (FsFlags::ST_NOATIME, ",noatime"),
+        (FsFlags::ST_NODIRATIME, ",nodiratime"),
+        (FsFlags::ST_RELATIME, ",relatime"),
+    ];
+    known.iter().filter(|(flag, _)| flags.contains(*flag)).map(|(_, word)| *word).collect()
 }
 
 fn relative(path: &Path) -> OsString {
