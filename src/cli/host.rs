@@ -11,6 +11,8 @@ use crate::engine::clock::SystemClock;
 use crate::engine::ports::Ports;
 use crate::engine::{Engine, EngineOptions, Failure, Status};
 use crate::host::agent::AgentRegistry;
+use crate::host::memory::MicroagentFiles;
+use crate::host::policy::Analyzers;
 use crate::host::runtime::local::{LocalOptions, LocalRuntimes};
 use crate::session::{Seq, Session, SessionId};
 use crate::store::{Row, SharedStore};
@@ -24,7 +26,12 @@ pub fn engine(store: SharedStore, lease: LeaseArgs) -> Engine {
 /// An engine on `store`.
 pub fn engine_with(store: SharedStore, options: EngineOptions) -> Engine {
     let runtimes = Arc::new(LocalRuntimes::new(LocalOptions::default()));
-    let ports = Ports { agents: Arc::new(AgentRegistry::new()), ..Ports::new(runtimes, recording) };
+    let ports = Ports {
+        agents: Arc::new(AgentRegistry::new()),
+        judge: Arc::new(Analyzers::new()),
+        memories: Arc::new(MicroagentFiles::of_user()),
+        ..Ports::new(runtimes, recording)
+    };
     Engine::with_options(store, ports, Arc::new(SystemClock), options)
 }
 

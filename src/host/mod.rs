@@ -1,4 +1,6 @@
 //! The real world behind the engine's ports.
 
 pub mod agent;
+pub mod memory;
+pub mod policy;
 pub mod runtime;

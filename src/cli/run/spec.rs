@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use super::config::{Config, McpConfig, ModelConfig, PriceConfig, RepositoryConfig};
 use crate::cli::exit::CliError;
 use crate::session::{
-    AgentConfig, AgentSpec, Analyzer, ConfirmationPolicy, Deadlines, Interaction, Limits, McpServer, McpTransport, ModelApi,
-    ModelSpec, Origin, Price, Provider, RepositorySpec, Risk, RuntimeSpec, SecretRef, SecretUse, SecuritySpec, SessionSpec, Tool,
+    AgentConfig, AgentSpec, Analyzer, ConfirmationPolicy, Deadlines, Interaction, Limits, McpServer, McpTransport, MemorySpec,
+    ModelApi, ModelSpec, OnBadFile, Origin, Price, Provider, RepositorySpec, Risk, RuntimeSpec, SecretRef, SecretUse,
+    SecuritySpec, SessionSpec, Tool,
 };
 
 /// Millionths of a US dollar in one.
@@ -82,6 +83,7 @@ impl Asked {
             secrets: named.secrets,
             security: security(&config)?,
             mcp,
+            memory: MemorySpec { on_bad_file: if config.memory.strict { OnBadFile::Fail } else { OnBadFile::Note } },
             runtime,
             instructions: config.instructions.clone(),
             metadata: config.metadata.clone(),

@@ -15,10 +15,10 @@ pub use agent::{
     ToolDefinition, Turn, Usage,
 };
 pub use memory::{Memories, Memory, MemoryProblem, MemoryRequest, Remembered};
-pub use policy::{Judge, Judgement};
+pub use policy::{Judge, Judgement, Question};
 pub use runtime::{
-    Containment, Document, Mount, Preparation, Prepared, Provision, Provisioned, Runtime, RuntimeError, RuntimeReport, Runtimes,
-    Timeout, WORKSPACE,
+    About, Containment, Document, Mount, Preparation, Prepared, Provision, Provisioned, Runtime, RuntimeError, RuntimeReport,
+    Runtimes, Timeout, WORKSPACE,
 };
 pub use secrets::{SecretError, SecretValue, Secrets};
 pub use tools::{Joined, ToolServers, Tools, ToolsReport};
