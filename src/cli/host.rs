@@ -11,6 +11,8 @@ use crate::engine::clock::SystemClock;
 use crate::engine::ports::Ports;
 use crate::engine::{Engine, EngineOptions, Failure, Status};
 use crate::host::agent::AgentRegistry;
+use crate::host::memory::MicroagentFiles;
+use crate::host::policy::Analyzers;
 use crate::host::runtime::local::{LocalOptions, LocalRuntimes};
 use crate::host::secrets::UserSecrets;
 use crate::session::{Seq, Session, SessionId};
@@ -28,6 +30,8 @@ pub fn engine_with(store: SharedStore, options: EngineOptions) -> Engine {
     let ports = Ports {
         agents: Arc::new(AgentRegistry::new()),
         secrets: Arc::new(UserSecrets::default()),
+        judge: Arc::new(Analyzers::new()),
+        memories: Arc::new(MicroagentFiles::of_user()),
         ..Ports::new(runtimes, recording)
     };
     Engine::with_options(store, ports, Arc::new(SystemClock), options)

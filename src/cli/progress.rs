@@ -162,7 +162,8 @@ impl Progress {
         let mut lines = vec![format!("         {}", self.paint.dim(one_line(&line)))];
         if let Some(sandbox) = sandbox::of_report(report) {
             lines.push(format!("         {}", self.paint.dim(sandbox::brief(&sandbox))));
-            lines.extend(sandbox::gaps(&sandbox).map(|gaps| format!("         {}", self.paint.tone(Tone::Warn, one_line(&gaps)))));
+            lines
+                .extend(sandbox::gaps(&sandbox).map(|gaps| format!("         {}", self.paint.tone(Tone::Warn, one_line(&gaps)))));
         }
         lines.extend(self.warnings(report));
         lines.join("\n")

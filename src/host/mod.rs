@@ -1,6 +1,8 @@
 //! The real world behind the engine's ports.
 
 pub mod agent;
+pub mod memory;
+pub mod policy;
 pub mod runtime;
 pub mod secrets;
 pub mod workspace;

@@ -45,8 +45,8 @@ pub use observation::{Extras, Observation};
 pub use phase::Phase;
 pub use spec::{
     AgentConfig, AgentSpec, Analyzer, ConfirmationPolicy, Deadlines, Interaction, Launcher, Limits, McpServer, McpTransport,
-    ModelApi, ModelSpec, OnDivergence, OnSetupFailure, OnUnknown, Origin, Price, Provider, RepositorySpec, Risk, RuntimeSpec,
-    Sandbox, SecretRef, SecretUse, SecuritySpec, SessionSpec, Tool,
+    MemorySpec, ModelApi, ModelSpec, OnBadFile, OnDivergence, OnSetupFailure, OnUnknown, Origin, Price, Provider, RepositorySpec,
+    Risk, RuntimeSpec, Sandbox, SecretRef, SecretUse, SecuritySpec, SessionSpec, Tool,
 };
 pub use start::{Report, StartStep};
 pub use state::{REDUCER, Session};

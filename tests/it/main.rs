@@ -109,6 +109,8 @@ mod runtime_shell;
 mod runtime_support;
 #[cfg(feature = "host")]
 mod runtime_workspace_mount;
+#[cfg(feature = "host")]
+mod security_rules;
 mod session_properties;
 mod session_scenarios;
 #[cfg(feature = "cli")]

@@ -27,6 +27,8 @@ pub struct Config {
     pub tools: Option<Vec<String>>,
     /// Microagents that it is not told of.
     pub disabled_microagents: Vec<String>,
+    /// What it is told of the workspace.
+    pub memory: MemoryConfig,
     /// Agents to which it may hand parts of its task, by name.
     pub agents: BTreeMap<String, DelegateConfig>,
     /// Who judges actions, and which a person must agree to.
@@ -99,6 +101,14 @@ pub struct SecurityConfig {
     pub analyzers: Option<Vec<String>>,
     /// `never`, `always`, `low`, `medium`, `high`.
     pub confirm: Option<String>,
+}
+
+/// What the agent is told of the workspace.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct MemoryConfig {
+    /// Whether a microagent that cannot be read keeps the session from starting.
+    pub strict: bool,
 }
 
 /// A repository.

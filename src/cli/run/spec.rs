@@ -7,9 +7,9 @@ use super::config::{Config, McpConfig, ModelConfig, PriceConfig, RepositoryConfi
 use crate::cli::exit::CliError;
 use crate::host::workspace;
 use crate::session::{
-    AgentConfig, AgentSpec, Analyzer, ConfirmationPolicy, Deadlines, Interaction, Limits, McpServer, McpTransport, ModelApi,
-    ModelSpec, OnSetupFailure, Origin, Price, Provider, RepositorySpec, Risk, RuntimeSpec, SecretRef, SecretUse, SecuritySpec,
-    SessionSpec, Tool,
+    AgentConfig, AgentSpec, Analyzer, ConfirmationPolicy, Deadlines, Interaction, Limits, McpServer, McpTransport, MemorySpec,
+    ModelApi, ModelSpec, OnBadFile, OnSetupFailure, Origin, Price, Provider, RepositorySpec, Risk, RuntimeSpec, SecretRef,
+    SecretUse, SecuritySpec, SessionSpec, Tool,
 };
 
 /// Millionths of a US dollar in one.
@@ -85,6 +85,7 @@ impl Asked {
             secrets: named.secrets,
             security: security(&config)?,
             mcp,
+            memory: MemorySpec { on_bad_file: if config.memory.strict { OnBadFile::Fail } else { OnBadFile::Note } },
             runtime,
             instructions: config.instructions.clone(),
             metadata: config.metadata.clone(),

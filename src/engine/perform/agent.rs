@@ -6,12 +6,12 @@ use super::Performing;
 use super::heard::Heard;
 use crate::engine::error::EngineError;
 use crate::engine::history::half_to_forget;
-use crate::engine::ports::{Agent, AgentRequest, Response, Turn};
+use crate::engine::ports::{Agent, AgentRequest, Past, Question, Response, Turn};
 use crate::session::event::Briefed;
 use crate::session::item::Content;
-use crate::session::model::{CallReport, CallUsage, Decision, Judged, ModelErrorClass, ModelFailure};
+use crate::session::model::{CallReport, CallUsage, Decision, Judged, Judgement, ModelErrorClass, ModelFailure};
 use crate::session::state::Briefing;
-use crate::session::{Action, Analyzer, Command, Item, Risk, Seq};
+use crate::session::{Action, Analyzer, Command, Extras, Item, Observation, Risk, Seq};
 
 impl Performing {
     /// Asks the agent; when it would be told something else than the log says, that is said first.
@@ -37,7 +37,7 @@ impl Performing {
         let answer = agent.step(Turn { history: history.past() }, &deltas).await;
         deltas.end();
         let command = match answer {
-            Ok(response) => Command::Decide { request, decision: Box::new(self.decision(response)) },
+            Ok(response) => Command::Decide { request, decision: Box::new(self.decision(response, directory(history.past()))) },
             Err(failure) => {
                 let condenses =
                     self.session.spec.as_ref().and_then(|spec| spec.agent.as_ref()).is_some_and(|agent| agent.config.condense);
@@ -89,25 +89,34 @@ impl Performing {
         Ok(briefed)
     }
 
-    fn decision(&self, response: Response) -> Decision {
+    fn decision(&self, response: Response, directory: Option<&str>) -> Decision {
         let Response { actions, model, response_id, finish_reason, reasoning, usage, request, latency, retries, answer: _ } =
             response;
         let latency_us = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
         let call = CallReport { model, response_id, finish_reason, reasoning, usage, request, latency_us, retries };
-        let actions = actions.into_iter().map(|action| self.judged(action)).collect();
-        Decision { actions, call }
+        let judgements: Vec<_> = (0..actions.len()).map(|at| self.judgement(&actions, at, directory)).collect();
+        let judged = |(action, judgement)| Judged { action, judgement };
+        Decision { actions: actions.into_iter().zip(judgements).map(judged).collect(), call }
     }
 
-    fn judged(&self, action: Item) -> Judged {
-        let spec = self.session.spec.as_ref().map(|spec| &spec.security);
-        let judgement = match (spec, &action.content) {
-            (Some(spec), Content::Action(what)) if !spec.analyzers.is_empty() && what.is_runnable() => {
-                Some(self.shared.ports.judge.judge(spec, &action, declared(what)))
-            }
-            _ => None,
-        };
-        Judged { action, judgement }
+    /// What the judges say of one of the actions of an answer; `directory` is where the shell stood before the first.
+    fn judgement(&self, actions: &[Item], at: usize, directory: Option<&str>) -> Option<Judgement> {
+        let spec = &self.session.spec.as_ref()?.security;
+        let (before, rest) = actions.split_at_checked(at)?;
+        let action = rest.first()?;
+        let Content::Action(what) = &action.content else { return None };
+        let asks = !spec.analyzers.is_empty() && what.is_runnable();
+        let question = Question { spec, action, declared: declared(what), directory, before };
+        asks.then(|| self.shared.ports.judge.judge(question))
     }
+}
+
+/// Where the last command left the shell.
+fn directory(history: &[Past]) -> Option<&str> {
+    history.iter().rev().find_map(|past| match &past.item.content {
+        Content::Observation(Observation { extras: Extras::Run(run), .. }) => run.metadata.working_dir.as_deref(),
+        _ => None,
+    })
 }
 
 /// What the model itself says of its call.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::Performing;
-use crate::engine::ports::{MemoryRequest, Preparation, Prepared, Provision, Remembered, SecretValue, project};
+use crate::engine::ports::{About, MemoryRequest, Preparation, Prepared, Provision, Remembered, SecretValue, project};
 use crate::session::mask::Caveat;
 use crate::session::{
     Command, Content, Digest, Event, Extras, Observation, OnSetupFailure, Report, SecretRef, SecretUse, Seq, SessionSpec,
@@ -190,11 +190,14 @@ impl Performing {
         }
         let spec = Arc::new(self.spec()?.clone());
         let paths = self.shared.ports.memories.paths(&spec);
-        let documents = match &self.holding.runtime {
-            Some(runtime) => runtime.documents(&paths, DOCUMENTS_MAX).await.map_err(|error| error.to_string())?,
-            None => Vec::new(),
+        let (documents, about) = match &self.holding.runtime {
+            Some(runtime) => {
+                let documents = runtime.documents(&paths, DOCUMENTS_MAX).await.map_err(|error| error.to_string())?;
+                (documents, runtime.about())
+            }
+            None => (Vec::new(), About::default()),
         };
-        let request = MemoryRequest { session: self.id, spec, documents };
+        let request = MemoryRequest { session: self.id, spec, documents, about };
         let remembered = self.shared.ports.memories.gather(request).await?;
         self.holding.memory = Some(remembered.clone());
         Ok(remembered)

@@ -6,13 +6,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{
-    Agent, AgentError, AgentRequest, Agents, Joined, Judge, Judgement, Memories, Memory, MemoryRequest, Remembered, SecretError,
-    SecretValue, Secrets, ToolServers, Tools, ToolsReport,
+    Agent, AgentError, AgentRequest, Agents, Joined, Judge, Judgement, Memories, Memory, MemoryRequest, Question, Remembered,
+    SecretError, SecretValue, Secrets, ToolServers, Tools, ToolsReport,
 };
 use crate::session::action::{CallToolMcp, Recall};
-use crate::session::{
-    Extras, Item, McpServer, Observation, Risk, SecretRef, SecuritySpec, SessionId, SessionSpec, Timestamp, decide::NOT_EXECUTED,
-};
+use crate::session::{Extras, McpServer, Observation, Risk, SecretRef, SessionId, SessionSpec, Timestamp, decide::NOT_EXECUTED};
 
 /// Nobody, nothing and nowhere.
 #[derive(Debug, Clone, Copy)]
@@ -26,8 +24,8 @@ impl Agents for Absent {
 }
 
 impl Judge for Absent {
-    fn judge(&self, _spec: &SecuritySpec, _action: &Item, declared: Option<Risk>) -> Judgement {
-        Judgement { risk: declared.unwrap_or(Risk::Unknown), reasons: Vec::new(), by: Vec::new() }
+    fn judge(&self, question: Question<'_>) -> Judgement {
+        Judgement { risk: question.declared.unwrap_or(Risk::Unknown), reasons: Vec::new(), by: Vec::new() }
     }
 }
 

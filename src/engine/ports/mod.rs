@@ -15,9 +15,9 @@ pub use agent::{
     ToolDefinition, Turn, Usage,
 };
 pub use memory::{Memories, Memory, MemoryProblem, MemoryRequest, Remembered};
-pub use policy::{Judge, Judgement};
+pub use policy::{Judge, Judgement, Question};
 pub use runtime::{
-    Containment, Document, Gap, Guard, Mount, Preparation, Prepared, Provision, Provisioned, Runtime, RuntimeError,
+    About, Containment, Document, Gap, Guard, Mount, Preparation, Prepared, Provision, Provisioned, Runtime, RuntimeError,
     RuntimeReport, Runtimes, SandboxReport, Timeout, WORKSPACE, project,
 };
 pub use secrets::{SecretError, SecretValue, Secrets};

@@ -1,5 +1,6 @@
 //! Where a session's actions run.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,6 +50,11 @@ pub trait Runtime: Send + Sync + 'static {
     async fn documents(&self, paths: &[String], limit: u64) -> Result<Vec<Document>, RuntimeError> {
         let _ = (paths, limit);
         Ok(Vec::new())
+    }
+
+    /// What an agent should know of this place.
+    fn about(&self) -> About {
+        About::default()
     }
 
     /// Ends everything that runs here. Idempotent.
@@ -156,6 +162,15 @@ pub struct Document {
     pub path: String,
     /// What it says.
     pub text: String,
+}
+
+/// What an agent should know of the place where its actions run.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct About {
+    /// Where web servers that are started here are reached from outside: address and port.
+    pub web_hosts: BTreeMap<String, u16>,
+    /// What else it should know.
+    pub instructions: String,
 }
 
 /// Where commands find the session's workspace: the path that recordings name.

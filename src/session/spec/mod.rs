@@ -3,6 +3,7 @@
 
 mod agent;
 mod mcp;
+mod memory;
 mod origin;
 mod repository;
 mod runtime;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use agent::{AgentConfig, AgentSpec, Interaction, Limits, ModelApi, ModelSpec, Price, Tool};
 pub use mcp::{McpServer, McpTransport};
+pub use memory::{MemorySpec, OnBadFile};
 pub use origin::{OnDivergence, OnUnknown, Origin};
 pub use repository::{OnSetupFailure, Provider, RepositorySpec};
 pub use runtime::{Launcher, RuntimeSpec, Sandbox};
@@ -59,6 +61,9 @@ pub struct SessionSpec {
     /// Servers that bring further tools.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mcp: Vec<McpServer>,
+    /// What the agent is told of the workspace.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub memory: MemorySpec,
     /// Where actions run.
     #[serde(default, skip_serializing_if = "is_default")]
     pub runtime: RuntimeSpec,
@@ -86,6 +91,7 @@ impl SessionSpec {
             secrets: Vec::new(),
             security: SecuritySpec::default(),
             mcp: Vec::new(),
+            memory: MemorySpec::default(),
             runtime: RuntimeSpec::default(),
             instructions: None,
             metadata: BTreeMap::new(),
