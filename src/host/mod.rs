@@ -1,4 +1,5 @@
 //! The real world behind the engine's ports.
 
 pub mod agent;
+pub mod mcp;
 pub mod runtime;

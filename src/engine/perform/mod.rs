@@ -4,6 +4,7 @@ mod agent;
 mod execute;
 mod replay;
 mod start;
+mod tools;
 
 use std::sync::Arc;
 use std::time::Duration;

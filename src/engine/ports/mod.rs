@@ -21,7 +21,7 @@ pub use runtime::{
     Timeout, WORKSPACE,
 };
 pub use secrets::{SecretError, SecretValue, Secrets};
-pub use tools::{Joined, ToolServers, Tools, ToolsReport};
+pub use tools::{Join, Joined, ReportedTool, ToolServers, Tools, ToolsReport};
 
 use crate::session::replay::RecordedEntry;
 
