@@ -13,6 +13,7 @@ use crate::engine::{Engine, EngineOptions, Failure, Status};
 use crate::host::agent::AgentRegistry;
 use crate::host::memory::MicroagentFiles;
 use crate::host::policy::Analyzers;
+use crate::host::mcp::McpServers;
 use crate::host::runtime::local::{LocalOptions, LocalRuntimes};
 use crate::host::secrets::UserSecrets;
 use crate::session::{Seq, Session, SessionId};
@@ -32,6 +33,7 @@ pub fn engine_with(store: SharedStore, options: EngineOptions) -> Engine {
         secrets: Arc::new(UserSecrets::default()),
         judge: Arc::new(Analyzers::new()),
         memories: Arc::new(MicroagentFiles::of_user()),
+        tools: Arc::new(McpServers::default()),
         ..Ports::new(runtimes, recording)
     };
     Engine::with_options(store, ports, Arc::new(SystemClock), options)

@@ -147,8 +147,8 @@ impl Cli {
         match (self.globals.quiet, self.globals.verbose) {
             (true, _) => "off",
             // What ends a command is told by the command itself.
-            (false, 0) => "error,rekindle::engine::worker=off",
-            (false, 1) => "warn,rekindle=info",
+            (false, 0) => "error,rekindle::engine::worker=off,rmcp=off",
+            (false, 1) => "warn,rekindle=info,rmcp=off",
             (false, 2) => "info,rekindle=debug",
             (false, _) => "debug,rekindle=trace",
         }

@@ -70,7 +70,9 @@ impl Session {
                 let progress = StepProgress::Running { epoch: session.epoch, deadline: body.deadline };
                 session.set_step(body.step, body.attempt, progress);
             }),
-            "start.step_finished" => self.read(event, |session, _, body: StepFinished| session.step_finished(&body)),
+            "start.step_finished" => {
+                self.read(event, |session, event, body: StepFinished| session.step_finished(event.seq, &body))
+            }
             "start.step_failed" => self.read(event, |session, _, body: StepFailed| session.step_failed(body)),
             "start.started" => {
                 self.phase = Phase::Ready;
@@ -159,7 +161,10 @@ impl Session {
         self.phase = Phase::Starting(Start { plan: body.steps, done: 0 });
     }
 
-    fn step_finished(&mut self, body: &StepFinished) {
+    fn step_finished(&mut self, at: Seq, body: &StepFinished) {
+        if body.step == StartStep::McpTools && matches!(body.outcome, StepOutcome::Done { .. }) {
+            self.tools_at = Some(at);
+        }
         let held = body.step.holds_something() && matches!(body.outcome, StepOutcome::Done { .. });
         let progress = if held { StepProgress::Held { epoch: self.epoch } } else { StepProgress::Done };
         self.set_step(body.step, body.attempt, progress);

@@ -174,6 +174,13 @@ pub enum StepDone {
     Report(Report),
     /// There was nothing to do, and why.
     Skipped(String),
+    /// The servers that bring tools were joined.
+    Tools {
+        /// What came of each.
+        report: Report,
+        /// What an agent that was told of other tools is told now.
+        told: Option<String>,
+    },
     /// The recording is readable, and this is what will be performed.
     Recording(ReplayPlan),
 }

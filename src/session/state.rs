@@ -54,6 +54,9 @@ pub struct Session {
     /// What the agent's model is told in each call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub briefing: Option<Briefing>,
+    /// The event that says which tools its servers bring.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tools_at: Option<Seq>,
     /// How often the agent was asked.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub iterations: u64,

@@ -143,8 +143,52 @@ pub struct McpConfig {
     pub url: Option<String>,
     /// The name of the secret that holds its key.
     pub key: Option<String>,
+    /// Whether it is an entry for the old HTTP+SSE transport, to be tried as streamable HTTP.
+    pub sse: bool,
     /// Seconds that a connection or a call may take.
     pub timeout: Option<u64>,
+}
+
+impl McpConfig {
+    /// A server as the command line names it: `NAME=COMMAND…`, `NAME=URL`.
+    ///
+    /// # Errors
+    /// [`CliError::Usage`] when it is neither.
+    pub fn named(written: &str) -> Result<(String, Self), CliError> {
+        let bad = || CliError::Usage(format!("--mcp {written}: say NAME=URL, or NAME=\"COMMAND ARGUMENT…\""));
+        let (name, how) = written.split_once('=').ok_or_else(bad)?;
+        let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
+        if !is_name {
+            return Err(bad());
+        }
+        if how.starts_with("http://") || how.starts_with("https://") {
+            return Ok((name.to_owned(), Self { url: Some(how.to_owned()), ..Self::default() }));
+        }
+        let mut words = words(how).ok_or_else(bad)?.into_iter();
+        let command = words.next().ok_or_else(bad)?;
+        Ok((name.to_owned(), Self { command: Some(command), args: words.collect(), ..Self::default() }))
+    }
+}
+
+/// The words of a command line: spaces part them, quotes and backslashes keep them together; nothing else means anything. `None` when
+/// a quote is not closed.
+fn words(line: &str) -> Option<Vec<String>> {
+    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+    let mut chars = line.chars();
+    while let Some(c) = chars.next() {
+        match (quote, c) {
+            (None, '\'' | '"') => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            (Some(open), _) if c == open => quote = None,
+            (None | Some('"'), '\\') => word.get_or_insert_default().push(chars.next()?),
+            (None, _) if c.is_whitespace() => words.extend(word.take()),
+            _ => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    quote.is_none().then_some(words)
 }
 
 /// A secret, by what it is for.
@@ -236,6 +280,17 @@ mod tests {
         );
         let far = Config::parse("[security]\nzzz = 1").unwrap_err();
         assert!(far.contains("there are: analyzers, confirm"), "{far}");
+    }
+
+    #[test]
+    fn a_server_is_named_on_the_command_line_as_a_shell_would_take_it() {
+        let (name, program) = McpConfig::named(r#"files=npx -y "a b" 'c "d"' e\ f ''"#).unwrap();
+        assert_eq!((name.as_str(), program.command.as_deref()), ("files", Some("npx")));
+        assert_eq!(program.args, ["-y", "a b", "c \"d\"", "e f", ""]);
+        assert_eq!(McpConfig::named("docs=https://x.test/mcp?a=b").unwrap().1.url.as_deref(), Some("https://x.test/mcp?a=b"));
+        for wrong in ["docs", "=x", "a b=x", "a=", "a='x"] {
+            assert!(McpConfig::named(wrong).unwrap_err().to_string().contains("NAME=URL"), "{wrong}");
+        }
     }
 
     #[test]

@@ -13,8 +13,8 @@ use super::location;
 use super::replay::free;
 use super::sandbox::SandboxArgs;
 use super::span::LeaseArgs;
-use crate::session::{Interaction, Session, SessionId, SessionName};
-use config::{Config, RepositoryConfig};
+use crate::session::{Interaction, Session, SessionId, SessionName, RuntimeSpec};
+use config::{Config, RepositoryConfig, McpConfig};
 use spec::Asked;
 use talk::Talk;
 
@@ -64,6 +64,9 @@ pub struct Args {
     /// A secret that commands find in their environment, by its name
     #[arg(long, value_name = "NAME")]
     secret: Vec<String>,
+    /// A server that brings further tools, as NAME=URL or NAME="COMMAND ARGUMENT…"; it runs with your rights, not in the sandbox
+    #[arg(long, value_name = "NAME=SERVER")]
+    mcp: Vec<String>,
     /// What the agent is told beside the task
     #[arg(long, value_name = "TEXT")]
     instructions: Option<String>,
@@ -101,6 +104,9 @@ impl Args {
         over(&self.key, &mut config.model.key);
         over(&self.instructions, &mut config.instructions);
         over(&self.confirm, &mut config.security.confirm);
+        for server in &self.mcp {
+            config.mcp.extend([McpConfig::named(server)?]);
+        }
         config.iterations = self.iterations.or(config.iterations);
         config.budget = self.budget.or(config.budget);
         if let Some(location) = &self.repo {

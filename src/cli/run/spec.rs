@@ -68,8 +68,11 @@ impl Asked {
         let mut mcp = Vec::new();
         for (name, server) in &config.mcp {
             let server = self::mcp(name, server)?;
-            if let McpTransport::Http { key, .. } = &server.transport {
-                named.engine(key.as_deref());
+            match &server.transport {
+                McpTransport::Http { key, .. } | McpTransport::Sse { key, .. } => named.engine(key.as_deref()),
+                McpTransport::Stdio { env, .. } => {
+                    env.values().flat_map(|value| secrets_in(value)).for_each(|name| named.engine(Some(name)))
+                }
             }
             mcp.push(server);
         }
@@ -291,16 +294,29 @@ fn is_path(location: &str) -> bool {
 }
 
 fn mcp(name: &str, config: &McpConfig) -> Result<McpServer, CliError> {
-    let McpConfig { command, args, env, url, key, timeout } = config.clone();
+    let McpConfig { command, args, env, url, key, timeout, sse } = config.clone();
     let transport = match (command, url) {
+        (Some(_), None) if key.is_some() || sse => {
+            return Err(usage(format!(
+                "mcp.{name} is a program: it takes no `key` and no `sse`, but secrets by `env`, as \"${{NAME}}\""
+            )));
+        }
         (Some(command), None) => McpTransport::Stdio { command, args, env },
+        (None, Some(_)) if !args.is_empty() || !env.is_empty() => {
+            return Err(usage(format!("mcp.{name} is a service: it takes no `args` and no `env`")));
+        }
         (None, Some(url)) => {
             endpoint(&url)?;
-            McpTransport::Http { url, key }
+            if sse { McpTransport::Sse { url, key } } else { McpTransport::Http { url, key } }
         }
         _ => return Err(usage(format!("mcp.{name} needs a `command` or a `url`, and not both"))),
     };
     Ok(McpServer { name: name.to_owned(), transport, timeout_ms: timeout.map_or(30_000, |seconds| seconds.saturating_mul(1000)) })
+}
+
+/// The names of secrets in a value of an environment.
+fn secrets_in(value: &str) -> impl Iterator<Item = &str> {
+    value.split("${").skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name)
 }
 
 fn deadlines(config: &Config) -> Deadlines {

@@ -5,6 +5,7 @@ mod execute;
 mod heard;
 mod replay;
 mod start;
+mod tools;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -43,7 +43,7 @@ impl Performing {
                 StartStep::GitHooks => self.install_hooks().await,
                 StartStep::Secrets => self.name_secrets().await,
                 StartStep::Memory => self.gather_memory().await,
-                StartStep::McpTools => self.join_servers().await,
+                StartStep::McpTools => self.join_servers(within).await,
                 StartStep::Controller => self.make_agent().await,
                 StartStep::SecurityAnalyzer | StartStep::FirstMessage => Err(format!("the step {step} is decided, not taken")),
             }
@@ -201,20 +201,6 @@ impl Performing {
         let remembered = self.shared.ports.memories.gather(request).await?;
         self.holding.memory = Some(remembered.clone());
         Ok(remembered)
-    }
-
-    async fn join_servers(&mut self) -> Result<StepDone, String> {
-        if let Some(former) = self.holding.tools.take() {
-            former.tools.close().await;
-        }
-        let servers = self.spec()?.mcp.clone();
-        let secrets = self.secrets(|_| true).await?;
-        let joined = self.shared.ports.tools.join(self.id, &servers, &secrets).await;
-        let report = serde_json::to_value(&joined.report).map_err(|error| error.to_string())?;
-        self.holding.tools = Some(joined);
-        // It was told of other tools, perhaps.
-        (self.holding.agent, self.holding.briefed) = (None, None);
-        Ok(StepDone::Report(Report(report)))
     }
 
     async fn make_agent(&mut self) -> Result<StepDone, String> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{
-    Agent, AgentError, AgentRequest, Agents, Joined, Judge, Judgement, Memories, Memory, MemoryRequest, Question, Remembered,
+    Agent, AgentError, AgentRequest, Agents, Join, Joined, Judge, Judgement, Memories, Memory, MemoryRequest, Question, Remembered,
     SecretError, SecretValue, Secrets, ToolServers, Tools, ToolsReport,
 };
 use crate::session::action::{CallToolMcp, Recall};
@@ -58,13 +58,10 @@ impl Memory for Absent {
 
 #[async_trait]
 impl ToolServers for Absent {
-    async fn join(&self, _session: SessionId, servers: &[McpServer], _secrets: &[SecretValue]) -> Joined {
-        let absent = |server: &McpServer| ToolsReport {
-            server: server.name.clone(),
-            tools: Vec::new(),
-            error: Some("this engine reaches no servers".to_owned()),
-        };
-        Joined { tools: Arc::new(Self), definitions: Vec::new(), report: servers.iter().map(absent).collect() }
+    async fn join(&self, request: Join) -> Joined {
+        let error = || Some("this engine reaches no servers".to_owned());
+        let absent = |server: &McpServer| ToolsReport { error: error(), ..ToolsReport::new(&server.name) };
+        Joined { tools: Arc::new(Self), definitions: Vec::new(), report: request.servers.iter().map(absent).collect() }
     }
 }
 

@@ -21,7 +21,7 @@ pub use runtime::{
     RuntimeReport, Runtimes, SandboxReport, Timeout, WORKSPACE, project,
 };
 pub use secrets::{SecretError, SecretValue, Secrets};
-pub use tools::{Joined, ToolServers, Tools, ToolsReport};
+pub use tools::{Join, Joined, ReportedTool, ToolServers, Tools, ToolsReport};
 
 use crate::session::replay::RecordedEntry;
 

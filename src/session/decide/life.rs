@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use super::Deciding;
+use crate::session::action::{Action, Message};
 use crate::session::command::{Proof, Rejection, StepDone};
 use crate::session::event::{
-    CloseRequested, Closed, Created, Event, OwnerAcquired, ReleaseFailed, ReleaseFinished, ReleaseStarted, ReplayStarted,
+    CloseRequested, Closed, Created, Entry, Event, OwnerAcquired, ReleaseFailed, ReleaseFinished, ReleaseStarted, ReplayStarted,
     Restored, StartPlanned, StepFailed, StepFinished, StepStarted,
 };
 use crate::session::id::NodeId;
+use crate::session::item::Item;
 use crate::session::phase::{Phase, StepProgress, StepRecord};
 use crate::session::spec::{Deadlines, Origin, SecuritySpec, SessionSpec};
 use crate::session::start::{Report, StartStep, StepOutcome};
@@ -68,12 +70,17 @@ impl Deciding {
 
     pub(super) fn step_done(&mut self, step: StartStep, attempt: u32, done: StepDone) -> Result<(), Rejection> {
         self.stale(step, attempt)?;
-        let (outcome, plan) = match done {
-            StepDone::Report(report) => (StepOutcome::Done { report }, None),
-            StepDone::Skipped(reason) => (StepOutcome::Skipped { reason }, None),
-            StepDone::Recording(plan) => (StepOutcome::Done { report: Report::default() }, Some(plan)),
+        let (outcome, plan, told) = match done {
+            StepDone::Report(report) => (StepOutcome::Done { report }, None, None),
+            StepDone::Skipped(reason) => (StepOutcome::Skipped { reason }, None, None),
+            StepDone::Tools { report, told } => (StepOutcome::Done { report }, None, told),
+            StepDone::Recording(plan) => (StepOutcome::Done { report: Report::default() }, Some(plan), None),
         };
         self.emit(Event::StepFinished(StepFinished { step, attempt, outcome }));
+        if let Some(told) = told.filter(|_| self.session.has_agent()) {
+            let message = Action::Message(Message { content: told, ..Message::default() });
+            self.emit(Event::Item(Box::new(Entry::new(Item::from(message)))));
+        }
         if let Some(plan) = plan {
             self.emit(Event::ReplayStarted(ReplayStarted { plan }));
         }
