@@ -1,11 +1,12 @@
 //! The steps of a start that the world must take.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Performing;
 use crate::engine::ports::{MemoryRequest, Preparation, Prepared, Provision, Remembered, SecretValue};
 use crate::session::{
-    Command, Content, Digest, Event, Extras, Observation, Report, SecretRef, SecretUse, Seq, SessionSpec, StartStep, StepDone,
+    Command, Content, Digest, Event, Extras, Observation, Report, RuntimeSpec, SecretRef, SecretUse, Seq, SessionSpec, StartStep, StepDone,
     Timestamp,
 };
 use crate::store::{Read, Row};
@@ -20,7 +21,7 @@ impl Performing {
         let within = self.until(deadline);
         let taken = tokio::time::timeout(within, async {
             match step {
-                StartStep::Runtime => self.provision(attempt).await,
+                StartStep::Runtime => self.provision(attempt, within).await,
                 StartStep::Replay => self.read_recording().await,
                 StartStep::Repository => self.clone_repository().await,
                 StartStep::SetupScript => self.prepare(Preparation::SetupScript).await,
@@ -39,7 +40,7 @@ impl Performing {
         }
     }
 
-    async fn provision(&mut self, attempt: u32) -> Result<StepDone, String> {
+    async fn provision(&mut self, attempt: u32, within: Duration) -> Result<StepDone, String> {
         // The one before, if it is still there: two would share a workspace.
         if let Some(former) = self.holding.runtime.take() {
             former.release().await.map_err(|error| error.to_string())?;
@@ -47,6 +48,10 @@ impl Performing {
         let spec = self.spec()?;
         let for_commands = |secret: &SecretRef| secret.used != SecretUse::Engine;
         let environment = self.secrets(for_commands).await?;
+        let key = match &spec.runtime {
+            RuntimeSpec::Remote { key, .. } => self.secret(key.as_deref()).await?,
+            RuntimeSpec::Local { .. } | RuntimeSpec::Command(_) => None,
+        };
         let request = Provision {
             session: self.id,
             birth: self.birth().await,
@@ -56,6 +61,9 @@ impl Performing {
             directory: self.last_directory().await,
             runtime: spec.runtime.clone(),
             environment,
+            key,
+            version: self.session.version,
+            within,
         };
         let provisioned = self.shared.ports.runtimes.provision(request).await.map_err(|error| error.to_string())?;
         self.holding.runtime = Some(provisioned.runtime);

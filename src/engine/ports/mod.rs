@@ -17,7 +17,7 @@ pub use agent::{
 pub use memory::{Memories, Memory, MemoryProblem, MemoryRequest, Remembered};
 pub use policy::{Judge, Judgement};
 pub use runtime::{
-    Containment, Document, Mount, Preparation, Prepared, Provision, Provisioned, Runtime, RuntimeError, RuntimeReport, Runtimes,
+    ActionKey, Containment, Document, Mount, Preparation, Prepared, Provision, Provisioned, Runtime, RuntimeError, RuntimeReport, Runtimes,
     Timeout, WORKSPACE,
 };
 pub use secrets::{SecretError, SecretValue, Secrets};
