@@ -40,6 +40,8 @@ mod cli_support;
 mod clock_jumps;
 #[cfg(feature = "cli")]
 mod copy_killed;
+#[cfg(feature = "host")]
+mod cutting_proxy;
 mod engine_sessions;
 mod feed;
 #[cfg(feature = "postgres")]
@@ -75,6 +77,8 @@ mod postgres_server;
 #[cfg(feature = "postgres")]
 mod postgres_server_ends;
 mod projection_views;
+#[cfg(feature = "host")]
+mod remote_support;
 #[cfg(feature = "cli")]
 mod replay_recordings;
 #[cfg(feature = "host")]
@@ -85,6 +89,8 @@ mod runtime_fence;
 mod runtime_files;
 #[cfg(feature = "host")]
 mod runtime_python;
+#[cfg(feature = "host")]
+mod runtime_remote;
 #[cfg(feature = "host")]
 mod runtime_shell;
 #[cfg(feature = "host")]

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::Performing;
 use crate::engine::ports::{MemoryRequest, Preparation, Prepared, Provision, Remembered, SecretValue};
 use crate::session::{
-    Command, Content, Digest, Event, Extras, Observation, Report, RuntimeSpec, SecretRef, SecretUse, Seq, SessionSpec, StartStep, StepDone,
-    Timestamp,
+    Command, Content, Digest, Event, Extras, Observation, Report, RuntimeSpec, SecretRef, SecretUse, Seq, SessionSpec, StartStep,
+    StepDone, Timestamp,
 };
 use crate::store::{Read, Row};
 

@@ -17,8 +17,8 @@ pub use agent::{
 pub use memory::{Memories, Memory, MemoryProblem, MemoryRequest, Remembered};
 pub use policy::{Judge, Judgement};
 pub use runtime::{
-    ActionKey, Containment, Document, Mount, Preparation, Prepared, Provision, Provisioned, Runtime, RuntimeError, RuntimeReport, Runtimes,
-    Timeout, WORKSPACE,
+    ActionKey, Containment, Document, Mount, Preparation, Prepared, Provision, Provisioned, Runtime, RuntimeError, RuntimeReport,
+    Runtimes, Timeout, WORKSPACE,
 };
 pub use secrets::{SecretError, SecretValue, Secrets};
 pub use tools::{Joined, ToolServers, Tools, ToolsReport};

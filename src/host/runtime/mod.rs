@@ -1,3 +1,4 @@
 //! Places where a session's actions run.
 
 pub mod local;
+pub mod remote;
