@@ -11,6 +11,7 @@ use crate::engine::clock::SystemClock;
 use crate::engine::ports::Ports;
 use crate::engine::{Engine, EngineOptions, Failure, Status};
 use crate::host::agent::AgentRegistry;
+use crate::host::runtime::HostRuntimes;
 use crate::host::runtime::local::{LocalOptions, LocalRuntimes};
 use crate::session::{Seq, Session, SessionId};
 use crate::store::{Row, SharedStore};
@@ -23,7 +24,7 @@ pub fn engine(store: SharedStore, lease: LeaseArgs) -> Engine {
 
 /// An engine on `store`.
 pub fn engine_with(store: SharedStore, options: EngineOptions) -> Engine {
-    let runtimes = Arc::new(LocalRuntimes::new(LocalOptions::default()));
+    let runtimes = Arc::new(HostRuntimes::new(Arc::new(LocalRuntimes::new(LocalOptions::default()))));
     let ports = Ports { agents: Arc::new(AgentRegistry::new()), ..Ports::new(runtimes, recording) };
     Engine::with_options(store, ports, Arc::new(SystemClock), options)
 }

@@ -36,6 +36,8 @@ pub struct Config {
     pub mcp: BTreeMap<String, McpConfig>,
     /// What secrets are for, by name; their values are kept with `rekindle secrets set`.
     pub secrets: BTreeMap<String, SecretConfig>,
+    /// Where actions run.
+    pub runtime: RuntimeConfig,
     /// How long things may take.
     pub timeouts: TimeoutConfig,
     /// Free words.
@@ -140,6 +142,24 @@ pub struct SecretConfig {
     pub description: String,
     /// Whether it is a provider's token.
     pub provider_token: bool,
+}
+
+/// Where actions run.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct RuntimeConfig {
+    /// As `--runtime` says it.
+    pub at: Option<String>,
+    /// The name of the secret that holds the key of a remote one.
+    pub key: Option<String>,
+    /// The program that launches one, and its arguments.
+    pub command: Vec<String>,
+    /// The same, to end it.
+    pub stop: Vec<String>,
+    /// The image that `{image}` stands for.
+    pub image: Option<String>,
+    /// Where one that was launched is reached.
+    pub url: Option<String>,
 }
 
 /// Seconds.

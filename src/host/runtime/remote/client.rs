@@ -11,7 +11,7 @@ use tokio::task::AbortHandle;
 use uuid::Uuid;
 
 use super::call::{self, Line, Said, Tries, Unheard};
-use super::wire::{Answer, File, Handed, Opened, Opening, Task, Wanted, place};
+use super::wire::{Alive, Answer, File, Handed, Opened, Opening, Task, Wanted, place, proof};
 use crate::engine::ports::{
     ActionKey, Document, Preparation, Prepared, Provision, Provisioned, Runtime, RuntimeError, RuntimeReport, Runtimes,
     SecretValue, Timeout,
@@ -60,6 +60,21 @@ impl RemoteRuntimes {
             return Ok(client.clone());
         }
         Ok(slot.insert(call::client(url)?).clone())
+    }
+
+    /// Whether the server at `url` answers within `wait`, and shows that it knows `key`, which is not sent.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Unavailable`] when nobody can be asked there.
+    pub async fn answers(&self, url: &str, key: &str, wait: Duration) -> Result<bool, RuntimeError> {
+        let mut url = call::address(url)?;
+        let client = self.client(&url)?;
+        let challenge = Uuid::new_v4().simple().to_string();
+        url.set_path(&format!("{}/alive", url.path().trim_end_matches('/')));
+        url.set_query(Some(&format!("challenge={challenge}")));
+        let asked = async { client.get(url).send().await.ok()?.json::<Alive>().await.ok() };
+        let alive = tokio::time::timeout(wait, asked).await.ok().flatten();
+        Ok(alive.is_some_and(|alive| alive.proof == Some(proof(key, &challenge))))
     }
 
     /// Asks the server at `url` for the session's runtime.
@@ -255,7 +270,7 @@ impl RemoteRuntime {
 
 /// What a release came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::host::runtime) enum Released {
+pub enum Released {
     /// Everything has ended.
     Ended,
     /// It is another owner's now, who will release it.

@@ -8,6 +8,7 @@ mod client;
 mod server;
 mod wire;
 
-pub use client::{RemoteOptions, RemoteRuntimes};
+pub(super) use client::Released;
+pub use client::{RemoteOptions, RemoteRuntime, RemoteRuntimes};
 pub use server::{RuntimeServer, ServerError, ServerOptions, Workspaces};
 pub use wire::{API_KEY_VARIABLE, proof};
