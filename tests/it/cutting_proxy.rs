@@ -22,9 +22,8 @@ struct State {
     requests: AtomicU64,
     /// Nobody gets through.
     down: AtomicBool,
-    /// Rises when all connections are to break.
+    /// Told when all connections are to break.
     cut: tokio::sync::Notify,
-    seen: std::sync::Mutex<Vec<u8>>,
 }
 
 /// Takes one of `count`, if there is one.
@@ -55,20 +54,10 @@ impl CuttingProxy {
         self.state.requests.store(count, Ordering::SeqCst);
     }
 
-    /// How many are still to be cut.
-    pub fn left(&self) -> u64 {
-        self.state.answers.load(Ordering::SeqCst) + self.state.requests.load(Ordering::SeqCst)
-    }
-
     /// Breaks all connections and lets nobody through, or lets everybody through again.
     pub fn set_down(&self, down: bool) {
         self.state.down.store(down, Ordering::SeqCst);
         self.state.cut.notify_waiters();
-    }
-
-    /// Everything that clients sent.
-    pub fn seen(&self) -> String {
-        String::from_utf8_lossy(&self.state.seen.lock().unwrap()).into_owned()
     }
 }
 
@@ -103,7 +92,6 @@ async fn relay(state: &State, mut client: TcpStream, mut server: TcpStream) {
         tokio::select! {
             count = client.read(&mut asked) => {
                 let Ok(count @ 1..) = count else { return };
-                state.seen.lock().unwrap().extend_from_slice(&asked[..count]);
                 let lost = take(&state.requests);
                 if server.write_all(&asked[..count]).await.is_err() {
                     return;

@@ -24,10 +24,10 @@ const ACTIONS: usize = 12;
 const LIFE_MAX: Duration = Duration::from_millis(900);
 
 /// A xorshift64* generator: every run of a test kills by the same numbers.
-struct Random(u64);
+pub struct Random(pub u64);
 
 impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub fn below(&mut self, bound: u64) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;

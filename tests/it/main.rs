@@ -87,10 +87,14 @@ mod runtime_containment;
 mod runtime_fence;
 #[cfg(feature = "host")]
 mod runtime_files;
+#[cfg(feature = "cli")]
+mod runtime_launcher;
 #[cfg(feature = "host")]
 mod runtime_python;
 #[cfg(feature = "host")]
 mod runtime_remote;
+#[cfg(feature = "cli")]
+mod runtime_remote_killed;
 #[cfg(feature = "host")]
 mod runtime_shell;
 #[cfg(feature = "host")]

@@ -138,3 +138,16 @@ pub async fn until(what: &str, mut so: impl FnMut() -> bool) {
     }
     panic!("never: {what}");
 }
+
+/// The processes that have `text` in their arguments.
+pub fn with_argument(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let arguments = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let arguments = String::from_utf8_lossy(&arguments).replace('\0', " ");
+        if arguments.contains(text) && entry.file_name() != std::process::id().to_string().as_str() {
+            found.push(arguments);
+        }
+    }
+    found
+}
