@@ -11,9 +11,10 @@ use crate::engine::clock::SystemClock;
 use crate::engine::ports::Ports;
 use crate::engine::{Engine, EngineOptions, Failure, Status};
 use crate::host::agent::AgentRegistry;
+use crate::host::mcp::McpServers;
 use crate::host::memory::MicroagentFiles;
 use crate::host::policy::Analyzers;
-use crate::host::mcp::McpServers;
+use crate::host::runtime::HostRuntimes;
 use crate::host::runtime::local::{LocalOptions, LocalRuntimes};
 use crate::host::secrets::UserSecrets;
 use crate::session::{Seq, Session, SessionId};
@@ -27,7 +28,7 @@ pub fn engine(store: SharedStore, lease: LeaseArgs) -> Engine {
 
 /// An engine on `store`.
 pub fn engine_with(store: SharedStore, options: EngineOptions) -> Engine {
-    let runtimes = Arc::new(LocalRuntimes::new(LocalOptions::default()));
+    let runtimes = Arc::new(HostRuntimes::new(Arc::new(LocalRuntimes::new(LocalOptions::default()))));
     let ports = Ports {
         agents: Arc::new(AgentRegistry::new()),
         secrets: Arc::new(UserSecrets::default()),

@@ -13,6 +13,7 @@ mod man;
 mod replay;
 mod resume;
 mod run;
+mod runtime_server;
 mod secrets;
 mod send;
 mod serve;
@@ -105,6 +106,7 @@ enum Command {
     Replay(replay::Args),
     Resume(resume::Args),
     Serve(serve::Args),
+    RuntimeServer(runtime_server::Args),
     Ls(ls::Args),
     Show(show::Args),
     State(state::Args),
@@ -182,6 +184,7 @@ pub async fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Replay(args) => Box::pin(replay::run(context, args)).await,
         Command::Resume(args) => Box::pin(resume::run(context, args)).await,
         Command::Serve(args) => Box::pin(serve::run(context, args)).await,
+        Command::RuntimeServer(args) => Box::pin(runtime_server::run(context, args)).await,
         Command::Ls(args) => ls::run(context, args).await,
         Command::Show(args) => Box::pin(show::run(context, args)).await,
         Command::State(args) => Box::pin(state::run(context, args)).await,

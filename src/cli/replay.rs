@@ -6,7 +6,7 @@ use super::exit::{CliError, Exit};
 use super::host::{Ended, drive, engine};
 use super::paint::Tone;
 use super::program::program;
-use super::sandbox::{RuntimeConfig, SandboxArgs};
+use super::sandbox::SandboxArgs;
 use super::span::LeaseArgs;
 use super::summary::{Summary, summarise};
 use super::text::{count, one_line};
@@ -115,7 +115,7 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
         },
     };
     let (title, deadlines) = (trajectory.title.clone(), args.deadlines());
-    let runtime = args.sandbox.spec(&RuntimeConfig::default())?;
+    let runtime = args.sandbox.spec(None, None)?;
     let spec = SessionSpec { title, deadlines, runtime, ..SessionSpec::new(origin, &workspace) };
     let name = args.name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
     context.note(format_args!("session {id}{name} replays {} in {}", args.file.display(), workspace.display()));

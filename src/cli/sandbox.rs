@@ -1,7 +1,5 @@
 //! How it is said what keeps commands from the rest of the machine, and how it is told.
 
-use serde::Deserialize;
-
 use super::exit::CliError;
 use crate::engine::ports::SandboxReport;
 use crate::session::{Report, RuntimeSpec, Sandbox};
@@ -29,23 +27,19 @@ enum Kind {
     Bwrap,
 }
 
-/// Where actions run.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-pub struct RuntimeConfig {
-    /// `landlock` or `bwrap`.
-    pub sandbox: Option<String>,
-    /// Whether commands may open connections.
-    pub network: Option<bool>,
-}
-
 impl SandboxArgs {
-    /// The runtime that is asked for; what no flag says is as in the configuration.
+    /// Whether anything was said.
+    pub const fn is_said(self) -> bool {
+        self.sandbox.is_some() || self.network || self.unsafe_local
+    }
+
+    /// The local runtime that is asked for; what no flag says is as in the configuration, by the word of a sandbox and whether
+    /// there is a network.
     ///
     /// # Errors
     /// [`CliError::Usage`] when the configuration names no sandbox.
-    pub fn spec(self, config: &RuntimeConfig) -> Result<RuntimeSpec, CliError> {
-        let configured = match config.sandbox.as_deref() {
+    pub fn spec(self, configured: Option<&str>, network: Option<bool>) -> Result<RuntimeSpec, CliError> {
+        let configured = match configured {
             None | Some("landlock") => Sandbox::Landlock,
             Some("bwrap") => Sandbox::Bubblewrap,
             Some(other) => {
@@ -63,7 +57,7 @@ impl SandboxArgs {
             Some(Kind::Landlock) => Sandbox::Landlock,
             Some(Kind::Bwrap) => Sandbox::Bubblewrap,
         };
-        Ok(RuntimeSpec::Local { sandbox, network: self.network || config.network == Some(true) })
+        Ok(RuntimeSpec::Local { sandbox, network: self.network || network == Some(true) })
     }
 }
 
@@ -103,17 +97,16 @@ mod tests {
 
     #[test]
     fn a_flag_wins_over_the_configuration_and_no_sandbox_is_only_had_by_its_flag() {
-        let config = |sandbox: &str, network| RuntimeConfig { sandbox: Some(sandbox.to_owned()), network };
         let local = |sandbox, network| RuntimeSpec::Local { sandbox, network };
         let none = SandboxArgs::default();
-        assert_eq!(none.spec(&RuntimeConfig::default()).unwrap(), RuntimeSpec::default());
-        assert_eq!(none.spec(&config("bwrap", Some(true))).unwrap(), local(Sandbox::Bubblewrap, true));
+        assert_eq!(none.spec(None, None).unwrap(), RuntimeSpec::default());
+        assert_eq!(none.spec(Some("bwrap"), Some(true)).unwrap(), local(Sandbox::Bubblewrap, true));
         let landlock = SandboxArgs { sandbox: Some(Kind::Landlock), ..none };
-        assert_eq!(landlock.spec(&config("bwrap", None)).unwrap(), local(Sandbox::Landlock, false));
+        assert_eq!(landlock.spec(Some("bwrap"), None).unwrap(), local(Sandbox::Landlock, false));
         let without = SandboxArgs { unsafe_local: true, ..none };
-        assert_eq!(without.spec(&config("bwrap", Some(false))).unwrap(), local(Sandbox::Unsafe, true));
+        assert_eq!(without.spec(Some("bwrap"), Some(false)).unwrap(), local(Sandbox::Unsafe, true));
         for wrong in ["unsafe", "none", "docker"] {
-            let error = none.spec(&config(wrong, None)).unwrap_err().to_string();
+            let error = none.spec(Some(wrong), None).unwrap_err().to_string();
             assert!(error.contains("landlock or bwrap") && error.contains("--unsafe-local"), "{error}");
         }
     }

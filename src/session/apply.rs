@@ -228,11 +228,12 @@ impl Session {
         }
         let answered = Action::RUNNABLE.contains(&tag) || (self.has_agent() && tag == "recall");
         if !matches!(self.phase, Phase::Imported { .. }) && answered {
+            let remembered = self.spec.as_ref().is_some_and(|spec| spec.runtime.remembers());
             self.open.push(OpenAction {
                 seq: event.seq,
                 source: event.source,
                 tag: tag.to_owned(),
-                class: EffectClass::of(tag),
+                class: if remembered { EffectClass::of_remembered(tag) } else { EffectClass::of(tag) },
                 dispatch: Dispatch::Queued { attempts: 0 },
                 recorded: peek.recorded,
             });

@@ -40,6 +40,8 @@ mod cli_support;
 mod clock_jumps;
 #[cfg(feature = "cli")]
 mod copy_killed;
+#[cfg(feature = "host")]
+mod cutting_proxy;
 mod engine_sessions;
 mod feed;
 #[cfg(feature = "postgres")]
@@ -83,6 +85,8 @@ mod postgres_server;
 #[cfg(feature = "postgres")]
 mod postgres_server_ends;
 mod projection_views;
+#[cfg(feature = "host")]
+mod remote_support;
 #[cfg(feature = "cli")]
 mod replay_recordings;
 #[cfg(feature = "cli")]
@@ -99,8 +103,13 @@ mod runtime_containment;
 mod runtime_fence;
 #[cfg(feature = "host")]
 mod runtime_files;
+#[cfg(feature = "cli")]
+mod runtime_launcher;
 #[cfg(feature = "host")]
 mod runtime_python;
+mod runtime_remote;
+#[cfg(feature = "cli")]
+mod runtime_remote_killed;
 #[cfg(feature = "host")]
 mod runtime_sandbox;
 #[cfg(feature = "host")]

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::cli::exit::CliError;
-use crate::cli::sandbox::RuntimeConfig;
 
 /// What a configuration file may say. Flags win over it.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -199,6 +198,28 @@ pub struct SecretConfig {
     pub description: String,
     /// Whether it is a provider's token.
     pub provider_token: bool,
+}
+
+/// Where actions run.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct RuntimeConfig {
+    /// As `--runtime` says it.
+    pub at: Option<String>,
+    /// Of the local one: `landlock` or `bwrap`.
+    pub sandbox: Option<String>,
+    /// Of the local one: whether commands may open connections.
+    pub network: Option<bool>,
+    /// The name of the secret that holds the key of a remote one.
+    pub key: Option<String>,
+    /// The program that launches one, and its arguments.
+    pub command: Vec<String>,
+    /// The same, to end it.
+    pub stop: Vec<String>,
+    /// The image that `{image}` stands for.
+    pub image: Option<String>,
+    /// Where one that was launched is reached.
+    pub url: Option<String>,
 }
 
 /// Seconds.

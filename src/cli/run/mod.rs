@@ -1,6 +1,7 @@
 //! `rekindle run`: an agent of its own works on a task in a session that survives whatever happens to this process.
 
 pub mod config;
+pub mod place;
 pub mod spec;
 pub mod talk;
 
@@ -13,8 +14,8 @@ use super::location;
 use super::replay::free;
 use super::sandbox::SandboxArgs;
 use super::span::LeaseArgs;
-use crate::session::{Interaction, Session, SessionId, SessionName, RuntimeSpec};
-use config::{Config, RepositoryConfig, McpConfig};
+use crate::session::{Interaction, Session, SessionId, SessionName};
+use config::{Config, McpConfig, RepositoryConfig, RuntimeConfig};
 use spec::Asked;
 use talk::Talk;
 
@@ -61,6 +62,13 @@ pub struct Args {
     /// When a person must agree before an action runs: never, always, or at this risk: low, medium, high
     #[arg(long, value_name = "WHEN")]
     confirm: Option<String>,
+    /// Where actions run: local, remote:URL, docker:IMAGE, podman:IMAGE, kubectl:IMAGE, ssh:HOST, or command:WORDS that start
+    /// `rekindle runtime-server`, with {port}, {session}, {workspace}, {program}
+    #[arg(long, value_name = "WHERE", env = "REKINDLE_RUNTIME")]
+    runtime: Option<String>,
+    /// The name of the secret that holds the key of a remote runtime
+    #[arg(long, value_name = "NAME")]
+    runtime_key: Option<String>,
     /// A secret that commands find in their environment, by its name
     #[arg(long, value_name = "NAME")]
     secret: Vec<String>,
@@ -107,6 +115,10 @@ impl Args {
         for server in &self.mcp {
             config.mcp.extend([McpConfig::named(server)?]);
         }
+        over(&self.runtime_key, &mut config.runtime.key);
+        if self.runtime.is_some() {
+            config.runtime = RuntimeConfig { at: self.runtime.clone(), key: config.runtime.key, ..RuntimeConfig::default() };
+        }
         config.iterations = self.iterations.or(config.iterations);
         config.budget = self.budget.or(config.budget);
         if let Some(location) = &self.repo {
@@ -127,7 +139,7 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
     let config = args.config()?;
     let images = args.image.iter().map(|image| talk::image(image)).collect::<Result<Vec<_>, _>>()?;
     let talk = if args.headless { Talk::Nobody } else { Talk::of_terminal() };
-    let runtime = args.sandbox.spec(&config.runtime)?;
+    let runtime = place::runtime(&config.runtime, args.sandbox)?;
     let mut asked = Asked {
         config,
         task: args.task.clone(),

@@ -65,6 +65,9 @@ impl Asked {
         if let Some(token) = repository.as_ref().and_then(|repository| repository.token.as_deref()) {
             named.add(token, "", SecretUse::ProviderToken);
         }
+        if let RuntimeSpec::Remote { key, .. } = &runtime {
+            named.engine(key.as_deref());
+        }
         let mut mcp = Vec::new();
         for (name, server) in &config.mcp {
             let server = self::mcp(name, server)?;
@@ -161,7 +164,7 @@ fn model(config: &ModelConfig, like: Option<&ModelSpec>, known: &[String]) -> Re
 }
 
 /// Says whether an address can be one of an endpoint, and holds nothing secret.
-fn endpoint(url: &str) -> Result<(), CliError> {
+pub(super) fn endpoint(url: &str) -> Result<(), CliError> {
     let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
     let host = rest.and_then(|rest| rest.split('/').next()).unwrap_or_default();
     if host.is_empty() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Performing;
 use crate::engine::error::EngineError;
-use crate::engine::ports::{Runtime, RuntimeError, Timeout};
+use crate::engine::ports::{ActionKey, Runtime, RuntimeError, Timeout};
 use crate::session::action::{CallToolMcp, Recall};
 use crate::session::decide::NOT_EXECUTED;
 use crate::session::{Action, Command, Content, Event, Observation, Seq};
@@ -15,7 +15,7 @@ use crate::store::{Order, Read, Row};
 const EXECUTE_GRACE: Duration = Duration::from_secs(20);
 
 impl Performing {
-    pub(super) async fn execute(&mut self, seq: Seq) -> Result<Command, EngineError> {
+    pub(super) async fn execute(&mut self, seq: Seq, attempt: u32) -> Result<Command, EngineError> {
         let Some((action, timeout)) = self.action(seq).await else {
             let text = "The action cannot be read from the log, so it was not executed.";
             let observation = Box::new(Observation::error(text, NOT_EXECUTED));
@@ -36,7 +36,8 @@ impl Performing {
         let recorded = self.recorded_outcome(seq).await;
         // Once more, since reading took time: nothing may lie between this and the dispatch.
         self.own().await?;
-        Ok(match tokio::time::timeout(timeout.hard + EXECUTE_GRACE, runtime.execute(&action, timeout)).await {
+        let key = ActionKey { action: seq, attempt };
+        Ok(match tokio::time::timeout(timeout.hard + EXECUTE_GRACE, runtime.execute_keyed(key, &action, timeout)).await {
             Ok(Ok(observation)) => Command::Observe { action: seq, observation: Box::new(observation), recorded },
             Ok(Err(RuntimeError::Lost(error) | RuntimeError::Unavailable(error) | RuntimeError::Failed(error))) => {
                 self.lose(&runtime, error).await

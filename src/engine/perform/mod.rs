@@ -76,7 +76,7 @@ impl Performing {
         }
         Ok(match effect {
             Effect::TakeStep { step, attempt, deadline } => self.take_step(step, attempt, deadline).await,
-            Effect::Execute { action, .. } => self.execute(action).await?,
+            Effect::Execute { action, attempt } => self.execute(action, attempt).await?,
             Effect::AskAgent { request, briefing } => self.ask_agent(request, briefing).await?,
             Effect::ReadLine { from } => self.read_line(from).await,
             Effect::Release { step, attempt, deadline } => self.release(step, attempt, deadline).await,

@@ -1,16 +1,15 @@
 //! The steps of a start that the world must take.
 
+use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
-
-use serde::Serialize;
 
 use super::Performing;
 use crate::engine::ports::{About, MemoryRequest, Preparation, Prepared, Provision, Remembered, SecretValue, project};
 use crate::session::mask::Caveat;
 use crate::session::{
-    Command, Content, Digest, Event, Extras, Observation, OnSetupFailure, Report, SecretRef, SecretUse, Seq, SessionSpec,
-    StartStep, StepDone, Timestamp,
+    Command, Content, Digest, Event, Extras, Observation, OnSetupFailure, Report, RuntimeSpec, SecretRef, SecretUse, Seq,
+    SessionSpec, StartStep, StepDone, Timestamp,
 };
 use crate::store::{Read, Row};
 
@@ -36,7 +35,7 @@ impl Performing {
         let within = self.until(deadline);
         let taken = tokio::time::timeout(within, async {
             match step {
-                StartStep::Runtime => self.provision(attempt).await,
+                StartStep::Runtime => self.provision(attempt, within).await,
                 StartStep::Replay => self.read_recording().await,
                 StartStep::Repository => self.clone_repository().await,
                 StartStep::SetupScript => self.run_setup_script(within).await,
@@ -55,7 +54,7 @@ impl Performing {
         }
     }
 
-    async fn provision(&mut self, attempt: u32) -> Result<StepDone, String> {
+    async fn provision(&mut self, attempt: u32, within: Duration) -> Result<StepDone, String> {
         // The one before, if it is still there: two would share a workspace.
         if let Some(former) = self.holding.runtime.take() {
             former.release().await.map_err(|error| error.to_string())?;
@@ -63,6 +62,10 @@ impl Performing {
         let spec = self.spec()?;
         let for_commands = |secret: &SecretRef| secret.used != SecretUse::Engine;
         let environment = self.secrets(for_commands).await?;
+        let key = match &spec.runtime {
+            RuntimeSpec::Remote { key, .. } => self.secret(key.as_deref()).await?,
+            RuntimeSpec::Local { .. } | RuntimeSpec::Command(_) => None,
+        };
         let request = Provision {
             session: self.id,
             birth: self.birth().await,
@@ -72,6 +75,9 @@ impl Performing {
             directory: self.last_directory().await.or_else(|| spec.repository.as_ref().map(|_| project(spec))),
             runtime: spec.runtime.clone(),
             environment,
+            key,
+            version: self.session.version,
+            within,
         };
         let provisioned = self.shared.ports.runtimes.provision(request).await.map_err(|error| error.to_string())?;
         self.holding.runtime = Some(provisioned.runtime);

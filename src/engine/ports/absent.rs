@@ -6,8 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{
-    Agent, AgentError, AgentRequest, Agents, Join, Joined, Judge, Judgement, Memories, Memory, MemoryRequest, Question, Remembered,
-    SecretError, SecretValue, Secrets, ToolServers, Tools, ToolsReport,
+    Agent, AgentError, AgentRequest, Agents, Join, Joined, Judge, Judgement, Memories, Memory, MemoryRequest, Question,
+    Remembered, SecretError, SecretValue, Secrets, ToolServers, Tools, ToolsReport,
 };
 use crate::session::action::{CallToolMcp, Recall};
 use crate::session::{Extras, McpServer, Observation, Risk, SecretRef, SessionId, SessionSpec, Timestamp, decide::NOT_EXECUTED};

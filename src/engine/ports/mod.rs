@@ -17,8 +17,8 @@ pub use agent::{
 pub use memory::{Memories, Memory, MemoryProblem, MemoryRequest, Remembered};
 pub use policy::{Judge, Judgement, Question};
 pub use runtime::{
-    About, Containment, Document, Gap, Guard, Mount, Preparation, Prepared, Provision, Provisioned, Runtime, RuntimeError,
-    RuntimeReport, Runtimes, SandboxReport, Timeout, WORKSPACE, project,
+    About, ActionKey, Containment, Document, Gap, Guard, Mount, Preparation, Prepared, Provision, Provisioned, Runtime,
+    RuntimeError, RuntimeReport, Runtimes, SandboxReport, Timeout, WORKSPACE, project,
 };
 pub use secrets::{SecretError, SecretValue, Secrets};
 pub use tools::{Join, Joined, ReportedTool, ToolServers, Tools, ToolsReport};

@@ -9,7 +9,9 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use super::SecretValue;
-use crate::session::{Action, Digest, Epoch, Observation, Report, RepositorySpec, RuntimeSpec, Sandbox, SessionId, SessionSpec};
+use crate::session::{
+    Action, Digest, Epoch, Observation, Report, RepositorySpec, RuntimeSpec, Sandbox, Seq, SessionId, SessionSpec,
+};
 
 /// Makes runtimes: places where a session's actions run.
 #[async_trait]
@@ -32,6 +34,16 @@ pub trait Runtime: Send + Sync + 'static {
     /// # Errors
     /// [`RuntimeError::Lost`] when the runtime itself is gone, so that the outcome is unknown.
     async fn execute(&self, action: &Action, timeout: Timeout) -> Result<Observation, RuntimeError>;
+
+    /// As [`execute`](Self::execute), for an action that has a key. A runtime that remembers what it was handed answers a key that it
+    /// knows with what came of it, and executes nothing twice.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Lost`] when the runtime itself is gone, or does not know any more what came of the action.
+    async fn execute_keyed(&self, key: ActionKey, action: &Action, timeout: Timeout) -> Result<Observation, RuntimeError> {
+        let _ = key;
+        self.execute(action, timeout).await
+    }
 
     /// Takes a step of the start that happens where the actions run.
     ///
@@ -64,6 +76,15 @@ pub trait Runtime: Send + Sync + 'static {
     async fn release(&self) -> Result<(), RuntimeError>;
 }
 
+/// What an action is known by, whoever hands it out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ActionKey {
+    /// Where it stands in the log of its session.
+    pub action: Seq,
+    /// Which try this is. After the first one it may have been handed out already.
+    pub attempt: u32,
+}
+
 /// How long an action may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeout {
@@ -92,7 +113,16 @@ pub struct Provision {
     pub runtime: RuntimeSpec,
     /// What commands find in their environment.
     pub environment: Vec<SecretValue>,
+    /// The key that the runtime asks for.
+    pub key: Option<SecretValue>,
+    /// The last event of the session so far: an action before it can have been handed out before.
+    pub version: Seq,
+    /// How long making it may take.
+    pub within: Duration,
 }
+
+/// How long making a runtime may take where nobody says.
+const PROVISION_WAIT: Duration = Duration::from_secs(60);
 
 impl Provision {
     /// The default runtime of this machine, with nothing in its environment.
@@ -106,6 +136,9 @@ impl Provision {
             directory: None,
             runtime: RuntimeSpec::default(),
             environment: Vec::new(),
+            key: None,
+            version: Seq::ZERO,
+            within: PROVISION_WAIT,
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::session::event::{
 use crate::session::id::NodeId;
 use crate::session::item::Item;
 use crate::session::phase::{Phase, StepProgress, StepRecord};
-use crate::session::spec::{Deadlines, Origin, SecuritySpec, SessionSpec};
+use crate::session::spec::{Deadlines, Origin, RuntimeSpec, SecuritySpec, SessionSpec};
 use crate::session::start::{Report, StartStep, StepOutcome};
 use crate::session::state::REDUCER;
 use crate::session::time::Timestamp;
@@ -102,6 +102,7 @@ impl Deciding {
         let Deadlines { start_step_ms, prepare_ms, .. } = self.deadline_ms();
         let wait = match step {
             StartStep::Repository | StartStep::SetupScript => prepare_ms,
+            StartStep::Runtime if self.launches() => prepare_ms,
             _ => start_step_ms,
         };
         let deadline = self.now.plus(Duration::from_millis(wait));
@@ -205,6 +206,11 @@ impl Deciding {
         let unreleased = self.session.steps.iter().filter(given_up).map(|record| record.step).collect();
         self.emit(Event::Closed(Closed { reason, unreleased }));
         true
+    }
+
+    /// Whether the runtime is something that is started first, which can mean that an image is fetched.
+    fn launches(&self) -> bool {
+        self.session.spec.as_ref().is_some_and(|spec| matches!(spec.runtime, RuntimeSpec::Command(_)))
     }
 
     fn has_analyzers(&self) -> bool {
