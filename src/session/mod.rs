@@ -18,6 +18,7 @@ pub mod stuck;
 pub mod turn;
 
 mod apply;
+pub mod delegation;
 pub mod effect;
 pub mod phase;
 pub mod state;
@@ -42,10 +43,11 @@ pub use observation::{Extras, Observation};
 pub use phase::Phase;
 pub use spec::{
     AgentConfig, AgentSpec, Analyzer, ConfirmationPolicy, Deadlines, Interaction, Launcher, Limits, McpServer, McpTransport,
-    ModelApi, ModelSpec, OnDivergence, OnUnknown, Origin, Price, Provider, RepositorySpec, Risk, RuntimeSpec, Sandbox, SecretRef,
-    SecretUse, SecuritySpec, SessionSpec, Tool,
+    ModelApi, ModelSpec, OnDivergence, OnUnknown, Origin, Parent, Price, Provider, RepositorySpec, Risk, RuntimeSpec, Sandbox,
+    SecretRef, SecretUse, SecuritySpec, SessionSpec, Tool,
 };
 pub use start::{Report, StartStep};
 pub use state::{REDUCER, Session};
+pub use stuck::Recovery;
 pub use time::Timestamp;
 pub use turn::AgentState;

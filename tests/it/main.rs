@@ -7,8 +7,11 @@
     reason = "clippy spares only the tests themselves, not what they share"
 )]
 
+mod acceptance_controller;
+mod acceptance_table;
 #[cfg(feature = "host")]
 mod agent_model_failures;
+mod agent_sessions;
 #[cfg(feature = "host")]
 mod agent_support;
 #[cfg(feature = "host")]
@@ -40,6 +43,9 @@ mod cli_support;
 mod clock_jumps;
 #[cfg(feature = "cli")]
 mod copy_killed;
+mod defect_register;
+mod delegation;
+mod delegation_support;
 mod engine_sessions;
 mod feed;
 #[cfg(feature = "postgres")]

@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use rekindle::session::delegation::{DelegateWait, Used};
 use rekindle::session::event::Briefed;
 use rekindle::session::model::{Judgement, ModelErrorClass};
 use rekindle::session::{
@@ -20,7 +21,11 @@ use uuid::Uuid;
 type Made = fn() -> Scenario;
 
 /// The stored logs, and how each was made.
-const STORED: [(&str, Made); 2] = [("session-1.jsonl", every_kind), ("agent-1.jsonl", every_kind_of_an_agent)];
+const STORED: [(&str, Made); 3] = [
+    ("session-1.jsonl", every_kind),
+    ("agent-1.jsonl", every_kind_of_an_agent),
+    ("delegate-1.jsonl", every_kind_of_a_delegation),
+];
 
 fn stored(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/stored").join(name)
@@ -149,6 +154,46 @@ fn every_kind_of_an_agent() -> Scenario {
         .given(Command::Stop { reason: "enough".into() })
         .given(Command::Close { reason: "done".into() })
         .given(Command::Released { step: StartStep::Runtime, attempt: 1 })
+}
+
+/// A session that hands a part of its task to another one, and whose model refuses for a while.
+fn every_kind_of_a_delegation() -> Scenario {
+    let report = |step| Command::StepDone { step, attempt: 1, done: StepDone::Report(Report(json!({"runtime": "fake"}))) };
+    let mut scenario = Scenario::new().given(Command::Create { spec: Box::new(Scenario::agent_spec()), node: Scenario::node() });
+    for step in [StartStep::Runtime, StartStep::SetupScript, StartStep::GitHooks, StartStep::Memory, StartStep::Controller] {
+        scenario = scenario.given(report(step));
+    }
+    let action = scenario.session.in_flight().unwrap().seq;
+    let nothing = Box::new(Observation { content: String::new(), extras: Extras::Null });
+    scenario = scenario.given(Command::Observe { action, observation: nothing, recorded: None });
+    let request = |scenario: &Scenario| scenario.session.model.unwrap().request;
+    let delegate = r#"{"action":"delegate","args":{"agent":"helper","inputs":{"task":"help"}}}"#;
+    let asked = request(&scenario);
+    scenario = scenario.given(Command::Decide { request: asked, decision: Box::new(Scenario::decision(&[delegate])) });
+    let action = scenario.session.in_flight().unwrap().seq;
+    let session = SessionId::from_uuid(Uuid::from_u128(7)).delegate(action);
+    let used = Used { iterations: 2, prompt_tokens: 14, completion_tokens: 6, cost_micro_usd: Some(20_000) };
+    scenario = scenario
+        .given(Command::StartDelegate { action, session, agent: "helper".into() })
+        .given(Command::DelegateWaits { action, wait: DelegateWait::Release, used })
+        .given(Command::Continue { limits: None })
+        .given(Command::DelegateGoesOn { action })
+        .given(Command::DelegateWaits { action, wait: DelegateWait::Consent { session }, used })
+        .given(Command::EndDelegate {
+            action,
+            outcome: Some(Box::new(Observation { content: "helped".into(), extras: Extras::Success })),
+            used,
+            closed: true,
+        });
+    for class in [ModelErrorClass::RateLimit, ModelErrorClass::Authentication] {
+        let asked = request(&scenario);
+        let failure = Scenario::failure(class, "no");
+        scenario = scenario.given(Command::FailModel { request: asked, failure, forget: Vec::new() });
+        if let Some(until) = scenario.session.until {
+            scenario = scenario.given(Command::Wake { until });
+        }
+    }
+    scenario
 }
 
 #[test]

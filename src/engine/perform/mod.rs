@@ -1,20 +1,21 @@
 //! Effect -> port call -> command with the result. Nothing else calls a port.
 
 mod agent;
+mod delegate;
 mod execute;
 mod replay;
 mod start;
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::sync::Mutex;
 
-use super::Shared;
 use super::error::EngineError;
 use super::history::History;
 use super::lease::Term;
 use super::ports::{Agent, Joined, Remembered, Runtime};
+use super::{Engine, Running, Shared};
 use crate::session::event::Briefed;
 use crate::session::replay::Script;
 use crate::session::{Command, Effect, Session, SessionId, StartStep, Timestamp};
@@ -44,19 +45,20 @@ pub(super) struct Performed {
 
 /// Performs `effect` for a session in this state.
 pub(super) async fn perform(
-    shared: Arc<Shared>,
+    (shared, running): (Arc<Shared>, Weak<Running>),
     id: SessionId,
     session: Arc<Session>,
     effect: Effect,
     holding: Holding,
 ) -> Performed {
-    let mut performing = Performing { shared, id, session, holding };
+    let mut performing = Performing { shared, running, id, session, holding };
     let command = performing.perform(effect).await;
     Performed { command, holding: performing.holding }
 }
 
 struct Performing {
     shared: Arc<Shared>,
+    running: Weak<Running>,
     id: SessionId,
     session: Arc<Session>,
     holding: Holding,
@@ -71,6 +73,11 @@ impl Performing {
         Ok(match effect {
             Effect::TakeStep { step, attempt, deadline } => self.take_step(step, attempt, deadline).await,
             Effect::Execute { action, .. } => self.execute(action).await?,
+            Effect::Delegate { action, session, order, .. } => self.delegate(action, session, order).await?,
+            Effect::Wait { until } => {
+                tokio::time::sleep(self.until(until)).await;
+                Command::Wake { until }
+            }
             Effect::AskAgent { request, briefing } => self.ask_agent(request, briefing).await?,
             Effect::ReadLine { from } => self.read_line(from).await,
             Effect::Release { step, attempt, deadline } => self.release(step, attempt, deadline).await,
@@ -91,6 +98,12 @@ impl Performing {
             }
             self.holding.owned = Some(term);
         }
+    }
+
+    /// The engine itself, for sessions that this one begins.
+    fn engine(&self) -> Result<Engine, EngineError> {
+        let running = self.running.upgrade().ok_or(EngineError::ShutDown)?;
+        Ok(Engine { shared: Arc::clone(&self.shared), running })
     }
 
     fn until(&self, deadline: Timestamp) -> Duration {

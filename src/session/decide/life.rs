@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Deciding;
+use super::{Deciding, STOPPED_BY_CLOSE};
 use crate::session::command::{Proof, Rejection, StepDone};
 use crate::session::event::{
     CloseRequested, Closed, Created, Event, OwnerAcquired, ReleaseFailed, ReleaseFinished, ReleaseStarted, ReplayStarted,
@@ -128,8 +128,15 @@ impl Deciding {
         self.emit(Event::StepFinished(StepFinished { step, attempt, outcome }));
         if step == StartStep::FirstMessage {
             match message.filter(|_| first_time) {
-                Some((content, images)) => self.user_message(content, Some(images).filter(|images| !images.is_empty())),
-                None => self.turn(AgentState::AwaitingUserInput, ""),
+                Some((content, images)) => {
+                    self.user_message(content, Some(images).filter(|images| !images.is_empty()));
+                    // Whoever held or stopped it meanwhile lets it go on.
+                    if self.session.agent == AgentState::Loading {
+                        self.run("");
+                    }
+                }
+                None if self.session.agent == AgentState::Loading || !first_time => self.turn(AgentState::AwaitingUserInput, ""),
+                None => {}
             }
         }
         true
@@ -185,11 +192,11 @@ impl Deciding {
     }
 
     pub(super) fn finish_close(&mut self, reason: String) -> bool {
-        if self.session.last_held().is_some() {
+        if self.session.last_held().is_some() || self.session.delegation.is_some() {
             return false;
         }
         if !self.session.agent_rests() {
-            self.turn(AgentState::Stopped, "the session was closed");
+            self.turn(AgentState::Stopped, STOPPED_BY_CLOSE);
             return true;
         }
         let given_up = |record: &&StepRecord| record.progress == StepProgress::GivenUp;

@@ -5,6 +5,7 @@
 
 mod agent;
 mod confirm;
+mod delegate;
 mod life;
 mod replay;
 mod turn;
@@ -40,6 +41,9 @@ pub struct Decided {
     /// The stored text.
     body: String,
 }
+
+/// Why an agent was stopped whose session was closed while it was at work.
+pub const STOPPED_BY_CLOSE: &str = "the session was closed";
 
 impl Decided {
     /// The event to append.
@@ -113,6 +117,12 @@ impl Deciding {
             Command::Pause => self.pause(),
             Command::Stop { reason } => self.stop(&reason),
             Command::Continue { limits } => self.go_on(limits),
+            Command::Recover { how, forget, from } => self.recover(how, &forget, from),
+            Command::Wake { until } => self.wake(until),
+            Command::StartDelegate { action, session, agent } => self.start_delegate(action, session, agent),
+            Command::DelegateWaits { action, wait, used } => self.delegate_waits(action, wait, used),
+            Command::DelegateGoesOn { action } => self.delegate_goes_on(action),
+            Command::EndDelegate { action, outcome, used, closed } => self.end_delegate(action, outcome, used, closed),
             Command::Brief(briefed) => self.brief(briefed),
             Command::Decide { request, decision } => self.decided(request, *decision),
             Command::FailModel { request, failure, forget } => self.model_failed(request, *failure, &forget),
@@ -161,7 +171,7 @@ impl Deciding {
             Phase::Closing { reason, deadline } => {
                 self.cancel_call("the session was closed")
                     || self.cancel_open()
-                    || self.begin_release(deadline)
+                    || (self.session.delegation.is_none() && self.begin_release(deadline))
                     || self.end_turn()
                     || self.finish_close(reason)
             }

@@ -4,6 +4,7 @@
 mod agent;
 mod mcp;
 mod origin;
+mod parent;
 mod repository;
 mod runtime;
 mod secret;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use agent::{AgentConfig, AgentSpec, Interaction, Limits, ModelApi, ModelSpec, Price, Tool};
 pub use mcp::{McpServer, McpTransport};
 pub use origin::{OnDivergence, OnUnknown, Origin};
+pub use parent::{Parent, task};
 pub use repository::{Provider, RepositorySpec};
 pub use runtime::{Launcher, RuntimeSpec, Sandbox};
 pub use secret::{SecretRef, SecretUse};
@@ -65,6 +67,9 @@ pub struct SessionSpec {
     /// Free words of whoever opened it, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, String>,
+    /// Whose delegate it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Parent>,
 }
 
 impl SessionSpec {
@@ -85,6 +90,7 @@ impl SessionSpec {
             runtime: RuntimeSpec::default(),
             instructions: None,
             metadata: BTreeMap::new(),
+            parent: None,
         }
     }
 }
