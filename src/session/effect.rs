@@ -2,7 +2,7 @@
 
 use super::delegation::{DelegateWait, Order};
 use super::id::{Seq, SessionId};
-use super::phase::{Phase, StepProgress};
+use super::phase::{Phase, Start, StepProgress};
 use super::start::StartStep;
 use super::state::{Briefing, Session};
 use super::time::Timestamp;
@@ -83,7 +83,10 @@ impl Session {
         }
         match &self.phase {
             Phase::Unborn | Phase::Imported { .. } | Phase::Closed { .. } => None,
-            Phase::Starting(start) => start.current().and_then(|step| self.step_under_way(step)),
+            Phase::Starting(start) => {
+                let restored = start.taken().iter().find_map(|step| self.step_under_way(*step));
+                restored.or_else(|| start.current().and_then(|step| self.step_under_way(step)))
+            }
             Phase::StartFailed { .. } | Phase::Closing { .. } => self.delegate_under_way().or_else(|| self.release_under_way()),
             Phase::Ready => {
                 let step = StartStep::HOLDING.into_iter().find_map(|step| self.step_under_way(step));
@@ -94,6 +97,11 @@ impl Session {
                     .or_else(|| self.until.map(|until| Effect::Wait { until }))
             }
         }
+    }
+
+    /// Whether something that an earlier step of the start had brought is just made again.
+    pub(super) fn is_restoring(&self, start: &Start) -> bool {
+        start.taken().iter().any(|step| self.step_under_way(*step).is_some())
     }
 
     fn step_under_way(&self, step: StartStep) -> Option<Effect> {

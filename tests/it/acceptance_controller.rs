@@ -404,6 +404,22 @@ fn a_session_that_is_held_or_stopped_while_it_starts_finishes_the_start_and_asks
 }
 
 #[test]
+fn a_start_that_a_crash_interrupts_makes_the_runtime_again_before_the_steps_that_need_it() {
+    let mut scenario = created(Scenario::agent_spec());
+    scenario = step_done(scenario);
+    assert!(matches!(scenario.session.next_effect(), Some(Effect::TakeStep { step: StartStep::SetupScript, .. })));
+    scenario.crash_and_acquire().unwrap();
+    assert!(matches!(scenario.session.next_effect(), Some(Effect::TakeStep { step: StartStep::Runtime, attempt: 2, .. })));
+    let scenario = step_done(scenario);
+    assert!(matches!(scenario.session.next_effect(), Some(Effect::TakeStep { step: StartStep::SetupScript, attempt: 2, .. })));
+    let mut scenario = scenario;
+    while matches!(scenario.session.phase, Phase::Starting(_)) {
+        scenario = step_done(scenario);
+    }
+    assert_eq!(scenario.session.phase, Phase::Ready);
+}
+
+#[test]
 fn going_on_before_the_start_is_over_takes_the_hold_back() {
     let mut scenario = created(Scenario::agent_spec()).given(Command::Pause).given(Command::Continue { limits: None });
     while matches!(scenario.session.phase, Phase::Starting(_)) {

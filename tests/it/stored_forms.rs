@@ -2,6 +2,7 @@
 //!
 //! When the fold changes on purpose, raise `REDUCER` and add a log of the new one beside the old, whose digests stay as they are.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -36,8 +37,14 @@ fn line(event: &Recorded) -> String {
         "seq": event.seq, "kind": event.kind, "v": event.v, "at": event.at, "source": event.source, "cause": event.cause,
         "must_understand": event.must_understand,
     });
-    let envelope = envelope.to_string();
+    let envelope = sorted(&envelope);
     format!("{},\"body\":{}}}", envelope.strip_suffix('}').unwrap(), event.body.as_json())
+}
+
+/// An object with its keys in order, in whatever order a feature of `serde_json` keeps them.
+fn sorted(object: &Value) -> String {
+    let object: BTreeMap<&String, &Value> = object.as_object().unwrap().iter().collect();
+    serde_json::to_string(&object).unwrap()
 }
 
 fn read(line: &str) -> Recorded {
@@ -225,7 +232,7 @@ fn todays_events_are_written_as_the_stored_log_has_them() {
         let scenario = scenario();
         let written: Vec<String> = scenario.log.iter().map(line).collect();
         if std::env::var_os("REKINDLE_STORE_FORMS").is_some() {
-            let head = json!({"reducer": REDUCER, "digest": scenario.session.digest()}).to_string();
+            let head = sorted(&json!({"reducer": REDUCER, "digest": scenario.session.digest()}));
             fs::write(stored(name), format!("{head}\n{}\n", written.join("\n"))).unwrap();
             continue;
         }

@@ -33,7 +33,7 @@ impl Deciding {
     /// Asks the agent when it is at work and nothing else is owed; ends its work where a limit is reached.
     pub(super) fn ask_agent(&mut self) -> bool {
         let session = &self.session;
-        let interrupted = session.model.filter(|call| call.epoch.is_none());
+        let interrupted = session.model.filter(|call| call.epoch.is_none() && session.delegation.is_none());
         if let Some(call) = interrupted {
             let attempt = call.attempt.saturating_add(1);
             let asks = ModelRequested { attempt, epoch: session.epoch, iteration: session.iterations };

@@ -142,12 +142,12 @@ impl Deciding {
         true
     }
 
-    pub(super) fn restore_lost(&mut self) -> bool {
+    pub(super) fn restore_lost(&mut self, steps: &[StartStep]) -> bool {
         let is_lost = |step: &StartStep| {
             let record = self.session.step(*step);
             record.is_some_and(|record| matches!(record.progress, StepProgress::Lost | StepProgress::Interrupted))
         };
-        let lost = StartStep::HOLDING.into_iter().find(is_lost);
+        let lost = steps.iter().copied().filter(|step| step.holds_something()).find(is_lost);
         if let Some(step) = lost {
             self.begin_step(step);
         }

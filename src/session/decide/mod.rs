@@ -17,6 +17,7 @@ use crate::session::envelope::{NewEvent, Source};
 use crate::session::event::{Event, Started};
 use crate::session::id::{EventId, Seq, SessionId};
 use crate::session::phase::Phase;
+use crate::session::start::StartStep;
 use crate::session::state::Session;
 use crate::session::time::Timestamp;
 
@@ -158,6 +159,9 @@ impl Deciding {
         match self.session.phase.clone() {
             Phase::Unborn | Phase::Imported { .. } | Phase::Closed { .. } => false,
             Phase::Starting(start) => match start.current() {
+                // What earlier steps brought and went with an owner that is gone comes first: the others need it.
+                _ if self.restore_lost(start.taken()) => true,
+                _ if self.session.is_restoring(&start) => false,
                 Some(step) => self.take_step(step),
                 None => {
                     self.emit(Event::Started(Started {}));
@@ -166,7 +170,11 @@ impl Deciding {
             },
             Phase::StartFailed { .. } => self.begin_release(self.now.plus(Duration::from_millis(self.deadline_ms().close_ms))),
             Phase::Ready => {
-                self.settle_interrupted() || self.restore_lost() || self.dispatch_next() || self.ask_agent() || self.end_turn()
+                self.settle_interrupted()
+                    || self.restore_lost(&StartStep::HOLDING)
+                    || self.dispatch_next()
+                    || self.ask_agent()
+                    || self.end_turn()
             }
             Phase::Closing { reason, deadline } => {
                 self.cancel_call("the session was closed")
