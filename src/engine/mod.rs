@@ -1,6 +1,7 @@
 //! Layer 4 · the only place where things happen: effects are performed here, and their results go back as commands.
 
 pub mod clock;
+mod delegates;
 mod errand;
 mod error;
 mod feed;
@@ -16,6 +17,7 @@ pub mod restore;
 mod serve;
 mod submit;
 mod subscribe;
+mod way_out;
 mod worker;
 
 use std::collections::HashMap;

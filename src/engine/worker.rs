@@ -100,7 +100,8 @@ pub(super) struct Handle {
 /// `idle`; then it leaves `running`.
 pub(super) fn start(writing: Writing, idle: Duration, running: Weak<Running>) -> (Handle, JoinHandle<()>) {
     let (mailbox, requests) = mpsc::channel(MAILBOX_MAX);
-    let first = if writing.session.next_effect().is_some() { Status::Busy } else { Status::Resting };
+    let busy = writing.session.next_effect().is_some_and(|effect| !effect.is_watching());
+    let first = if busy { Status::Busy } else { Status::Resting };
     let (status, watched) = watch::channel(first);
     let kept = writing.session.version;
     let worker = Worker { writing, requests, status, holding: Holding::default(), under_way: None, kept, idle, running };
@@ -149,7 +150,8 @@ impl Worker {
             if self.writing.session.version.0 >= self.kept.0 + SNAPSHOT_EVERY {
                 Box::pin(self.keep_snapshot()).await;
             }
-            let status = if self.under_way.is_some() { Status::Busy } else { Status::Resting };
+            let busy = self.under_way.as_ref().is_some_and(|under_way| !under_way.effect.is_watching());
+            let status = if busy { Status::Busy } else { Status::Resting };
             self.status.send_if_modified(|known| std::mem::replace(known, status.clone()) != status);
             // What is done is boxed, so that a worker that rests is small.
             let outcome = match self.wake().await {
@@ -218,9 +220,10 @@ impl Worker {
         self.under_way = next.map(|effect| {
             let session = Arc::new(self.writing.session.clone());
             let shared = Arc::clone(&self.writing.shared);
+            let around = (shared, Weak::clone(&self.running));
             let holding = self.holding.clone();
             let mask = Arc::clone(&self.writing.mask);
-            let task = tokio::spawn(perform(shared, self.writing.id, session, mask, effect.clone(), holding));
+            let task = tokio::spawn(perform(around, self.writing.id, session, mask, effect.clone(), holding));
             UnderWay { effect, task }
         });
     }

@@ -20,6 +20,7 @@ pub mod stuck;
 pub mod turn;
 
 mod apply;
+pub mod delegation;
 pub mod effect;
 pub mod phase;
 pub mod state;
@@ -45,10 +46,11 @@ pub use observation::{Extras, Observation};
 pub use phase::Phase;
 pub use spec::{
     AgentConfig, AgentSpec, Analyzer, ConfirmationPolicy, Deadlines, Interaction, Launcher, Limits, McpServer, McpTransport,
-    MemorySpec, ModelApi, ModelSpec, OnBadFile, OnDivergence, OnSetupFailure, OnUnknown, Origin, Price, Provider, RepositorySpec,
-    Risk, RuntimeSpec, Sandbox, SecretRef, SecretUse, SecuritySpec, SessionSpec, Tool,
+    MemorySpec, ModelApi, ModelSpec, OnBadFile, OnDivergence, OnSetupFailure, OnUnknown, Origin, Parent, Price, Provider,
+    RepositorySpec, Risk, RuntimeSpec, Sandbox, SecretRef, SecretUse, SecuritySpec, SessionSpec, Tool,
 };
 pub use start::{Report, StartStep};
 pub use state::{REDUCER, Session};
+pub use stuck::Recovery;
 pub use time::Timestamp;
 pub use turn::AgentState;

@@ -7,8 +7,11 @@
     reason = "clippy spares only the tests themselves, not what they share"
 )]
 
+mod acceptance_controller;
+mod acceptance_table;
 #[cfg(feature = "host")]
 mod agent_model_failures;
+mod agent_sessions;
 #[cfg(feature = "host")]
 mod agent_support;
 #[cfg(feature = "host")]
@@ -42,6 +45,9 @@ mod clock_jumps;
 mod copy_killed;
 #[cfg(feature = "host")]
 mod cutting_proxy;
+mod defect_register;
+mod delegation;
+mod delegation_support;
 mod engine_sessions;
 mod feed;
 #[cfg(feature = "postgres")]

@@ -1,6 +1,7 @@
 //! The agent: made of its spec, told what it is, asked what to do.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Performing;
 use super::heard::Heard;
@@ -13,10 +14,14 @@ use crate::session::model::{CallReport, CallUsage, Decision, Judged, Judgement, 
 use crate::session::state::Briefing;
 use crate::session::{Action, Analyzer, Command, Extras, Item, Observation, Risk, Seq};
 
+/// How long an agent may wait before it tries again, and for what it does beside.
+const BETWEEN_TRIES: Duration = Duration::from_secs(150);
+
 impl Performing {
     /// Asks the agent; when it would be told something else than the log says, that is said first.
     pub(super) async fn ask_agent(&mut self, request: Seq, briefing: Option<Briefing>) -> Result<Command, EngineError> {
-        let told = match self.briefed().await {
+        let made = tokio::time::timeout(self.start_step(), self.briefed()).await;
+        let told = match made.unwrap_or_else(|_| Err("the agent could not be made in time".to_owned())) {
             Ok(told) => told,
             Err(message) => return Ok(cannot_ask(request, message)),
         };
@@ -34,7 +39,9 @@ impl Performing {
         // Once more, since reading took time.
         self.own().await?;
         let deltas = Heard::new(self.id, self.shared.deltas.clone(), self.mask.masker());
-        let answer = agent.step(Turn { history: history.past() }, &deltas).await;
+        let within = self.patience();
+        let answer = tokio::time::timeout(within, agent.step(Turn { history: history.past() }, &deltas)).await;
+        let answer = answer.unwrap_or_else(|_| Err(no_answer(within)));
         deltas.end();
         let command = match answer {
             Ok(response) => Command::Decide { request, decision: Box::new(self.decision(response, directory(history.past()))) },
@@ -49,6 +56,17 @@ impl Performing {
         Ok(command)
     }
 
+    /// How long the agent may take for one decision, whatever it waits for and however often it tries.
+    fn patience(&self) -> Duration {
+        let model = self.session.spec.as_ref().and_then(|spec| spec.agent.as_ref()).map(|agent| &agent.config.model);
+        let (each, tries) = model.map_or((0, 1), |model| (model.timeout_ms, model.retries.saturating_add(1)));
+        (Duration::from_millis(each) + BETWEEN_TRIES).saturating_mul(tries)
+    }
+
+    fn start_step(&self) -> Duration {
+        Duration::from_millis(self.session.spec.as_ref().map(|spec| spec.deadlines).unwrap_or_default().start_step_ms)
+    }
+
     /// The agent of this session; made anew by each owner.
     async fn agent(&mut self) -> Result<Arc<dyn Agent>, String> {
         if let Some(agent) = &self.holding.agent {
@@ -61,6 +79,7 @@ impl Performing {
             session: self.id,
             name: asked.name,
             key: self.secret(asked.config.model.key.as_deref()).await?,
+            delegates: asked.delegates.into_keys().collect(),
             config: asked.config,
             tools: self.holding.tools.as_ref().map(|joined| joined.definitions.clone()).unwrap_or_default(),
             asks_risk,
@@ -142,4 +161,10 @@ fn declared(action: &Action) -> Option<Risk> {
 fn cannot_ask(request: Seq, message: String) -> Command {
     let failure = ModelFailure { class: ModelErrorClass::BadRequest, message, retry_after: None, usage: CallUsage::default() };
     Command::FailModel { request, failure: Box::new(failure), forget: Vec::new() }
+}
+
+/// An agent that does not keep its own time: the call is given up.
+fn no_answer(within: Duration) -> ModelFailure {
+    let message = format!("there was no answer within {} s", within.as_secs());
+    ModelFailure { class: ModelErrorClass::Timeout, message, retry_after: None, usage: CallUsage::default() }
 }

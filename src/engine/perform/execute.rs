@@ -7,7 +7,7 @@ use super::Performing;
 use crate::engine::error::EngineError;
 use crate::engine::ports::{ActionKey, Runtime, RuntimeError, Timeout};
 use crate::session::action::{CallToolMcp, Recall};
-use crate::session::decide::NOT_EXECUTED;
+use crate::session::decide::{NOT_EXECUTED, OUTCOME_UNKNOWN};
 use crate::session::{Action, Command, Content, Event, Observation, Seq};
 use crate::store::{Order, Read, Row};
 
@@ -22,7 +22,7 @@ impl Performing {
             return Ok(Command::Observe { action: seq, observation, recorded: None });
         };
         let beside = match &action {
-            Action::Recall(recall) => Some(self.recall(recall).await),
+            Action::Recall(recall) => Some(self.recall(recall, timeout).await),
             Action::CallToolMcp(call) => Some(self.call_tool(call, timeout).await?),
             _ => None,
         };
@@ -47,8 +47,9 @@ impl Performing {
     }
 
     /// What memory says; that it cannot be had is told to the agent, and ends nothing.
-    async fn recall(&mut self, recall: &Recall) -> Observation {
-        match self.memory().await {
+    async fn recall(&mut self, recall: &Recall, timeout: Timeout) -> Observation {
+        let remembered = tokio::time::timeout(timeout.hard, self.memory()).await;
+        match remembered.unwrap_or_else(|_| Err(format!("there was no answer within {} s", timeout.hard.as_secs()))) {
             Ok(remembered) => remembered.memory.recall(recall, &self.session.told, self.shared.clock.now()),
             Err(error) => Observation::error(format!("Nothing could be recalled: {error}"), NOT_EXECUTED),
         }
@@ -61,7 +62,12 @@ impl Performing {
             return Ok(Observation::error(text, NOT_EXECUTED));
         };
         self.own().await?;
-        Ok(joined.tools.call(call, timeout.hard).await)
+        let called = tokio::time::timeout(timeout.hard + EXECUTE_GRACE, joined.tools.call(call, timeout.hard)).await;
+        Ok(called.unwrap_or_else(|_| {
+            let text =
+                format!("{} did not answer within {} s; whether it did anything is unknown.", call.name, timeout.hard.as_secs());
+            Observation::error(text, OUTCOME_UNKNOWN)
+        }))
     }
 
     /// A runtime that cannot be trusted any more is ended before another one is made.
@@ -74,7 +80,7 @@ impl Performing {
     }
 
     /// The action at `seq`, and how long it may take.
-    async fn action(&self, seq: Seq) -> Option<(Action, Timeout)> {
+    pub(super) async fn action(&self, seq: Seq) -> Option<(Action, Timeout)> {
         let read = Read { session: self.id, after: Seq(seq.0.saturating_sub(1)), upto: seq, order: Order::OldestFirst, limit: 1 };
         let page = self.shared.store.read(read).await.ok()?;
         let Some(Row::Event { event, .. }) = page.rows.first() else {

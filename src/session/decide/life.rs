@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Deciding;
+use super::{Deciding, STOPPED_BY_CLOSE};
 use crate::session::action::{Action, Message};
 use crate::session::command::{Proof, Rejection, StepDone};
 use crate::session::event::{
@@ -136,21 +136,26 @@ impl Deciding {
         self.emit(Event::StepFinished(StepFinished { step, attempt, outcome }));
         if step == StartStep::FirstMessage {
             match message.filter(|_| first_time) {
-                Some((content, images)) => self.user_message(content, Some(images).filter(|images| !images.is_empty())),
-                None => self.turn(AgentState::AwaitingUserInput, ""),
+                Some((content, images)) => {
+                    self.user_message(content, Some(images).filter(|images| !images.is_empty()));
+                    // Whoever held or stopped it meanwhile lets it go on.
+                    if self.session.agent == AgentState::Loading {
+                        self.run("");
+                    }
+                }
+                None if self.session.agent == AgentState::Loading || !first_time => self.turn(AgentState::AwaitingUserInput, ""),
+                None => {}
             }
         }
         true
     }
 
-    /// Takes a step again whose result went with a former owner; in a start only one `before` the step that is due.
-    pub(super) fn restore_lost(&mut self, before: Option<StartStep>) -> bool {
+    pub(super) fn restore_lost(&mut self, steps: &[StartStep]) -> bool {
         let is_lost = |step: &StartStep| {
             let record = self.session.step(*step);
             record.is_some_and(|record| matches!(record.progress, StepProgress::Lost | StepProgress::Interrupted))
         };
-        let is_wanted = |step: &StartStep| before.is_none_or(|before| *step < before) && is_lost(step);
-        let lost = StartStep::HOLDING.into_iter().find(is_wanted);
+        let lost = steps.iter().copied().filter(|step| step.holds_something()).find(is_lost);
         if let Some(step) = lost {
             self.begin_step(step);
         }
@@ -195,11 +200,11 @@ impl Deciding {
     }
 
     pub(super) fn finish_close(&mut self, reason: String) -> bool {
-        if self.session.last_held().is_some() {
+        if self.session.last_held().is_some() || self.session.delegation.is_some() {
             return false;
         }
         if !self.session.agent_rests() {
-            self.turn(AgentState::Stopped, "the session was closed");
+            self.turn(AgentState::Stopped, STOPPED_BY_CLOSE);
             return true;
         }
         let given_up = |record: &&StepRecord| record.progress == StepProgress::GivenUp;

@@ -5,6 +5,7 @@
 
 mod agent;
 mod confirm;
+mod delegate;
 mod life;
 mod replay;
 mod turn;
@@ -18,6 +19,7 @@ use crate::session::event::{Event, Started};
 use crate::session::id::{EventId, Seq, SessionId};
 use crate::session::mask::Masker;
 use crate::session::phase::Phase;
+use crate::session::start::StartStep;
 use crate::session::state::Session;
 use crate::session::time::Timestamp;
 
@@ -42,6 +44,9 @@ pub struct Decided {
     /// The stored text.
     body: String,
 }
+
+/// Why an agent was stopped whose session was closed while it was at work.
+pub const STOPPED_BY_CLOSE: &str = "the session was closed";
 
 impl Decided {
     fn hide(&mut self, masker: &Masker) {
@@ -139,6 +144,12 @@ impl Deciding {
             Command::Pause => self.pause(),
             Command::Stop { reason } => self.stop(&reason),
             Command::Continue { limits } => self.go_on(limits),
+            Command::Recover { how, forget, from } => self.recover(how, &forget, from),
+            Command::Wake { until } => self.wake(until),
+            Command::StartDelegate { action, session, agent } => self.start_delegate(action, session, agent),
+            Command::DelegateWaits { action, wait, used } => self.delegate_waits(action, wait, used),
+            Command::DelegateGoesOn { action } => self.delegate_goes_on(action),
+            Command::EndDelegate { action, outcome, used, closed } => self.end_delegate(action, outcome, used, closed),
             Command::Brief(briefed) => self.brief(briefed),
             Command::Decide { request, decision } => self.decided(request, *decision),
             Command::FailModel { request, failure, forget } => self.model_failed(request, *failure, &forget),
@@ -174,8 +185,10 @@ impl Deciding {
         match self.session.phase.clone() {
             Phase::Unborn | Phase::Imported { .. } | Phase::Closed { .. } => false,
             Phase::Starting(start) => match start.current() {
-                // What a former owner held, the steps that come now need.
-                Some(step) => self.restore_lost(Some(step)) || (self.session.restoring().is_none() && self.take_step(step)),
+                // What earlier steps brought and went with an owner that is gone comes first: the others need it.
+                _ if self.restore_lost(start.taken()) => true,
+                _ if self.session.is_restoring(&start) => false,
+                Some(step) => self.take_step(step),
                 None => {
                     self.emit(Event::Started(Started {}));
                     true
@@ -184,7 +197,7 @@ impl Deciding {
             Phase::StartFailed { .. } => self.begin_release(self.now.plus(Duration::from_millis(self.deadline_ms().close_ms))),
             Phase::Ready => {
                 self.settle_interrupted()
-                    || self.restore_lost(None)
+                    || self.restore_lost(&StartStep::HOLDING)
                     || self.dispatch_next()
                     || self.ask_agent()
                     || self.end_turn()
@@ -192,7 +205,7 @@ impl Deciding {
             Phase::Closing { reason, deadline } => {
                 self.cancel_call("the session was closed")
                     || self.cancel_open()
-                    || self.begin_release(deadline)
+                    || (self.session.delegation.is_none() && self.begin_release(deadline))
                     || self.end_turn()
                     || self.finish_close(reason)
             }

@@ -5,6 +5,7 @@ mod agent;
 mod mcp;
 mod memory;
 mod origin;
+mod parent;
 mod repository;
 mod runtime;
 mod secret;
@@ -19,6 +20,7 @@ pub use agent::{AgentConfig, AgentSpec, Interaction, Limits, ModelApi, ModelSpec
 pub use mcp::{McpServer, McpTransport};
 pub use memory::{MemorySpec, OnBadFile};
 pub use origin::{OnDivergence, OnUnknown, Origin};
+pub use parent::{Parent, task};
 pub use repository::{OnSetupFailure, Provider, RepositorySpec};
 pub use runtime::{Launcher, RuntimeSpec, Sandbox};
 pub use secret::{SecretRef, SecretUse};
@@ -73,6 +75,9 @@ pub struct SessionSpec {
     /// Free words of whoever opened it, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, String>,
+    /// Whose delegate it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Parent>,
 }
 
 impl SessionSpec {
@@ -95,6 +100,7 @@ impl SessionSpec {
             runtime: RuntimeSpec::default(),
             instructions: None,
             metadata: BTreeMap::new(),
+            parent: None,
         }
     }
 }

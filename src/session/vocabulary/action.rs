@@ -477,8 +477,9 @@ impl EffectClass {
     /// The class of the actions with this V0 tag.
     pub fn of(tag: &str) -> Self {
         match tag {
-            "read" => Self::Pure,
-            "write" => Self::Idempotent,
+            "read" | "recall" => Self::Pure,
+            // A delegate is begun once, under an id that follows from the action; trying again finds it.
+            "write" | "delegate" => Self::Idempotent,
             _ => Self::Unsafe,
         }
     }
