@@ -113,7 +113,9 @@ async fn fetch(wanted: &Wanted, root: &Path, staging: &Path) -> Result<Checkout,
         return Err(why(wanted, &git, root, &said.errors).await);
     }
     // So that the session's commands can fetch and push, where they are given the token.
-    let of_session = wanted.credential.as_ref().zip(wanted.secret.as_deref());
+    // One whose secret brings the user along is left to them: its name would stand in the configuration.
+    let credential = wanted.credential.as_ref().filter(|credential| credential.user == wanted.address.user);
+    let of_session = credential.zip(wanted.secret.as_deref());
     if let Some((key, helper)) = of_session.and_then(|(credential, name)| credential.for_session(name)) {
         one_line(&git, staging, &["config", "--local", &key, &helper]).await?;
     }
