@@ -36,6 +36,8 @@ mod cli_read;
 #[cfg(feature = "cli")]
 mod cli_replay;
 #[cfg(feature = "cli")]
+mod cli_secrets;
+#[cfg(feature = "cli")]
 mod cli_store;
 #[cfg(feature = "cli")]
 mod cli_support;
@@ -126,6 +128,13 @@ mod runtime_support;
 mod runtime_workspace_mount;
 #[cfg(feature = "host")]
 mod security_rules;
+mod secrets_forms;
+#[cfg(all(feature = "host", feature = "sqlite"))]
+mod secrets_never_in_the_store;
+#[cfg(feature = "host")]
+mod secrets_support;
+#[cfg(feature = "host")]
+mod secrets_words_of_the_log;
 mod session_properties;
 mod session_scenarios;
 #[cfg(feature = "cli")]
