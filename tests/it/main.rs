@@ -52,6 +52,10 @@ mod kill_anywhere;
 mod kill_at_every_write;
 mod layers;
 #[cfg(feature = "host")]
+mod memory_gathered;
+#[cfg(feature = "cli")]
+mod memory_told;
+#[cfg(feature = "host")]
 mod model_server;
 #[cfg(feature = "cli")]
 mod node_support;
@@ -91,6 +95,8 @@ mod runtime_shell;
 mod runtime_support;
 #[cfg(feature = "host")]
 mod runtime_workspace_mount;
+#[cfg(feature = "cli")]
+mod security_consent;
 #[cfg(feature = "host")]
 mod security_rules;
 mod session_properties;

@@ -208,8 +208,13 @@ fn input(shell: &mut Shell<'_>, text: &str) {
     if is_key {
         return;
     }
-    let setting = shell.setting.clone();
-    shell.script_beside(text, setting);
+    // For a shell it would be a command; only what would do harm there counts.
+    let mut inner = Findings::default();
+    Shell::new(&mut inner, shell.setting.clone()).script(text);
+    if inner.risk() == Risk::High {
+        let setting = shell.setting.clone();
+        shell.script_beside(text, setting);
+    }
     shell.findings.medium("hidden.input", text, "is typed into a program that cannot be seen from here");
 }
 
