@@ -20,37 +20,6 @@ pub struct RepositorySpec {
     pub depth: Option<u32>,
 }
 
-impl RepositorySpec {
-    /// The name of its directory in the workspace: the last part of its location, without `.git`. `None` where that names nothing.
-    pub fn directory(&self) -> Option<&str> {
-        let location = self.location.trim_end_matches('/');
-        let location = location.strip_suffix("/.git").unwrap_or(location).trim_end_matches('/');
-        let last = location.rsplit('/').next().unwrap_or_default();
-        // What ssh is told: `host:name.git`.
-        let last = if location.contains('/') { last } else { last.rsplit(':').next().unwrap_or_default() };
-        let name = last.strip_suffix(".git").unwrap_or(last);
-        let names_something = !matches!(name, "" | "." | "..") && !name.contains(char::is_control);
-        // Of an address only the host would be left.
-        let is_host = location.split("://").nth(1).is_some_and(|rest| !rest.contains('/'));
-        (names_something && !is_host).then_some(name)
-    }
-
-    /// Whether a password or a token stands in what is said of it, where the log would keep it.
-    pub fn holds_credentials(&self) -> bool {
-        let host = match &self.provider {
-            Provider::GitHub { host } | Provider::GitLab { host } | Provider::Bitbucket { host } => host.as_deref(),
-            Provider::Plain => None,
-        };
-        let has_login = |url: &str| {
-            let (scheme, rest) = url.split_once("://").unwrap_or(("ssh", url));
-            let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-            // Over ssh a user is named, and what opens is a key.
-            authority.rsplit_once('@').is_some_and(|(login, _)| scheme != "ssh" || login.contains(':'))
-        };
-        has_login(&self.location) || host.is_some_and(|host| host.contains('@'))
-    }
-}
-
 /// Where repositories are kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
