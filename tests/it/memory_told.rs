@@ -70,7 +70,6 @@ async fn a_strict_session_does_not_start_with_a_bad_file_and_says_which() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "the local runtime of this branch reads no documents yet"]
 async fn what_the_workspace_keeps_is_told() {
     let server = ModelServer::replying(|_| finishes()).await;
     let rig = Rig::new();

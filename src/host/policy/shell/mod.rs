@@ -245,6 +245,7 @@ impl<'f> Shell<'f> {
         }
         self.left -= 1;
         let mut taken = Vec::new();
+        let directory = self.setting.directory.clone();
         let mut args = wrap::unwrapped(self, args, text, &mut taken);
         if args.is_empty() && taken.last() == Some(&"env") {
             args.push(Arg::plain("env"));
@@ -265,6 +266,10 @@ impl<'f> Shell<'f> {
         } else {
             rules::judge(self, &program.text, &call)
         };
+        // What a program before another one is told changes nothing for this shell.
+        if taken.contains(&"env") {
+            self.setting.directory = directory;
+        }
         if takes_words {
             does.runs_input |= does.runs_words;
             does.takes_words = Some(seen);
