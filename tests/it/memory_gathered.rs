@@ -99,7 +99,8 @@ async fn every_field_of_the_workspace_is_recalled() {
     assert_eq!(secrets, [("DB", "the DB"), ("GH", "the GH")], "the engine's own are not told");
     assert_eq!(
         recalled.repo_instructions,
-        "Old instructions.\n\nUse spaces in here.\n\nRun make test.\n\nSkills, whose file you read before you do what it is about:\n\
+        "Old instructions.\n\nUse spaces in here.\n\nRun make test.\n\n\
+         Skills, whose file you read before you do what it is about:\n\
          - pdf: Reads PDF files. (/workspace/.agents/skills/pdf/SKILL.md)"
     );
     assert_eq!(names(&recalled), [("knowledge/git", "git")]);

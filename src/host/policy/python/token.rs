@@ -74,11 +74,14 @@ pub(super) fn tokens(code: &str) -> Vec<Token> {
             '\n' | ';' if depth == 0 => tokens.push(Token::Break),
             '\\' => drop(chars.next()),
             '\'' | '"' => {
-                let raw = matches!(tokens.last(), Some(Token::Name(prefix)) if is_prefix(prefix) && prefix.to_ascii_lowercase().contains('r'));
-                if matches!(tokens.last(), Some(Token::Name(prefix)) if is_prefix(prefix)) {
+                let prefix = match tokens.last() {
+                    Some(Token::Name(name)) if is_prefix(name) => name.to_ascii_lowercase(),
+                    _ => String::new(),
+                };
+                if !prefix.is_empty() {
                     tokens.pop();
                 }
-                let text = string(&mut chars, char, raw);
+                let text = string(&mut chars, char, prefix.contains('r'));
                 // Two texts beside each other, or with a `+` between, are one.
                 match tokens.as_mut_slice() {
                     [.., Token::Text(former)] => former.push_str(&text),

@@ -1,7 +1,7 @@
 //! Judges command lines: parsed, not matched.
 //!
-//! `parse → setting → wrap → rules`: a script becomes the simple commands that it may run; words become what programs get, as far as
-//! that can be seen; programs that run others are taken off; what is left is judged by rules, and then by what flows where.
+//! `parse → setting → wrap → rules`: a script becomes the simple commands that it may run; words become what programs get, as far
+//! as that can be seen; programs that run others are taken off; what is left is judged by rules, and then by what flows where.
 
 mod flow;
 mod parse;
@@ -166,7 +166,8 @@ impl<'f> Shell<'f> {
         flow.judge(self, &script.names);
     }
 
-    /// What does not follow the grammar may still be run by a shell that is more lenient: every piece that could be a command is judged.
+    /// What does not follow the grammar may still be run by a shell that is more lenient: every piece that could be a command is
+    /// judged.
     fn crudely(&mut self, text: &str) {
         let narrow = text.split(['\n', ';', '|', '&', '(', ')', '{', '}', '`', '"', '\'']);
         // `{rm,-rf,/}` is a command, and no group.
