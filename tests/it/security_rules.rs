@@ -174,7 +174,7 @@ fn what_is_too_large_or_too_deep_ends_and_is_not_called_harmless() {
         "a|".repeat(100_000),
     ] {
         let judgement = judged(&command(&text));
-        assert!(judgement.risk >= Risk::Medium, "{:.40}: {judgement:?}", text);
+        assert!(judgement.risk >= Risk::Medium, "{text:.40}: {judgement:?}");
         judged(&item("run_ipython", json!({ "code": text })));
     }
     // A long file that is only written is what it is.
