@@ -48,6 +48,7 @@ mod feed;
 mod feed_torture;
 mod golden_vectors;
 mod import_round_trip;
+mod keyed_actions;
 #[cfg(feature = "cli")]
 mod kill_anywhere;
 #[cfg(feature = "cli")]

@@ -13,7 +13,7 @@ use super::host::{engine, known_secrets};
 use super::location;
 use super::replay::free;
 use super::span::LeaseArgs;
-use crate::session::{Interaction, Session, SessionId, SessionName};
+use crate::session::{Interaction, RuntimeSpec, Session, SessionId, SessionName};
 use config::{Config, RepositoryConfig, RuntimeConfig};
 use spec::Asked;
 use talk::Talk;
@@ -126,7 +126,7 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
     let config = args.config()?;
     let images = args.image.iter().map(|image| talk::image(image)).collect::<Result<Vec<_>, _>>()?;
     let talk = if args.headless { Talk::Nobody } else { Talk::of_terminal() };
-    let runtime = place::runtime(&config.runtime)?;
+    let runtime = place::runtime(&config.runtime, RuntimeSpec::default())?;
     let mut asked = Asked {
         config,
         task: args.task.clone(),

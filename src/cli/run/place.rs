@@ -9,16 +9,16 @@ fn usage(what: impl Into<String>) -> CliError {
     CliError::Usage(what.into())
 }
 
-/// The runtime that is asked for.
+/// The runtime that is asked for; `local` is what it is on this machine.
 ///
 /// # Errors
 /// [`CliError::Usage`] naming what is missing or wrong, and what can be said.
-pub fn runtime(config: &RuntimeConfig) -> Result<RuntimeSpec, CliError> {
+pub fn runtime(config: &RuntimeConfig, local: RuntimeSpec) -> Result<RuntimeSpec, CliError> {
     let RuntimeConfig { at, key, command, stop, image, url } = config.clone();
     let at = at.unwrap_or_else(|| if command.is_empty() { "local" } else { "command" }.to_owned());
     let (kind, rest) = at.split_once(':').map_or((at.as_str(), None), |(kind, rest)| (kind, Some(rest)));
     let spec = match (kind, rest.filter(|rest| !rest.is_empty())) {
-        ("local", None) => RuntimeSpec::default(),
+        ("local", None) => local,
         ("remote", Some(url)) => {
             address(url)?;
             RuntimeSpec::Remote { url: url.trim_end_matches('/').to_owned(), key: key.clone() }
@@ -102,12 +102,12 @@ mod tests {
     use super::*;
 
     fn at(at: &str) -> Result<RuntimeSpec, CliError> {
-        runtime(&RuntimeConfig { at: Some(at.to_owned()), ..RuntimeConfig::default() })
+        runtime(&RuntimeConfig { at: Some(at.to_owned()), ..RuntimeConfig::default() }, RuntimeSpec::default())
     }
 
     #[test]
     fn every_place_can_be_said() {
-        assert_eq!(runtime(&RuntimeConfig::default()).unwrap(), RuntimeSpec::default());
+        assert_eq!(runtime(&RuntimeConfig::default(), RuntimeSpec::default()).unwrap(), RuntimeSpec::default());
         assert_eq!(at("remote:https://h/x/").unwrap(), RuntimeSpec::Remote { url: "https://h/x".to_owned(), key: None });
         let RuntimeSpec::Command(launcher) = at("command:a 'b c' d\\ e \"f \\\" g\" ''").unwrap() else { panic!() };
         assert_eq!(launcher.command, ["a", "b c", "d e", "f \" g", ""]);
@@ -131,6 +131,6 @@ mod tests {
             assert!(error.contains(word) && !error.contains("pw"), "{said}: {error}");
         }
         let keyed = RuntimeConfig { at: Some("docker:x".to_owned()), key: Some("K".to_owned()), ..RuntimeConfig::default() };
-        assert!(runtime(&keyed).unwrap_err().to_string().contains("gets one of its own"));
+        assert!(runtime(&keyed, RuntimeSpec::default()).unwrap_err().to_string().contains("gets one of its own"));
     }
 }

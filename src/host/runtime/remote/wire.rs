@@ -114,25 +114,36 @@ pub(super) struct Handed {
 #[serde(rename_all = "snake_case")]
 pub(super) enum Task {
     /// Execute an action, in the form in which V0 stores it.
-    Action {
-        action: Box<RawValue>,
-        hard_ms: u64,
-        quiet_ms: u64,
-    },
-    Repository {
-        repository: RepositorySpec,
-        token: Option<Secret>,
-    },
+    Action { action: Box<RawValue>, hard_ms: u64, quiet_ms: u64 },
+    /// Take a step of the start.
+    Prepare(Prepare),
+}
+
+/// A step of the start.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Prepare {
+    Repository { repository: RepositorySpec, token: Option<Secret> },
     SetupScript,
     GitHooks,
 }
 
-impl From<Preparation> for Task {
+impl From<Preparation> for Prepare {
     fn from(preparation: Preparation) -> Self {
         match preparation {
             Preparation::Repository { repository, token } => Self::Repository { repository, token: token.map(Secret::from) },
             Preparation::SetupScript => Self::SetupScript,
             Preparation::GitHooks => Self::GitHooks,
+        }
+    }
+}
+
+impl From<Prepare> for Preparation {
+    fn from(prepare: Prepare) -> Self {
+        match prepare {
+            Prepare::Repository { repository, token } => Self::Repository { repository, token: token.map(SecretValue::from) },
+            Prepare::SetupScript => Self::SetupScript,
+            Prepare::GitHooks => Self::GitHooks,
         }
     }
 }
