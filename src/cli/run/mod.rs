@@ -14,7 +14,7 @@ use super::location;
 use super::replay::free;
 use super::sandbox::SandboxArgs;
 use super::span::LeaseArgs;
-use crate::session::{Interaction, Session, SessionId, SessionName};
+use crate::session::{Interaction, Session, SessionId, SessionName, RuntimeSpec};
 use config::{Config, McpConfig, RepositoryConfig, RuntimeConfig};
 use spec::Asked;
 use talk::Talk;
@@ -140,6 +140,7 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
     let images = args.image.iter().map(|image| talk::image(image)).collect::<Result<Vec<_>, _>>()?;
     let talk = if args.headless { Talk::Nobody } else { Talk::of_terminal() };
     let runtime = place::runtime(&config.runtime, args.sandbox)?;
+    let runtime = place::runtime(&config.runtime, RuntimeSpec::default())?;
     let mut asked = Asked {
         config,
         task: args.task.clone(),

@@ -10,7 +10,7 @@ fn usage(what: impl Into<String>) -> CliError {
     CliError::Usage(what.into())
 }
 
-/// The runtime that is asked for.
+/// The runtime that is asked for; `local` is what it is on this machine.
 ///
 /// # Errors
 /// [`CliError::Usage`] naming what is missing or wrong, and what can be said.
@@ -23,6 +23,9 @@ pub fn runtime(config: &RuntimeConfig, local: SandboxArgs) -> Result<RuntimeSpec
         _ if local.is_said() || sandbox.is_some() || network.is_some() => {
             return Err(usage("a sandbox is one of the local runtime; others are kept from their machine by what launches them"));
         }
+pub fn runtime(config: &RuntimeConfig, local: RuntimeSpec) -> Result<RuntimeSpec, CliError> {
+    let RuntimeConfig { at, key, command, stop, image, url } = config.clone();
+        ("local", None) => local,
         ("remote", Some(url)) => {
             address(url)?;
             RuntimeSpec::Remote { url: url.trim_end_matches('/').to_owned(), key: key.clone() }
@@ -107,11 +110,13 @@ mod tests {
 
     fn at(at: &str) -> Result<RuntimeSpec, CliError> {
         runtime(&RuntimeConfig { at: Some(at.to_owned()), ..RuntimeConfig::default() }, SandboxArgs::default())
+        runtime(&RuntimeConfig { at: Some(at.to_owned()), ..RuntimeConfig::default() }, RuntimeSpec::default())
     }
 
     #[test]
     fn every_place_can_be_said() {
         assert_eq!(runtime(&RuntimeConfig::default(), SandboxArgs::default()).unwrap(), RuntimeSpec::default());
+        assert_eq!(runtime(&RuntimeConfig::default(), RuntimeSpec::default()).unwrap(), RuntimeSpec::default());
         assert_eq!(at("remote:https://h/x/").unwrap(), RuntimeSpec::Remote { url: "https://h/x".to_owned(), key: None });
         let RuntimeSpec::Command(launcher) = at("command:a 'b c' d\\ e \"f \\\" g\" ''").unwrap() else { panic!() };
         assert_eq!(launcher.command, ["a", "b c", "d e", "f \" g", ""]);
@@ -138,5 +143,6 @@ mod tests {
         let boxed = RuntimeConfig { at: Some("docker:x".to_owned()), network: Some(true), ..RuntimeConfig::default() };
         assert!(runtime(&boxed, SandboxArgs::default()).unwrap_err().to_string().contains("local runtime"));
         assert!(runtime(&keyed, SandboxArgs::default()).unwrap_err().to_string().contains("gets one of its own"));
+        assert!(runtime(&keyed, RuntimeSpec::default()).unwrap_err().to_string().contains("gets one of its own"));
     }
 }

@@ -289,7 +289,7 @@ impl Runtime for RemoteRuntime {
     }
 
     async fn prepare(&self, preparation: Preparation) -> Result<Prepared, RuntimeError> {
-        let handed = Handed { seq: None, again: false, task: Task::from(preparation) };
+        let handed = Handed { seq: None, again: false, task: Task::Prepare(preparation.into()) };
         match self.hand(&format!("prepare-{}", Uuid::new_v4()), &handed).await? {
             Answer::Done(report) => Ok(Prepared::Done(report)),
             Answer::Skipped(reason) => Ok(Prepared::Skipped(reason)),

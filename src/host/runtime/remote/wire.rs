@@ -131,9 +131,20 @@ pub(super) enum Task {
     GitHooks {
         directory: String,
     },
+    Action { action: Box<RawValue>, hard_ms: u64, quiet_ms: u64 },
+    /// Take a step of the start.
+    Prepare(Prepare),
+}
+/// A step of the start.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Prepare {
+    Repository { repository: RepositorySpec, token: Option<Secret> },
+    SetupScript,
+    GitHooks,
 }
 
-impl From<Preparation> for Task {
+impl From<Preparation> for Prepare {
     fn from(preparation: Preparation) -> Self {
         match preparation {
             Preparation::Repository { session, repository, token } => {
@@ -143,6 +154,16 @@ impl From<Preparation> for Task {
                 Self::SetupScript { directory, within_ms: u64::try_from(within.as_millis()).unwrap_or(u64::MAX) }
             }
             Preparation::GitHooks { directory } => Self::GitHooks { directory },
+        }
+    }
+}
+
+impl From<Prepare> for Preparation {
+    fn from(prepare: Prepare) -> Self {
+        match prepare {
+            Prepare::Repository { repository, token } => Self::Repository { repository, token: token.map(SecretValue::from) },
+            Prepare::SetupScript => Self::SetupScript,
+            Prepare::GitHooks => Self::GitHooks,
         }
     }
 }
