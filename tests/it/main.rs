@@ -52,6 +52,12 @@ mod kill_anywhere;
 mod kill_at_every_write;
 mod layers;
 #[cfg(feature = "host")]
+mod mcp_misbehaviour;
+#[cfg(feature = "host")]
+mod mcp_servers;
+#[cfg(feature = "host")]
+mod mcp_support;
+#[cfg(feature = "host")]
 mod model_server;
 #[cfg(feature = "cli")]
 mod node_support;
