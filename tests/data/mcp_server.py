@@ -1,6 +1,7 @@
 """An MCP server over standard input and output that misbehaves as it is told to.
 
-The first argument says how it begins, the others are the tools that it brings, each as NAME or NAME=DESCRIPTION.
+The first argument says how it begins, the others are the tools that it brings, each as NAME or NAME=DESCRIPTION, or as @FILE with
+one of them a line.
 """
 import json
 import os
@@ -8,7 +9,10 @@ import subprocess
 import sys
 import time
 
-how, offered = sys.argv[1], [tool.partition("=") for tool in sys.argv[2:]]
+how, offered = sys.argv[1], []
+for word in sys.argv[2:]:
+    tools = open(word[1:]).read().split("\n") if word.startswith("@") else [word]
+    offered.extend(tool.partition("=") for tool in tools if tool)
 
 
 def say(message):

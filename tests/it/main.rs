@@ -55,6 +55,8 @@ mod layers;
 mod mcp_misbehaviour;
 #[cfg(feature = "host")]
 mod mcp_servers;
+#[cfg(feature = "cli")]
+mod mcp_sessions;
 #[cfg(feature = "host")]
 mod mcp_support;
 #[cfg(feature = "host")]

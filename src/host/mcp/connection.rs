@@ -173,7 +173,8 @@ fn told(error: &(dyn Error + 'static)) -> String {
     // What stands outside repeats what stands inside.
     let mut error = error;
     loop {
-        if let Some(ClientInitializeError::TransportError { error: outside, .. }) = error.downcast_ref::<ClientInitializeError>() {
+        if let Some(ClientInitializeError::TransportError { error: outside, .. }) = error.downcast_ref::<ClientInitializeError>()
+        {
             error = &*outside.error;
         }
         if let Some(StreamableHttpError::Client(inside)) = error.downcast_ref::<StreamableHttpError<reqwest::Error>>() {
