@@ -4,14 +4,15 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use rekindle::engine::clock::SystemClock;
-use rekindle::engine::ports::Ports;
+use rekindle::engine::ports::{Ports, Preparation, Prepared, Provision, Provisioned, Runtime, RuntimeError, Runtimes, Timeout};
 use rekindle::engine::{Engine, Status};
 use rekindle::host::agent::AgentRegistry;
 use rekindle::host::mcp::McpServers;
 use rekindle::session::{
-    AgentConfig, AgentSpec, AgentState, Command, McpServer, ModelApi, ModelSpec, Observation, Origin, Phase, Recorded, Seq,
-    SessionId, SessionSpec, Tool,
+    Action, AgentConfig, AgentSpec, AgentState, Command, McpServer, ModelApi, ModelSpec, Observation, Origin, Phase, Recorded,
+    Seq, SessionId, SessionSpec, Tool,
 };
 use rekindle::store::{MemoryStore, Read, Row, SharedStore};
 use rekindle::testing::{Answer, FakeRuntimes};
@@ -21,12 +22,38 @@ use crate::cli_support::Rig;
 use crate::mcp_support::{eventually, fake, running};
 use crate::model_server::{ModelAnswer, ModelServer, Reply};
 
+/// A runtime with nothing to prepare and nothing to run.
+struct Nothing;
+
+#[async_trait]
+impl Runtimes for Nothing {
+    async fn provision(&self, request: Provision) -> Result<Provisioned, RuntimeError> {
+        let fakes = FakeRuntimes::new(|_| Answer::Observe(Box::new(Observation::error("nothing runs here", ""))));
+        let provisioned = fakes.provision(request).await?;
+        Ok(Provisioned { runtime: Arc::new(Self), ..provisioned })
+    }
+}
+
+#[async_trait]
+impl Runtime for Nothing {
+    async fn execute(&self, _action: &Action, _timeout: Timeout) -> Result<Observation, RuntimeError> {
+        Ok(Observation::error("nothing runs here", ""))
+    }
+
+    async fn prepare(&self, _preparation: Preparation) -> Result<Prepared, RuntimeError> {
+        Ok(Prepared::Skipped("nothing to do".to_owned()))
+    }
+
+    async fn release(&self) -> Result<(), RuntimeError> {
+        Ok(())
+    }
+}
+
 fn engine(store: &SharedStore) -> Engine {
-    let runtimes = FakeRuntimes::new(|_| Answer::Observe(Box::new(Observation::error("nothing runs here", ""))));
     let ports = Ports {
         agents: Arc::new(AgentRegistry::new()),
         tools: Arc::new(McpServers::default()),
-        ..Ports::new(Arc::new(runtimes), rekindle::trajectory::recording)
+        ..Ports::new(Arc::new(Nothing), rekindle::trajectory::recording)
     };
     Engine::new(Arc::clone(store), ports, Arc::new(SystemClock))
 }

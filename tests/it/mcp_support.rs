@@ -108,7 +108,6 @@ pub fn running(words: &[&str]) -> Vec<i32> {
 }
 
 /// Waits until something is so.
-#[track_caller]
 pub async fn eventually(what: &str, mut so: impl FnMut() -> bool) {
     for _ in 0..3000 {
         if so() {
