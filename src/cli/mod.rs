@@ -29,6 +29,7 @@ mod describe;
 pub mod exit;
 mod host;
 mod location;
+mod metrics;
 mod output;
 mod paint;
 mod program;

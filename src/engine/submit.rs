@@ -1,10 +1,12 @@
 //! Decide, append, apply: the only place that appends to a session.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Shared;
 use super::error::EngineError;
+use super::measure;
+use super::tell::StartEnd;
 use crate::projection::directory::directory;
 use crate::session::{Command, Decided, Digest, Event, NewEvent, Phase, Rejection, Seq, Session, SessionId, decide};
 use crate::store::{Append, Appended, Expected, Read, Row, StoreError, Writer};
@@ -59,11 +61,19 @@ impl Writing {
         for (event, seq) in events.iter().zip(self.session.version.0 + 1..) {
             after.apply(&event.clone().recorded(self.id, Seq(seq)));
         }
+        let seen = measure::is_wanted().then(|| events.clone());
         let append = Append { session: self.id, expected, writer, events, directory: Some(directory(&after)) };
         let Appended { last, hash, .. } = append_until_known(&self.shared, append).await?;
         debug_assert_eq!(last, after.version, "decided events are dense");
+        if let Some(events) = seen {
+            measure::appended(self.id, &self.session, &events);
+        }
+        let start = StartEnd::between(&self.session, &after);
         self.session = after;
         self.hash = hash;
+        if let Some(end) = start {
+            Box::pin(self.tell_start(end, now)).await;
+        }
         Ok(())
     }
 
@@ -102,8 +112,22 @@ impl Writing {
     }
 }
 
-/// Repeats an append until its outcome is known; the ids of its events make that safe.
+/// Appends, timed.
 async fn append_until_known(shared: &Shared, append: Append) -> Result<Appended, StoreError> {
+    let begun = Instant::now();
+    let appended = repeat_until_known(shared, append).await;
+    let outcome = match &appended {
+        Ok(_) => "ok",
+        Err(StoreError::Conflict { .. }) => "conflict",
+        Err(StoreError::Fenced { .. }) => "fenced",
+        Err(_) => "failed",
+    };
+    measure::append(outcome, begun.elapsed());
+    appended
+}
+
+/// Repeats an append until its outcome is known; the ids of its events make that safe.
+async fn repeat_until_known(shared: &Shared, append: Append) -> Result<Appended, StoreError> {
     let mut wait = RETRY_WAIT;
     for _ in 1..RETRIES_MAX {
         match shared.store.append(append.clone()).await {

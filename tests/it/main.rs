@@ -59,6 +59,8 @@ mod mcp_servers;
 mod mcp_sessions;
 #[cfg(feature = "host")]
 mod mcp_support;
+#[cfg(feature = "cli")]
+mod metrics_and_traces;
 #[cfg(feature = "host")]
 mod model_server;
 #[cfg(feature = "cli")]

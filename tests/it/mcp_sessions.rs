@@ -49,7 +49,7 @@ impl Runtime for Nothing {
     }
 }
 
-fn engine(store: &SharedStore) -> Engine {
+pub fn engine(store: &SharedStore) -> Engine {
     let ports = Ports {
         agents: Arc::new(AgentRegistry::new()),
         tools: Arc::new(McpServers::default()),
@@ -58,7 +58,7 @@ fn engine(store: &SharedStore) -> Engine {
     Engine::new(Arc::clone(store), ports, Arc::new(SystemClock))
 }
 
-fn spec(model: &ModelServer, message: &str, servers: Vec<McpServer>) -> SessionSpec {
+pub fn spec(model: &ModelServer, message: &str, servers: Vec<McpServer>) -> SessionSpec {
     let model = ModelSpec { base_url: Some(model.base_url()), ..ModelSpec::new(ModelApi::OpenAi, "fake") };
     let config = AgentConfig { model, tools: vec![Tool::Finish], disabled_microagents: Vec::new(), condense: true };
     let agent = Some(AgentSpec { name: "coder".to_owned(), config, delegates: Default::default() });
@@ -86,7 +86,7 @@ fn servers(log: &[Recorded]) -> Vec<Value> {
     steps.map(|body| body["outcome"]["report"].clone()).collect()
 }
 
-fn finish(id: &str) -> Reply {
+pub fn finish(id: &str) -> Reply {
     ModelAnswer::default().calls(id, "finish", &json!({"message": "done", "task_completed": "true"})).into()
 }
 

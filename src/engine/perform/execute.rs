@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::Instrument;
+
 use super::Performing;
 use crate::engine::error::EngineError;
 use crate::engine::ports::{Runtime, RuntimeError, Timeout};
@@ -58,7 +60,8 @@ impl Performing {
             return Ok(Observation::error(text, NOT_EXECUTED));
         };
         self.own().await?;
-        Ok(joined.tools.call(call, timeout.hard).await)
+        let span = tracing::info_span!("tool.call", tool = call.name);
+        Ok(joined.tools.call(call, timeout.hard).instrument(span).await)
     }
 
     /// A runtime that cannot be trusted any more is ended before another one is made.
