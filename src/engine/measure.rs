@@ -13,6 +13,7 @@ use crate::session::event::{ModelFailed, OwnerAcquired, Restored, StepFailed, St
 use crate::session::model::{CallReport, CallUsage};
 use crate::session::start::StepOutcome;
 use crate::session::{Content, Epoch, Event, Extras, NewEvent, Observation, Phase, Recorded, Seq, Session, SessionId, StartStep};
+use crate::store::StoreError;
 
 /// What is counted as a secret that was hidden.
 const HIDDEN: &str = "<secret_hidden>";
@@ -52,7 +53,7 @@ pub const ALL: [Measure; 19] = [
     count("rekindle_restores_total", "states that were restored from the log and proven; by whether a snapshot helped"),
     count("rekindle_restores_unproven_total", "states that the log does not prove"),
     count("rekindle_takeovers_total", "sessions that were taken over from another owner"),
-    count("rekindle_appends_total", "appends, by outcome"),
+    count("rekindle_appends_total", "appends, by outcome: ok, conflict, fenced, failed"),
     time("rekindle_append_seconds", "an append until it is durable, its repetitions among it"),
     count("rekindle_events_appended_total", "events, by family"),
     count("rekindle_model_calls_total", "calls of models, by outcome: ok, or the class of the error"),
@@ -111,8 +112,14 @@ impl Drop for Live {
 }
 
 /// An append came to an end.
-pub(super) fn append(outcome: &'static str, took: Duration) {
+pub(super) fn append(error: Option<&StoreError>, took: Duration) {
     if is_wanted() {
+        let outcome = match error {
+            None => "ok",
+            Some(StoreError::Conflict { .. }) => "conflict",
+            Some(StoreError::Fenced { .. }) => "fenced",
+            Some(_) => "failed",
+        };
         counter!("rekindle_appends_total", "outcome" => outcome).increment(1);
         histogram!("rekindle_append_seconds").record(took);
     }

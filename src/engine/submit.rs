@@ -63,7 +63,10 @@ impl Writing {
         }
         let seen = measure::is_wanted().then(|| events.clone());
         let append = Append { session: self.id, expected, writer, events, directory: Some(directory(&after)) };
-        let Appended { last, hash, .. } = append_until_known(&self.shared, append).await?;
+        let begun = Instant::now();
+        let appended = append_until_known(&self.shared, append).await;
+        measure::append(appended.as_ref().err(), begun.elapsed());
+        let Appended { last, hash, .. } = appended?;
         debug_assert_eq!(last, after.version, "decided events are dense");
         if let Some(events) = seen {
             measure::appended(self.id, &self.session, &events);
@@ -112,22 +115,8 @@ impl Writing {
     }
 }
 
-/// Appends, timed.
-async fn append_until_known(shared: &Shared, append: Append) -> Result<Appended, StoreError> {
-    let begun = Instant::now();
-    let appended = repeat_until_known(shared, append).await;
-    let outcome = match &appended {
-        Ok(_) => "ok",
-        Err(StoreError::Conflict { .. }) => "conflict",
-        Err(StoreError::Fenced { .. }) => "fenced",
-        Err(_) => "failed",
-    };
-    measure::append(outcome, begun.elapsed());
-    appended
-}
-
 /// Repeats an append until its outcome is known; the ids of its events make that safe.
-async fn repeat_until_known(shared: &Shared, append: Append) -> Result<Appended, StoreError> {
+async fn append_until_known(shared: &Shared, append: Append) -> Result<Appended, StoreError> {
     let mut wait = RETRY_WAIT;
     for _ in 1..RETRIES_MAX {
         match shared.store.append(append.clone()).await {
