@@ -75,6 +75,16 @@ mod memory_gathered;
 #[cfg(feature = "cli")]
 mod memory_told;
 #[cfg(feature = "host")]
+mod mcp_misbehaviour;
+#[cfg(feature = "host")]
+mod mcp_servers;
+#[cfg(feature = "cli")]
+mod mcp_sessions;
+#[cfg(feature = "host")]
+mod mcp_support;
+#[cfg(feature = "cli")]
+mod metrics_and_traces;
+#[cfg(feature = "host")]
 mod model_server;
 #[cfg(feature = "cli")]
 mod node_support;

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::Instrument;
+
 use super::Performing;
 use crate::engine::error::EngineError;
 use crate::engine::ports::{ActionKey, Runtime, RuntimeError, Timeout};
@@ -70,7 +72,6 @@ impl Performing {
             Observation::error(text, OUTCOME_UNKNOWN)
         }))
     }
-
     /// Refuses to write into a file what stands in the log for a value: the value that the file had would be gone. What a recording did
     /// is done as it was.
     fn would_lose_a_value(&self, seq: Seq, action: &Action) -> Option<Observation> {
@@ -88,6 +89,8 @@ impl Performing {
             );
             Observation::error(text, NOT_EXECUTED)
         })
+        let span = tracing::info_span!("tool.call", tool = call.name);
+        Ok(joined.tools.call(call, timeout.hard).instrument(span).await)
     }
 
     /// A runtime that cannot be trusted any more is ended before another one is made.
