@@ -15,12 +15,13 @@ const SHARDS: Shard = 256;
 const RACES_MAX: u32 = 20;
 
 /// Brings the tables from nothing, or from any older format, to the present one. Each sets `format` to its own number.
-const MIGRATIONS: [(&str, &str); 5] = [
+const MIGRATIONS: [(&str, &str); 6] = [
     ("event log", include_str!("../../../migrations/postgres/0001_event_log.sql")),
     ("catch-up projections", include_str!("../../../migrations/postgres/0002_catch_up_projections.sql")),
     ("retention", include_str!("../../../migrations/postgres/0003_retention.sql")),
     ("inbox", include_str!("../../../migrations/postgres/0004_inbox.sql")),
     ("kept content and lease clock", include_str!("../../../migrations/postgres/0005_kept_content_and_lease_clock.sql")),
+    ("recent sessions", include_str!("../../../migrations/postgres/0006_recent_sessions.sql")),
 ];
 
 /// Tables whose rows belong to a shard, the table of shards first.
@@ -56,12 +57,16 @@ pub(super) async fn open(servers: &Servers, options: OpenOptions) -> Result<Foun
             Some(_) | None => {}
         }
         // Another process that does the same at once is in the way for a moment.
-        if let Err(error) = make(&mut connection, servers, options).await {
-            races += 1;
-            if races >= RACES_MAX || !in_the_way(&error) {
-                return Err(error);
+        let made = make(&mut connection, servers, options).await;
+        races += 1;
+        match made {
+            Err(error) if races >= RACES_MAX || !in_the_way(&error) => return Err(error),
+            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
+            Ok(()) if races >= RACES_MAX => {
+                let what = "its tables do not come to the present format; what is noted in _sqlx_migrations is not what was done";
+                return Err(StoreError::Unavailable(what.into()));
             }
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            Ok(()) => {}
         }
     };
     let distributed = is_distributed(&mut connection, servers).await.map_err(unreachable)?;
