@@ -116,6 +116,10 @@ async fn make(connection: &mut PgConnection, servers: &Servers, options: OpenOpt
     if options.placement == Placement::Distributed && !citus {
         return Err(OpenError::NotDistributable(servers.address.clone()).into());
     }
+    let there = look(connection, servers).await.map_err(failed)?.is_some();
+    if there && is_distributed(connection, servers).await.map_err(failed)? {
+        migrate_distributed(connection).await.map_err(failed)?;
+    }
     let mut migrator = migrator();
     // A lock of the session is lost on poolers and unknown to some databases; that two make the tables at once is seen by who is second.
     migrator.set_locking(false);
@@ -142,6 +146,36 @@ async fn make(connection: &mut PgConnection, servers: &Servers, options: OpenOpt
         distribute(&mut transaction).await.map_err(failed)?;
     }
     transaction.commit().await.map_err(failed)
+}
+
+/// Does each migration that a distributed store lacks statement by statement: Citus hands the whole text that it was sent on to its
+/// workers, which take one statement at a time.
+async fn migrate_distributed(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let format: i64 = sqlx::query(sql::FORMAT).fetch_one(&mut *connection).await?.try_get(0)?;
+    for migration in migrator().iter().filter(|migration| migration.version > format) {
+        let mut transaction = connection.begin_with(sql::BEGIN).await?;
+        for statement in statements_of(migration.sql.as_str()) {
+            sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut *transaction).await?;
+        }
+        let note = sqlx::query(sql::NOTE_MIGRATION).bind(migration.version).bind(migration.description.to_string());
+        note.bind(migration.checksum.to_vec()).execute(&mut *transaction).await?;
+        transaction.commit().await?;
+    }
+    Ok(())
+}
+
+/// The statements of a migration, each of which ends with its line, without comments.
+fn statements_of(migration: &str) -> Vec<String> {
+    let (mut statements, mut statement) = (Vec::new(), String::new());
+    for line in migration.lines() {
+        let code = line.split("--").next().unwrap_or_default().trim_end();
+        statement.push_str(code);
+        statement.push('\n');
+        if code.ends_with(';') {
+            statements.push(std::mem::take(&mut statement));
+        }
+    }
+    statements
 }
 
 async fn distribute(connection: &mut PgConnection) -> Result<(), sqlx::Error> {

@@ -65,6 +65,9 @@ pub const VERSION_DISTRIBUTED: &str = "select 'PostgreSQL ' || current_setting('
 pub const HAS_STORE: &str = "select to_regclass('store') is not null and to_regclass('event') is not null";
 /// The format of the tables and the number of shards.
 pub const FORMAT: &str = "select format, shards from store";
+/// Notes that a migration was done, as sqlx does.
+pub const NOTE_MIGRATION: &str = "insert into _sqlx_migrations (version, description, success, checksum, execution_time) \
+     values ($1, $2, true, $3, 0)";
 /// Makes the store's own row.
 pub const INSERT_STORE: &str = "insert into store (format, shards, created_at) values ($1, $2, $3)";
 /// Makes the rows of all shards.
@@ -200,7 +203,7 @@ pub const COMMIT_ONE: &str = concat!(
      $27::bigint[], $28::boolean[], $29::text[], $30::bytea[], $31::bytea[]) \
      as new (seq, pos, event_id, kind, v, at, source, cause, must_understand, body, salt, hash)"
 );
-/// The same for one event, which is where its session then stands. Without arrays it takes half of the time.
+/// The same for one event, which is where its session then stands. Without arrays it takes about 0.7 of the time.
 pub const COMMIT_EVENT: &str = concat!(
     move_one_session!(),
     "taken as (update shard set head_pos = head_pos + 1 where shard = $1 and exists (select 1 from moved) returning head_pos) \
