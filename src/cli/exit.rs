@@ -167,8 +167,7 @@ fn of_engine(error: &EngineError) -> Exit {
         | EngineError::Unanswered { .. }
         | EngineError::LeaseLost => Exit::Conflict,
         EngineError::Store(error) => of_store(error),
-        EngineError::SecretInSpec { .. } => Exit::Usage,
-        EngineError::Secrets(_) | EngineError::ShutDown => Exit::Failure,
+        EngineError::ShutDown => Exit::Failure,
     }
 }
 
@@ -176,7 +175,7 @@ fn of_store(error: &StoreError) -> Exit {
     match error {
         StoreError::Open(OpenError::Address(_)) => Exit::Usage,
         StoreError::Conflict { .. } | StoreError::Fenced { .. } | StoreError::Moved { .. } => Exit::Conflict,
-        StoreError::Ahead { .. } | StoreError::OtherStore => Exit::NotFound,
+        StoreError::Ahead { .. } => Exit::NotFound,
         StoreError::Damaged { .. } => Exit::Unverified,
         StoreError::Reused { .. } | StoreError::Invalid(_) => Exit::Failure,
         StoreError::Unknown(_)

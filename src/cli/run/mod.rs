@@ -1,7 +1,6 @@
 //! `rekindle run`: an agent of its own works on a task in a session that survives whatever happens to this process.
 
 pub mod config;
-pub mod place;
 pub mod spec;
 pub mod talk;
 
@@ -12,10 +11,9 @@ use super::exit::{CliError, Exit};
 use super::host::{engine, known_secrets};
 use super::location;
 use super::replay::free;
-use super::sandbox::SandboxArgs;
 use super::span::LeaseArgs;
-use crate::session::{Interaction, Session, SessionId, SessionName, RuntimeSpec};
-use config::{Config, McpConfig, RepositoryConfig, RuntimeConfig};
+use crate::session::{Interaction, RuntimeSpec, Session, SessionId, SessionName};
+use config::{Config, RepositoryConfig};
 use spec::Asked;
 use talk::Talk;
 
@@ -41,15 +39,12 @@ pub struct Args {
     /// Where to work; a directory of the session's own by default
     #[arg(short, long, value_name = "DIR")]
     workspace: Option<PathBuf>,
-    /// The repository to work on: owner/name, a URL or a path; cloned into the workspace as it is committed
+    /// The repository to work on: owner/name, a URL or a path; cloned into the workspace
     #[arg(long, value_name = "REPO")]
     repo: Option<String>,
     /// Its branch; a fresh one by default
     #[arg(long, value_name = "BRANCH", requires = "repo")]
     branch: Option<String>,
-    /// The name of the secret that holds the token for it
-    #[arg(long, value_name = "NAME", requires = "repo")]
-    repo_token: Option<String>,
     /// A picture that goes with the task
     #[arg(long, value_name = "FILE|URL")]
     image: Vec<String>,
@@ -62,25 +57,12 @@ pub struct Args {
     /// When a person must agree before an action runs: never, always, or at this risk: low, medium, high
     #[arg(long, value_name = "WHEN")]
     confirm: Option<String>,
-    /// Where actions run: local, remote:URL, docker:IMAGE, podman:IMAGE, kubectl:IMAGE, ssh:HOST, or command:WORDS that start
-    /// `rekindle runtime-server`, with {port}, {session}, {workspace}, {program}
-    #[arg(long, value_name = "WHERE", env = "REKINDLE_RUNTIME")]
-    runtime: Option<String>,
-    /// The name of the secret that holds the key of a remote runtime
-    #[arg(long, value_name = "NAME")]
-    runtime_key: Option<String>,
     /// A secret that commands find in their environment, by its name
     #[arg(long, value_name = "NAME")]
     secret: Vec<String>,
-    /// A server that brings further tools, as NAME=URL or NAME="COMMAND ARGUMENT…"; it runs with your rights, not in the sandbox
-    #[arg(long, value_name = "NAME=SERVER")]
-    mcp: Vec<String>,
     /// What the agent is told beside the task
     #[arg(long, value_name = "TEXT")]
     instructions: Option<String>,
-    /// Who the session is for, as it stands in the log and in traces
-    #[arg(long, value_name = "USER", env = "REKINDLE_USER")]
-    user: Option<String>,
     /// Ask nobody, even in a terminal
     #[arg(long)]
     headless: bool,
@@ -90,8 +72,6 @@ pub struct Args {
     /// A configuration file; ~/.config/rekindle/config.toml by default
     #[arg(long, env = "REKINDLE_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
-    #[command(flatten)]
-    sandbox: SandboxArgs,
     #[command(flatten)]
     lease: LeaseArgs,
 }
@@ -114,21 +94,12 @@ impl Args {
         over(&self.base_url, &mut config.model.base_url);
         over(&self.key, &mut config.model.key);
         over(&self.instructions, &mut config.instructions);
-        over(&self.user, &mut config.user);
         over(&self.confirm, &mut config.security.confirm);
-        for server in &self.mcp {
-            config.mcp.extend([McpConfig::named(server)?]);
-        }
-        over(&self.runtime_key, &mut config.runtime.key);
-        if self.runtime.is_some() {
-            config.runtime = RuntimeConfig { at: self.runtime.clone(), key: config.runtime.key, ..RuntimeConfig::default() };
-        }
         config.iterations = self.iterations.or(config.iterations);
         config.budget = self.budget.or(config.budget);
         if let Some(location) = &self.repo {
             let (location, branch) = (location.clone(), self.branch.clone());
-            let known = config.repository.as_ref().and_then(|repository| repository.token.clone());
-            let token = self.repo_token.clone().or(known);
+            let token = config.repository.as_ref().and_then(|repository| repository.token.clone());
             config.repository = Some(RepositoryConfig { location, provider: None, host: None, branch, token, depth: None });
         }
         Ok(config)
@@ -143,8 +114,6 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
     let config = args.config()?;
     let images = args.image.iter().map(|image| talk::image(image)).collect::<Result<Vec<_>, _>>()?;
     let talk = if args.headless { Talk::Nobody } else { Talk::of_terminal() };
-    let runtime = place::runtime(&config.runtime, args.sandbox)?;
-    let runtime = place::runtime(&config.runtime, RuntimeSpec::default())?;
     let mut asked = Asked {
         config,
         task: args.task.clone(),
@@ -152,9 +121,9 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
         workspace: PathBuf::new(),
         title: None,
         interaction: if talk == Talk::Nobody { Interaction::Headless } else { Interaction::Interactive },
-        runtime,
+        runtime: RuntimeSpec::default(),
         secrets: args.secret.clone(),
-        known: known_secrets()?,
+        known: known_secrets(),
     };
     // What is wrong is said before anything is made.
     asked.clone().spec()?;

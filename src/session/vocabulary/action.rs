@@ -467,8 +467,6 @@ pub enum EffectClass {
     Pure,
     /// Doing it twice is doing it once: dispatched again.
     Idempotent,
-    /// Whoever was handed it remembers its key: asked what came of it, and handed it again only where it never arrived.
-    Keyed,
     /// May not be repeated: its outcome stays unknown, and is said to be.
     Unsafe,
 }
@@ -477,25 +475,16 @@ impl EffectClass {
     /// The class of the actions with this V0 tag.
     pub fn of(tag: &str) -> Self {
         match tag {
-            "read" | "recall" => Self::Pure,
-            // A delegate is begun once, under an id that follows from the action; trying again finds it.
-            "write" | "delegate" => Self::Idempotent,
+            "read" => Self::Pure,
+            "write" => Self::Idempotent,
             _ => Self::Unsafe,
         }
     }
 
-    /// The class in a runtime that remembers what it was handed.
-    pub fn of_remembered(tag: &str) -> Self {
-        match Self::of(tag) {
-            Self::Unsafe if Action::RUNNABLE.contains(&tag) && tag != "call_tool_mcp" => Self::Keyed,
-            class => class,
-        }
-    }
-
-    /// Whether an action that may have run may be handed out again.
+    /// Whether an action that may have run may run again.
     pub const fn repeatable(self) -> bool {
         match self {
-            Self::Pure | Self::Idempotent | Self::Keyed => true,
+            Self::Pure | Self::Idempotent => true,
             Self::Unsafe => false,
         }
     }
