@@ -51,10 +51,6 @@ mod kill_anywhere;
 #[cfg(feature = "cli")]
 mod kill_at_every_write;
 mod layers;
-#[cfg(feature = "cli")]
-mod live_runs;
-#[cfg(feature = "cli")]
-mod live_support;
 #[cfg(feature = "host")]
 mod model_server;
 #[cfg(feature = "cli")]
