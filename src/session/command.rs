@@ -277,6 +277,9 @@ pub enum Rejection {
     /// Nothing was asked for.
     #[error("there is nothing to do")]
     Empty,
+    /// What the session was told would put a password or a token into the log.
+    #[error("the repository's address holds credentials, which the log would keep: name a secret that holds the token instead")]
+    Credentials,
     /// Another owner has a higher epoch.
     #[error("the session has epoch {0}")]
     OwnedElsewhere(Epoch),

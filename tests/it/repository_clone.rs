@@ -137,6 +137,16 @@ async fn a_refused_clone_is_a_failed_step_that_names_the_secret_and_not_its_valu
 }
 
 #[tokio::test]
+async fn a_session_is_not_even_created_with_credentials_in_its_repositorys_address() {
+    let bench = Bench::default();
+    let id = bench.engine.new_session_id();
+    let created = bench.engine.create(id, None, bench.spec(Some(plain("https://me:hunter2@git.example/o/n")))).await;
+    let error = created.unwrap_err().to_string();
+    assert!(error.contains("holds credentials") && !error.contains("hunter2"), "{error}");
+    assert!(bench.store.session(id).await.unwrap().is_none());
+}
+
+#[tokio::test]
 async fn a_named_branch_is_worked_on_and_a_missing_one_names_those_that_are() {
     let bench = Bench::default();
     let bare = repository(&bench.served(), FILES);

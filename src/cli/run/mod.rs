@@ -41,7 +41,7 @@ pub struct Args {
     /// Where to work; a directory of the session's own by default
     #[arg(short, long, value_name = "DIR")]
     workspace: Option<PathBuf>,
-    /// The repository to work on: owner/name, a URL or a path; cloned into the workspace
+    /// The repository to work on: owner/name, a URL or a path; cloned into the workspace as it is committed
     #[arg(long, value_name = "REPO")]
     repo: Option<String>,
     /// Its branch; a fresh one by default

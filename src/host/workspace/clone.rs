@@ -12,6 +12,8 @@ use super::git::{Git, Said};
 use super::report::Checkout;
 use super::wanted::{Branch, Wanted};
 
+/// How much of what git, or a server through it, says is told, in characters.
+const SAID_MAX: usize = 1000;
 /// How many branches an error names.
 const BRANCHES_MAX: usize = 12;
 /// The most that is read of a file that only matters for a warning, in bytes.
@@ -111,7 +113,9 @@ async fn fetch(wanted: &Wanted, root: &Path, staging: &Path) -> Result<Checkout,
         return Err(why(wanted, &git, root, &said.errors).await);
     }
     // So that the session's commands can fetch and push, where they are given the token.
-    let of_session = wanted.credential.as_ref().zip(wanted.secret.as_deref());
+    // One whose secret brings the user along is left to them: its name would stand in the configuration.
+    let credential = wanted.credential.as_ref().filter(|credential| credential.user == wanted.address.user);
+    let of_session = credential.zip(wanted.secret.as_deref());
     if let Some((key, helper)) = of_session.and_then(|(credential, name)| credential.for_session(name)) {
         one_line(&git, staging, &["config", "--local", &key, &helper]).await?;
     }
@@ -177,7 +181,8 @@ fn last_words(errors: &str) -> String {
     let reasons: Vec<&str> = lines.iter().filter(told).copied().collect();
     let lines = if reasons.is_empty() { lines } else { reasons };
     let first = lines.len().saturating_sub(4);
-    lines.get(first..).unwrap_or_default().join("; ")
+    let said = lines.get(first..).unwrap_or_default().join("; ");
+    said.chars().filter(|char| !char.is_control()).take(SAID_MAX).collect()
 }
 
 /// What a clone as it is made here has not brought.

@@ -12,7 +12,7 @@ use crate::session::event::{
 use crate::session::id::NodeId;
 use crate::session::item::Item;
 use crate::session::phase::{Phase, StepProgress, StepRecord};
-use crate::session::spec::{Deadlines, Origin, RuntimeSpec, SecuritySpec, SessionSpec};
+use crate::session::spec::{Deadlines, Origin, RuntimeSpec, SecuritySpec, SessionSpec, RepositorySpec};
 use crate::session::start::{Report, StartStep, StepOutcome};
 use crate::session::state::REDUCER;
 use crate::session::time::Timestamp;
@@ -22,6 +22,9 @@ impl Deciding {
     pub(super) fn create(&mut self, spec: Box<SessionSpec>, node: NodeId) -> Result<(), Rejection> {
         if self.session.phase != Phase::Unborn {
             return Err(Rejection::Exists);
+        }
+        if spec.repository.as_ref().is_some_and(RepositorySpec::holds_credentials) {
+            return Err(Rejection::Credentials);
         }
         let plan = StartStep::plan(&spec.origin);
         self.emit(Event::Created(Created { spec }));

@@ -34,6 +34,21 @@ impl RepositorySpec {
         let is_host = location.split("://").nth(1).is_some_and(|rest| !rest.contains('/'));
         (names_something && !is_host).then_some(name)
     }
+
+    /// Whether a password or a token stands in what is said of it, where the log would keep it.
+    pub fn holds_credentials(&self) -> bool {
+        let host = match &self.provider {
+            Provider::GitHub { host } | Provider::GitLab { host } | Provider::Bitbucket { host } => host.as_deref(),
+            Provider::Plain => None,
+        };
+        let has_login = |url: &str| {
+            let (scheme, rest) = url.split_once("://").unwrap_or(("ssh", url));
+            let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+            // Over ssh a user is named, and what opens is a key.
+            authority.rsplit_once('@').is_some_and(|(login, _)| scheme != "ssh" || login.contains(':'))
+        };
+        has_login(&self.location) || host.is_some_and(|host| host.contains('@'))
+    }
 }
 
 /// Where repositories are kept.
@@ -76,6 +91,21 @@ pub enum OnSetupFailure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_login_that_the_log_would_keep_is_seen() {
+        let holds = |provider: Provider, location: &str| {
+            RepositorySpec { provider, location: location.to_owned(), branch: None, token: None, depth: None }.holds_credentials()
+        };
+        for location in ["https://t@h/o/n", "http://u:t@h/n", "ssh://u:t@h/n", "ftp://u:t@h/n", "u:t@h:o/n", "https://a@b@h/n"] {
+            assert!(holds(Provider::Plain, location), "{location}");
+        }
+        for location in ["https://h/o/n@v", "ssh://git@h/o/n", "git@h:o/n", "/a@b:c/n", "o/n", "https://h/?a@b"] {
+            assert!(!holds(Provider::Plain, location), "{location}");
+        }
+        assert!(holds(Provider::GitHub { host: Some("t@h".to_owned()) }, "o/n"));
+        assert!(!holds(Provider::GitHub { host: Some("https://h".to_owned()) }, "o/n"));
+    }
 
     #[test]
     fn a_repository_is_found_under_its_own_name() {
