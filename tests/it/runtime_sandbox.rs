@@ -539,6 +539,7 @@ async fn directories_of_a_sessions_own_go_with_it() {
         let local = way.session().await;
         let own = local.ok("mktemp -d; chmod 700 ~; mkdir -p ~/a/b; echo $HOME").await;
         let own: Vec<PathBuf> = own.lines().map(PathBuf::from).collect();
+        local.ok("setsid sleep 600 & (trap '' TERM HUP; setsid sleep 601) >/dev/null 2>&1 & echo").await;
         let is_home = |path: &Path| std::env::var_os("HOME").is_some_and(|home| path == Path::new(&home));
         local.runtime.release().await.unwrap();
         for path in own.iter().filter(|path| !is_home(path)) {

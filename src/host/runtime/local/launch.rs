@@ -323,7 +323,6 @@ impl Drop for Ground {
 fn end_namespaces(first: &FirstProcess, guard: &mut Child) -> io::Result<()> {
     // End of file makes the first process exit, which ends when the kernel has ended all the others.
     drop(guard.stdin.take());
-    // Bubblewrap goes before it.
     if wait(guard, KILL_WAIT / 2)? && first.ends_within(KILL_WAIT / 2) {
         return Ok(());
     }
