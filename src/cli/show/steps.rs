@@ -65,8 +65,8 @@ fn step_line(part: &str, step: &StepView) -> Vec<Cell> {
 /// What a step has reported: a runtime in words, all else as it stands.
 fn done(report: &Report) -> String {
     let Some(sandbox) = sandbox::of_report(report) else { return report.0.to_string() };
-    let text = |key: &str| report.0.get(key).and_then(|value| value.as_str()).unwrap_or_default().replace('_', " ");
-    let (runtime, workspace, mount) = (text("runtime"), text("workspace"), text("mount"));
+    let text = |key: &str| report.0.get(key).and_then(|value| value.as_str()).unwrap_or_default();
+    let (runtime, workspace, mount) = (text("runtime"), text("workspace"), text("mount").replace('_', " "));
     format!("{runtime} runtime in {workspace}, found at /workspace by {mount}; {}", sandbox::words(&sandbox))
 }
 

@@ -266,6 +266,12 @@ impl Ground {
                 "servers of the session's own cannot be reached: there is no program ip, ifconfig, perl or python3".to_owned(),
             );
         }
+        if let Kind::Plain(Some(own)) = &self.kind {
+            let own = own.display();
+            warnings.push(format!(
+                "/tmp and /dev/shm cannot be used: temporary files and the home are in {own}, gone with the session"
+            ));
+        }
         if self.home_is_open {
             warnings.push("the workspace holds the home, which is open with it to commands".to_owned());
         }
@@ -317,7 +323,6 @@ impl Drop for Ground {
 fn end_namespaces(first: &FirstProcess, guard: &mut Child) -> io::Result<()> {
     // End of file makes the first process exit, which ends when the kernel has ended all the others.
     drop(guard.stdin.take());
-    // Bubblewrap goes before it.
     if wait(guard, KILL_WAIT / 2)? && first.ends_within(KILL_WAIT / 2) {
         return Ok(());
     }
@@ -357,8 +362,16 @@ fn furnish(own: &Path, environment: &mut Vec<(OsString, OsString)>) -> io::Resul
     for (variable, name) in [("HOME", "home"), ("TMPDIR", "tmp")] {
         let directory = own.join(name);
         DirBuilder::new().mode(0o700).create(&directory)?;
-        environment.retain(|(name, _)| name != variable);
+        let before = environment.iter().position(|(name, _)| name == variable).map(|at| environment.swap_remove(at).1);
         environment.push((variable.into(), directory.into()));
+        if let (Some(home), "HOME") = (before.map(PathBuf::from), variable) {
+            // What is looked for in the home is named where it is.
+            for (variable, name) in [("RUSTUP_HOME", ".rustup"), ("PYENV_ROOT", ".pyenv"), ("NVM_DIR", ".nvm")] {
+                if home.join(name).is_dir() && !environment.iter().any(|(known, _)| known == variable) {
+                    environment.push((variable.into(), home.join(name).into()));
+                }
+            }
+        }
     }
     Ok(())
 }

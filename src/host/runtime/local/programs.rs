@@ -1,10 +1,13 @@
 //! The programs that a runtime is built with. They run with the engine's own rights, so none comes from where a session can write.
 
 use std::env;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+
+/// Where only the system's own programs are.
+const USUAL: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
 /// Where they are looked for.
 #[derive(Debug, Clone)]
@@ -39,9 +42,10 @@ impl Programs {
             .ok_or_else(|| format!("there is no program {program} in PATH ({}); install it or correct PATH", self.path.display()))
     }
 
-    /// What programs find others by.
-    pub(super) fn search_path(&self) -> &OsStr {
-        &self.trusted
+    /// What scripts find programs by: also where systems have the usual ones, as a session may well be given few.
+    pub(super) fn search_path(&self) -> OsString {
+        let usual = USUAL.iter().map(PathBuf::from);
+        env::join_paths(env::split_paths(&self.trusted).filter(|path| path.is_absolute()).chain(usual)).unwrap_or_default()
     }
 }
 
@@ -63,6 +67,7 @@ mod tests {
         let programs = Programs::of(&[("PATH".into(), path.into())], &workspace);
         assert!(!programs.find("sh").unwrap().starts_with(&workspace));
         assert!(programs.find("planted").unwrap_err().contains("no program planted"));
-        assert_eq!(programs.search_path(), "/usr/bin:/bin");
+        assert_eq!(programs.search_path(), "/usr/bin:/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+        assert_eq!(Programs::of(&[], &workspace).search_path(), "/usr/sbin:/usr/bin:/sbin:/bin");
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::places::{DEVICES, PRIVATE, Places};
 use crate::engine::ports::WORKSPACE;
 
-/// The first program in it: says that all is there, then waits for the engine to go. With it bubblewrap ends every other one.
+/// The first process in it: says that all is there, then waits for the engine to go. With it the kernel ends every other one.
 const WAIT: &str = "echo ready; exec >/dev/null 2>&1; while read -r _; do :; done";
 /// The descriptor over which bubblewrap says what it has started.
 pub(in super::super) const INFO: i32 = 190;
@@ -14,7 +14,8 @@ pub(in super::super) const INFO: i32 = 190;
 /// The arguments of `bwrap`.
 pub(in super::super) fn arguments(places: &Places, own_network: bool, is_root: bool, bash: &Path) -> Vec<OsString> {
     let mut line = Line(Vec::new());
-    line.words(&["--unshare-pid", "--unshare-ipc", "--info-fd", &INFO.to_string()]);
+    // A first process of bubblewrap's own would wait for all the others instead of ending them.
+    line.words(&["--unshare-pid", "--as-pid-1", "--unshare-ipc", "--info-fd", &INFO.to_string()]);
     if own_network {
         line.words(&["--unshare-net"]);
     }

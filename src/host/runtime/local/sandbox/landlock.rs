@@ -66,7 +66,15 @@ impl Rules<'_> {
         let write = AccessFs::from_all(ABI_MAX) & !make_bitflags!(AccessFs::{MakeChar | MakeBlock});
         let device = make_bitflags!(AccessFs::{ReadFile | WriteFile | IoctlDev});
         for path in &self.places.read {
-            created = self.allow(created, path, read)?;
+            // A view of its own has nothing in these places.
+            let hidden = if self.root == Path::new("/") { self.places.hidden.as_slice() } else { &[] };
+            let (whole, listed) = without(path, hidden);
+            for path in whole {
+                created = self.allow(created, &path, read)?;
+            }
+            for path in listed {
+                created = self.allow(created, &path, AccessFs::ReadDir.into())?;
+            }
         }
         created = self.allow(created, Path::new("/proc"), make_bitflags!(AccessFs::{ReadFile | ReadDir}))?;
         for path in DEVICES {
@@ -137,7 +145,50 @@ impl Spawner {
     }
 }
 
+/// What of `path` is left without `hidden`: what may be read as a whole, and directories of which only the names may be.
+fn without(path: &Path, hidden: &[PathBuf]) -> (Vec<PathBuf>, Vec<PathBuf>) {
+    if hidden.iter().any(|hidden| hidden == path) {
+        return (Vec::new(), Vec::new());
+    }
+    if !hidden.iter().any(|hidden| hidden.starts_with(path)) {
+        return (vec![path.to_owned()], Vec::new());
+    }
+    let (mut whole, mut listed) = (Vec::new(), vec![path.to_owned()]);
+    for entry in std::fs::read_dir(path).into_iter().flatten().flatten() {
+        // What a link leads to is judged by where it lies.
+        if !entry.file_type().is_ok_and(|kind| kind.is_symlink()) {
+            let (more, names) = without(&entry.path(), hidden);
+            whole.extend(more);
+            listed.extend(names);
+        }
+    }
+    (whole, listed)
+}
+
 /// The private directories of a session that has a view of its own.
 pub(in super::super) fn private(places: &Places) -> Vec<PathBuf> {
     PRIVATE.iter().map(PathBuf::from).chain(places.home.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn what_is_hidden_is_left_out_of_what_is_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        for name in ["ssl/private", "ssl/certs", "other"] {
+            fs::create_dir_all(at(name)).unwrap();
+        }
+        fs::write(at("shadow"), "").unwrap();
+        std::os::unix::fs::symlink("shadow", at("link")).unwrap();
+        let (mut whole, mut listed) = without(directory.path(), &[at("shadow"), at("ssl/private")]);
+        whole.sort();
+        listed.sort();
+        assert_eq!((whole, listed), (vec![at("other"), at("ssl/certs")], vec![directory.path().to_owned(), at("ssl")]));
+        assert_eq!(without(&at("other"), &[at("shadow")]).0, [at("other")]);
+    }
 }
