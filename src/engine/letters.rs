@@ -55,11 +55,14 @@ impl Engine {
                 Err(why) => Answer::Failed(format!("the command cannot be read: {why}")),
             };
             let answer = match answer {
-                Answer::Failed(why) => Answer::Failed(self.shared.mask_of(letter.session).await?.text(why)),
+                Answer::Failed(why) => Answer::Failed(match self.shared.mask_of(letter.session).await {
+                    Ok(mask) => mask.text(why),
+                    Err(error) => error.to_string(),
+                }),
                 other => other,
             };
             let text = serde_json::to_string(&answer).map_err(|error| StoreError::Invalid(error.to_string()))?;
-            Ok::<(), EngineError>(store.answer(letter.to, letter.id, &text).await?)
+            store.answer(letter.to, letter.id, &text).await
         };
         if let Err(error) = done.await {
             tracing::warn!(session.id = %letter.session, error = &error as &dyn std::error::Error, "a letter was not answered");

@@ -58,11 +58,13 @@ impl Mask {
     /// [`SecretError::Unavailable`] when there is too much to be hidden.
     pub(super) fn learn(&self, maskers: &Maskers, values: &[SecretValue]) -> Result<(), SecretError> {
         let mut mask = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (KnownHidden(known), masker) = &mut *mask;
-        let before = known.len();
-        known.extend(values.iter().map(|secret| (secret.name.clone(), secret.value.clone())));
-        if known.len() > before {
-            *masker = maskers.of(known).map_err(|error| SecretError::Unavailable(error.to_string()))?;
+        let pair = |secret: &SecretValue| (secret.name.clone(), secret.value.clone());
+        let mut known = mask.0.0.clone();
+        known.extend(values.iter().map(pair));
+        if known.len() > mask.0.0.len() {
+            // Known is only what is hidden, so that what could not be is asked for again.
+            let masker = maskers.of(&known).map_err(|error| SecretError::Unavailable(error.to_string()))?;
+            *mask = (KnownHidden(known), masker);
         }
         Ok(())
     }
@@ -74,7 +76,10 @@ impl Mask {
 
     /// The text without values.
     pub(super) fn text(&self, text: String) -> String {
-        self.masker().map_or_else(|| text.clone(), |masker| masker.text(&text).into_owned())
+        match self.masker() {
+            Some(masker) => masker.text(&text).into_owned(),
+            None => text,
+        }
     }
 
     /// The JSON text without values.

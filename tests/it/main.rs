@@ -36,6 +36,8 @@ mod cli_read;
 #[cfg(feature = "cli")]
 mod cli_replay;
 #[cfg(feature = "cli")]
+mod cli_secrets;
+#[cfg(feature = "cli")]
 mod cli_store;
 #[cfg(feature = "cli")]
 mod cli_support;
@@ -124,6 +126,14 @@ mod runtime_shell;
 mod runtime_support;
 #[cfg(feature = "host")]
 mod runtime_workspace_mount;
+#[cfg(feature = "host")]
+mod secrets_forms;
+#[cfg(all(feature = "host", feature = "sqlite"))]
+mod secrets_never_in_the_store;
+#[cfg(feature = "host")]
+mod secrets_support;
+#[cfg(feature = "host")]
+mod secrets_words_of_the_log;
 #[cfg(feature = "host")]
 mod security_rules;
 mod session_properties;

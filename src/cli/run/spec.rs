@@ -61,9 +61,11 @@ impl Asked {
             let tools = tools(delegate.tools.as_deref(), false)?;
             delegates.insert(name.clone(), AgentConfig { model, tools, ..main.clone() });
         }
-        let repository = config.repository.as_ref().map(repository).transpose()?;
-        if let Some(token) = repository.as_ref().and_then(|repository| repository.token.as_deref()) {
-            named.add(token, "", SecretUse::ProviderToken);
+        let mut repository = config.repository.as_ref().map(repository).transpose()?;
+        if let Some(repository) = &mut repository {
+            let usual = || usual_token(&repository.provider).filter(|usual| known.iter().any(|name| name == usual));
+            let token = repository.token.clone().or_else(|| usual().map(str::to_owned));
+            repository.token = token.map(|token| named.token(&token));
         }
         if let RuntimeSpec::Remote { key, .. } = &runtime {
             named.engine(key.as_deref());
@@ -112,6 +114,14 @@ impl Named {
             let (name, description) = (name.to_owned(), description.to_owned());
             self.secrets.push(SecretRef { name, description, used, fingerprint: None });
         }
+    }
+
+    /// The name of the secret that is a provider's token: one that was named for itself goes before it, in either case of its letters.
+    fn token(&mut self, name: &str) -> String {
+        let known = self.secrets.iter().find(|secret| secret.name.eq_ignore_ascii_case(name));
+        let name = known.map_or(name, |known| known.name.as_str()).to_owned();
+        self.add(&name, "", SecretUse::ProviderToken);
+        name
     }
 
     fn engine(&mut self, name: Option<&str>) {
@@ -296,6 +306,16 @@ fn is_path(location: &str) -> bool {
     !first.contains(':') || !location.contains("://") && std::path::Path::new(location).exists()
 }
 
+/// The secret that usually holds a provider's token.
+const fn usual_token(provider: &Provider) -> Option<&'static str> {
+    match provider {
+        Provider::GitHub { .. } => Some("GITHUB_TOKEN"),
+        Provider::GitLab { .. } => Some("GITLAB_TOKEN"),
+        Provider::Bitbucket { .. } => Some("BITBUCKET_TOKEN"),
+        Provider::Plain => None,
+    }
+}
+
 fn mcp(name: &str, config: &McpConfig) -> Result<McpServer, CliError> {
     let McpConfig { command, args, env, url, key, timeout, sse } = config.clone();
     let transport = match (command, url) {
@@ -381,6 +401,30 @@ mod tests {
             let error = asked(config).spec().unwrap_err().to_string();
             assert!(error.contains(word), "{error}");
             assert!(!error.contains("me:secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_repository_has_its_providers_token_and_a_secret_of_that_name_goes_before_it() {
+        let location = "owner/name".to_owned();
+        let repository = RepositoryConfig { location, provider: None, host: None, branch: None, token: None, depth: None };
+        let config = Config { repository: Some(repository), ..of_model("openai/x", None) };
+        let tokens = |asked: Asked| {
+            let spec = asked.spec().unwrap();
+            let named = spec.secrets.into_iter().filter(|secret| secret.used != SecretUse::Engine);
+            (spec.repository.unwrap().token, named.map(|secret| (secret.name, secret.used)).collect::<Vec<_>>())
+        };
+        assert_eq!(tokens(asked(config.clone())), (None, Vec::new()), "a value that is not known is not asked for");
+        let known = || vec!["GITHUB_TOKEN".to_owned(), "GITLAB_TOKEN".to_owned()];
+        let usual = Some("GITHUB_TOKEN".to_owned());
+        assert_eq!(
+            tokens(Asked { known: known(), ..asked(config.clone()) }),
+            (usual, vec![("GITHUB_TOKEN".to_owned(), SecretUse::ProviderToken)])
+        );
+        for custom in ["github_token", "GITHUB_TOKEN"] {
+            let custom = custom.to_owned();
+            let asked = Asked { known: known(), secrets: vec![custom.clone()], ..asked(config.clone()) };
+            assert_eq!(tokens(asked), (Some(custom.clone()), vec![(custom, SecretUse::Environment)]));
         }
     }
 

@@ -8,6 +8,7 @@ use crate::engine::error::EngineError;
 use crate::engine::ports::{ActionKey, Runtime, RuntimeError, Timeout};
 use crate::session::action::{CallToolMcp, Recall};
 use crate::session::decide::{NOT_EXECUTED, OUTCOME_UNKNOWN};
+use crate::session::mask::HIDDEN;
 use crate::session::{Action, Command, Content, Event, Observation, Seq};
 use crate::store::{Order, Read, Row};
 
@@ -24,7 +25,7 @@ impl Performing {
         let beside = match &action {
             Action::Recall(recall) => Some(self.recall(recall, timeout).await),
             Action::CallToolMcp(call) => Some(self.call_tool(call, timeout).await?),
-            _ => None,
+            action => self.would_lose_a_value(seq, action),
         };
         if let Some(observation) = beside {
             let recorded = self.recorded_outcome(seq).await;
@@ -68,6 +69,25 @@ impl Performing {
                 format!("{} did not answer within {} s; whether it did anything is unknown.", call.name, timeout.hard.as_secs());
             Observation::error(text, OUTCOME_UNKNOWN)
         }))
+    }
+
+    /// Refuses to write into a file what stands in the log for a value: the value that the file had would be gone. What a recording did
+    /// is done as it was.
+    fn would_lose_a_value(&self, seq: Seq, action: &Action) -> Option<Observation> {
+        let written = match action {
+            Action::Write(write) => [Some(&write.content), None, None],
+            Action::Edit(edit) => [edit.file_text.as_ref(), edit.new_str.as_ref(), Some(&edit.content)],
+            _ => return None,
+        };
+        let is_recorded = self.session.open.iter().any(|open| open.seq == seq && open.recorded.is_some());
+        let marked = written.into_iter().flatten().any(|text| text.contains(HIDDEN));
+        (marked && !is_recorded && self.mask.masker().is_some()).then(|| {
+            let text = format!(
+                "Nothing was written: the text holds {HIDDEN}, which stands for a secret's value that you are not shown. Change other \
+                 parts of the file only, or let a command write the value from its environment variable."
+            );
+            Observation::error(text, NOT_EXECUTED)
+        })
     }
 
     /// A runtime that cannot be trusted any more is ended before another one is made.

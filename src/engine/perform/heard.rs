@@ -12,25 +12,29 @@ use crate::session::mask::{Masker, Streaming};
 pub(super) struct Heard {
     session: SessionId,
     sender: broadcast::Sender<(SessionId, Delta)>,
-    hide: Option<(Arc<Masker>, Mutex<Option<Text>>)>,
+    hide: Option<(Arc<Masker>, Mutex<Texts>)>,
 }
 
-/// A text that is being written.
-struct Text {
-    of: fn(String) -> Delta,
-    is_answer: bool,
-    stream: Streaming,
+/// The texts that are being written. Both stay open to the end: who writes them by turns must not show by it what is held back.
+struct Texts {
+    answer: Streaming,
+    thoughts: Streaming,
 }
 
 impl Heard {
     pub(super) fn new(session: SessionId, sender: broadcast::Sender<(SessionId, Delta)>, hide: Option<Arc<Masker>>) -> Self {
-        Self { session, sender, hide: hide.map(|masker| (masker, Mutex::default())) }
+        let texts = |masker: &Arc<Masker>| {
+            let [answer, thoughts] = [(); 2].map(|()| Streaming::new(Arc::clone(masker)));
+            Mutex::new(Texts { answer, thoughts })
+        };
+        let hide = hide.map(|masker| (Arc::clone(&masker), texts(&masker)));
+        Self { session, sender, hide }
     }
 
     /// No more comes.
     pub(super) fn end(&self) {
-        if let Some((_, text)) = &self.hide {
-            self.finish(&mut text.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Some((_, texts)) = &self.hide {
+            self.finish(&mut texts.lock().unwrap_or_else(PoisonError::into_inner));
         }
     }
 
@@ -45,36 +49,29 @@ impl Heard {
         }
     }
 
-    fn finish(&self, text: &mut Option<Text>) {
-        if let Some(Text { of, mut stream, .. }) = text.take() {
-            self.tell_text(of, stream.end());
-        }
+    fn finish(&self, Texts { answer, thoughts }: &mut Texts) {
+        self.tell_text(Delta::Reasoning, thoughts.end());
+        self.tell_text(Delta::Text, answer.end());
     }
 }
 
 impl Deltas for Heard {
     fn delta(&self, delta: Delta) {
-        let Some((masker, text)) = &self.hide else {
+        let Some((masker, texts)) = &self.hide else {
             return self.tell(delta);
         };
-        let mut text = text.lock().unwrap_or_else(PoisonError::into_inner);
-        let (of, is_answer, piece): (fn(String) -> Delta, _, _) = match delta {
-            Delta::Text(piece) => (Delta::Text, true, piece),
-            Delta::Reasoning(piece) => (Delta::Reasoning, false, piece),
+        let mut texts = texts.lock().unwrap_or_else(PoisonError::into_inner);
+        match delta {
+            Delta::Text(piece) => self.tell_text(Delta::Text, texts.answer.push(&piece)),
+            Delta::Reasoning(piece) => self.tell_text(Delta::Reasoning, texts.thoughts.push(&piece)),
             Delta::Call(name) => {
-                self.finish(&mut text);
-                return self.tell(Delta::Call(masker.text(&name).into_owned()));
+                self.finish(&mut texts);
+                self.tell(Delta::Call(masker.text(&name).into_owned()));
             }
             Delta::Retry(why) => {
-                self.finish(&mut text);
-                return self.tell(Delta::Retry(masker.text(&why).into_owned()));
+                self.finish(&mut texts);
+                self.tell(Delta::Retry(masker.text(&why).into_owned()));
             }
-        };
-        if text.as_ref().is_some_and(|text| text.is_answer != is_answer) {
-            self.finish(&mut text);
         }
-        let text = text.get_or_insert_with(|| Text { of, is_answer, stream: Streaming::new(Arc::clone(masker)) });
-        let shown = text.stream.push(&piece);
-        self.tell_text(of, shown);
     }
 }

@@ -185,7 +185,7 @@ fn dollar_quoted(value: &str) -> String {
 }
 
 /// As URLs and forms write it, with large and with small digits.
-fn percent(value: &str) -> [String; 4] {
+fn percent(value: &str) -> [String; 6] {
     let encode = |kept: &str, space: &str| {
         let mut text = String::with_capacity(value.len());
         for byte in value.bytes() {
@@ -207,10 +207,10 @@ fn percent(value: &str) -> [String; 4] {
             format!("{text}%{}{rest}", digits.to_lowercase())
         })
     };
-    // The unreserved ones of RFC 3986; those that browsers leave in a query.
-    let (strict, form, loose) = (encode("-._~", "%20"), encode("-._*", "+"), encode("-._~!*'()", "%20"));
-    let lower = small(&strict);
-    [strict, form, loose, lower]
+    // All; the unreserved ones of RFC 3986 not; nor those that browsers leave in a query.
+    let (all, strict, loose) = (encode("", "%20"), encode("-._~", "%20"), encode("-._~!*'()", "%20"));
+    let (all_small, strict_small) = (small(&all), small(&strict));
+    [all, all_small, strict, strict_small, loose, encode("-._*", "+")]
 }
 
 /// As a page shows it.
