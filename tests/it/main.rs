@@ -70,6 +70,10 @@ mod live_runs;
 #[cfg(feature = "cli")]
 mod live_support;
 #[cfg(feature = "host")]
+mod memory_gathered;
+#[cfg(feature = "cli")]
+mod memory_told;
+#[cfg(feature = "host")]
 mod model_server;
 #[cfg(feature = "cli")]
 mod node_support;
@@ -126,6 +130,8 @@ mod runtime_shell;
 mod runtime_support;
 #[cfg(feature = "host")]
 mod runtime_workspace_mount;
+#[cfg(feature = "cli")]
+mod security_consent;
 #[cfg(feature = "host")]
 mod secrets_forms;
 #[cfg(all(feature = "host", feature = "sqlite"))]

@@ -174,7 +174,7 @@ fn what_is_too_large_or_too_deep_ends_and_is_not_called_harmless() {
         "a|".repeat(100_000),
     ] {
         let judgement = judged(&command(&text));
-        assert!(judgement.risk >= Risk::Medium, "{:.40}: {judgement:?}", text);
+        assert!(judgement.risk >= Risk::Medium, "{text:.40}: {judgement:?}");
         judged(&item("run_ipython", json!({ "code": text })));
     }
     // A long file that is only written is what it is.
@@ -255,7 +255,8 @@ proptest! {
 
     #[test]
     fn whatever_is_written_is_judged_and_the_same_way_twice(text in prop_oneof![any::<String>(), shellish()]) {
-        for item in [command(&text), item("run_ipython", json!({ "code": text })), item("run", json!({ "command": text, "is_input": true }))] {
+        let typed = item("run", json!({ "command": text, "is_input": true }));
+        for item in [command(&text), item("run_ipython", json!({ "code": text })), typed] {
             let judgement = judged(&item);
             prop_assert!(judgement.risk != Risk::Unknown);
             prop_assert_eq!(judged(&item), judgement);
@@ -264,9 +265,12 @@ proptest! {
 
     #[test]
     fn harm_stays_harm_whatever_stands_beside_it(
-        before in prop::sample::select(vec!["ls; ", "true && ", "cd src; ", "X=1 ", "# note\n", "echo 'a b' | cat; ", "( ls ); "]),
-        hidden in prop::sample::select(vec!["rm -rf /", "r''m -rf /", "\\rm -r -f /", "sudo rm -rf /", "bash -c 'rm -rf /'", "echo x | xargs -I{} rm -rf /"]),
-        after in prop::sample::select(vec!["", "; ls", " && echo ok", " || true", " > out.txt 2>&1", " &", "\n# end", " | tee log"]),
+        before in prop::sample::select(vec!["ls; ", "true && ", "cd src; ", "X=1 ", "# note\n",
+            "echo 'a b' | cat; ", "( ls ); "]),
+        hidden in prop::sample::select(vec!["rm -rf /", "r''m -rf /", "\\rm -r -f /", "sudo rm -rf /",
+            "bash -c 'rm -rf /'", "echo x | xargs -I{} rm -rf /"]),
+        after in prop::sample::select(vec!["", "; ls", " && echo ok", " || true",
+            " > out.txt 2>&1", " &", "\n# end", " | tee log"]),
     ) {
         let judgement = judged(&command(&format!("{before}{hidden}{after}")));
         prop_assert_eq!(judgement.risk, Risk::High);

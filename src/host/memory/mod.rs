@@ -1,7 +1,9 @@
-//! What agents are told of the workspace and the task: microagents, skills, and the instructions that a repository keeps for agents.
+//! What agents are told of the workspace and the task: microagents, skills, and the instructions that a repository keeps for
+//! agents.
 //!
-//! `places → microagent → library → recall`: files are found by where they lie, each becomes a microagent or a named problem, all of
-//! them make a library, and the library answers what is recalled. The formats are those of `OpenHands`; what differs is deliberate:
+//! `places → microagent → library → recall`: files are found by where they lie, each becomes a microagent or a named problem, all
+//! of them make a library, and the library answers what is recalled. The formats are those of `OpenHands`; what differs is
+//! deliberate:
 //! - A trigger is met by whole words, in any case. There it is met inside words too, so that "digit" brings knowledge of git.
 //! - A bad file is a problem with a name and takes nothing from the others, unless the session is told to be strict.
 //! - Whatever is asked has an answer.

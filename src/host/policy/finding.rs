@@ -70,11 +70,6 @@ impl Findings {
         }
         lines
     }
-
-    #[cfg(test)]
-    pub fn rules(&self) -> Vec<&'static str> {
-        self.all.iter().map(|finding| finding.rule).collect()
-    }
 }
 
 /// `part` in one line that is not too long, without characters that could rewrite a terminal.

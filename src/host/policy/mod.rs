@@ -1,8 +1,9 @@
 //! Who judges actions before they run: analyzers by name, of whom the strictest counts.
 //!
-//! `Rules` reads what would run: command lines as a shell parses them, Python as far as its words go, paths by where they lead. What
-//! it cannot see is at least of medium risk, and it says so; it never guesses that something hidden is harmless. `Model` takes the
-//! model's own word. A judgement depends on nothing but the question, so that the same question has the same answer everywhere.
+//! `Rules` reads what would run: command lines as a shell parses them, Python as far as its words go, paths by where they lead.
+//! What it cannot see is at least of medium risk, and it says so; it never guesses that something hidden is harmless. `Model`
+//! takes the model's own word. A judgement depends on nothing but the question, so that the same question has the same answer
+//! everywhere.
 
 mod finding;
 mod place;
@@ -82,8 +83,8 @@ const fn key(name: Analyzer) -> &'static str {
 }
 
 impl Judge for Analyzers {
-    /// The highest risk that anybody sees counts; that one cannot tell hides nothing that another sees. Only when nobody can tell the
-    /// risk is unknown.
+    /// The highest risk that anybody sees counts; that one cannot tell hides nothing that another sees. Only when nobody can tell
+    /// the risk is unknown.
     fn judge(&self, question: Question<'_>) -> Judgement {
         let mut judgement = Judgement { risk: Risk::Unknown, reasons: Vec::new(), by: Vec::new() };
         for name in &question.spec.analyzers {
@@ -208,8 +209,13 @@ fn input(shell: &mut Shell<'_>, text: &str) {
     if is_key {
         return;
     }
-    let setting = shell.setting.clone();
-    shell.script_beside(text, setting);
+    // For a shell it would be a command; only what would do harm there counts.
+    let mut inner = Findings::default();
+    Shell::new(&mut inner, shell.setting.clone()).script(text);
+    if inner.risk() == Risk::High {
+        let setting = shell.setting.clone();
+        shell.script_beside(text, setting);
+    }
     shell.findings.medium("hidden.input", text, "is typed into a program that cannot be seen from here");
 }
 

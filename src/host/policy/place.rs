@@ -306,7 +306,7 @@ mod tests {
             ("/workspaces/a", Place::Elsewhere),
             ("//etc//passwd", Place::System),
             ("~/.ssh/id_rsa", Place::Secret),
-            ("~/.ssh/id_rsa.pub", Place::Secret),
+            ("~/.ssh/id_rsa.pub", Place::Home),
             ("~/notes", Place::Home),
             ("~", Place::HomeRoot),
             ("~mallory", Place::HomeRoot),

@@ -6,6 +6,7 @@ pub(super) mod files;
 pub(super) mod git;
 pub(super) mod network;
 pub(super) mod options;
+mod programs;
 pub(super) mod services;
 pub(super) mod system;
 
@@ -131,9 +132,9 @@ pub(super) fn judge(shell: &mut Shell<'_>, program: &str, call: &Call<'_>) -> Do
         return Does { shows: true, ..Does::default() };
     }
     if READING.contains(&name) {
-        return files::reading(shell, call);
+        return programs::reading(shell, call);
     }
-    let families = [files::judge, code::judge, git::judge, build::judge, network::judge, system::judge, services::judge];
+    let families = [programs::judge, code::judge, git::judge, build::judge, network::judge, system::judge, services::judge];
     for family in families {
         if let Some(does) = family(shell, call) {
             return does;

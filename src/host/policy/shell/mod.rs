@@ -1,7 +1,7 @@
 //! Judges command lines: parsed, not matched.
 //!
-//! `parse → setting → wrap → rules`: a script becomes the simple commands that it may run; words become what programs get, as far as
-//! that can be seen; programs that run others are taken off; what is left is judged by rules, and then by what flows where.
+//! `parse → setting → wrap → rules`: a script becomes the simple commands that it may run; words become what programs get, as far
+//! as that can be seen; programs that run others are taken off; what is left is judged by rules, and then by what flows where.
 
 mod flow;
 mod parse;
@@ -166,7 +166,8 @@ impl<'f> Shell<'f> {
         flow.judge(self, &script.names);
     }
 
-    /// What does not follow the grammar may still be run by a shell that is more lenient: every piece that could be a command is judged.
+    /// What does not follow the grammar may still be run by a shell that is more lenient: every piece that could be a command is
+    /// judged.
     fn crudely(&mut self, text: &str) {
         let narrow = text.split(['\n', ';', '|', '&', '(', ')', '{', '}', '`', '"', '\'']);
         // `{rm,-rf,/}` is a command, and no group.
@@ -245,6 +246,7 @@ impl<'f> Shell<'f> {
         }
         self.left -= 1;
         let mut taken = Vec::new();
+        let directory = self.setting.directory.clone();
         let mut args = wrap::unwrapped(self, args, text, &mut taken);
         if args.is_empty() && taken.last() == Some(&"env") {
             args.push(Arg::plain("env"));
@@ -265,6 +267,10 @@ impl<'f> Shell<'f> {
         } else {
             rules::judge(self, &program.text, &call)
         };
+        // What a program before another one is told changes nothing for this shell.
+        if taken.contains(&"env") {
+            self.setting.directory = directory;
+        }
         if takes_words {
             does.runs_input |= does.runs_words;
             does.takes_words = Some(seen);

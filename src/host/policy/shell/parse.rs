@@ -5,8 +5,8 @@ use std::rc::Rc;
 
 use tree_sitter::{Node, ParseOptions, ParseState, Parser, Tree};
 
-/// How long parsing may go on, in the parser's own beats of a hundred steps or so. Never a time: a judgement must not depend on how
-/// fast a machine is.
+/// How long parsing may go on, in the parser's own beats of a hundred steps or so. Never a time: a judgement must not depend on
+/// how fast a machine is.
 const BEATS_MAX: u32 = 2000;
 /// How deep commands may stand in words of commands.
 const SUBSTITUTIONS_MAX: u32 = 64;

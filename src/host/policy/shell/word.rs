@@ -40,6 +40,8 @@ fn braces(raw: &str) -> Vec<String> {
             Some((before, choices, after)) if done.len() + todo.len() + choices.len() <= BRACES_MAX => {
                 todo.extend(choices.iter().rev().map(|choice| format!("{before}{choice}{after}")));
             }
+            // Groups inside of groups lead to the same word by more than one way.
+            _ if done.contains(&word) => {}
             _ => done.push(word),
         }
     }

@@ -1,6 +1,7 @@
 //! Programs that run other programs: taken off, so that what is run is judged.
 
 use super::{Arg, Shell};
+use crate::host::policy::place::absolute;
 use crate::session::Risk;
 
 /// How many may stand before a program.
@@ -147,11 +148,17 @@ fn behind(shell: &mut Shell<'_>, wrapper: &Wrapper, args: &[Arg]) -> Vec<Arg> {
             split.extend(rest.cloned());
             return split;
         }
+        if let Some(directory) = arg.text.strip_prefix("--chdir=") {
+            shell.setting.directory = absolute(directory, shell.setting.directory.as_deref());
+        }
         if let Some(short) = arg.text.strip_prefix('-').filter(|short| !short.starts_with('-')) {
             // `-n5` has its value with it, `-n 5` behind it.
             let place = short.find(|char| wrapper.valued.contains(char));
-            if place.is_some_and(|place| place + 1 == short.len()) {
-                rest.next();
+            let value = if place.is_some_and(|place| place + 1 == short.len()) { rest.next() } else { None };
+            if wrapper.name == "env"
+                && let Some(directory) = value.filter(|_| short.ends_with('C'))
+            {
+                shell.setting.directory = absolute(&directory.text, shell.setting.directory.as_deref());
             }
         }
     }
