@@ -9,8 +9,9 @@ use std::time::Duration;
 use super::Context;
 use super::exit::{CliError, Exit};
 use super::host::interrupted;
-use super::location::{absolute, of_runtime_server};
+use super::location::{absolute, of_runtime_server, quoted};
 use super::span::span;
+use crate::host::runtime::command::PRESETS;
 use crate::host::runtime::local::{LocalOptions, LocalRuntimes};
 use crate::host::runtime::remote::{API_KEY_VARIABLE, RuntimeServer, ServerOptions, Workspaces};
 use crate::session::{RuntimeSpec, Sandbox};
@@ -24,7 +25,7 @@ const KEY_MAX: u64 = 4096;
 /// this machine is answered. What is handed over twice is done once; a session's processes end with it, and when its engine was
 /// not heard of for a while. Clients of OpenHands V0 are answered too: /alive, /server_info, /execute_action, /list_files.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, after_long_help = long_help())]
 pub struct Args {
     /// Where to listen; port 0 takes any free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3000")]
@@ -41,8 +42,8 @@ pub struct Args {
     /// What keeps commands from the rest of this machine: landlock, bwrap
     #[arg(long, value_name = "KIND", default_value = "landlock", value_parser = sandbox)]
     sandbox: Sandbox,
-    /// Let commands do whatever this user may: where a container is the sandbox
-    #[arg(long, conflicts_with = "sandbox")]
+    /// Let commands do whatever this user may, connections too: where a container is the sandbox
+    #[arg(long, conflicts_with_all = ["sandbox", "network"])]
     unsafe_local: bool,
     /// Let commands open connections
     #[arg(long)]
@@ -58,6 +59,25 @@ pub struct Args {
 const EXAMPLES: &str = "Examples:
   REKINDLE_RUNTIME_KEY=… rekindle runtime-server --listen 0.0.0.0:3000      # there
   rekindle run --runtime remote:https://there.example --runtime-key KEY …   # here";
+
+/// The examples, and what the launchers that are known by name run.
+fn long_help() -> String {
+    let mut help =
+        format!("{EXAMPLES}\n\nLaunchers: what `rekindle run --runtime NAME:IMAGE` runs, with nothing read by a shell");
+    help.push_str(" of its own:");
+    for (name, command, stop) in PRESETS {
+        let words = |words: &[&str]| words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ");
+        help.push_str(&format!("\n\n  {name}:  {}", words(command)));
+        if !stop.is_empty() {
+            help.push_str(&format!("\n  ended by:  {}", words(stop)));
+        }
+    }
+    help.push_str(
+        "\n\nOne of your own stands in the configuration, under [runtime], as `command = [\"PROGRAM\", …]` and `stop`. The key",
+    );
+    help.push_str("\nis in its environment as REKINDLE_RUNTIME_KEY, and is the first line of its standard input.");
+    help
+}
 
 fn sandbox(text: &str) -> Result<Sandbox, String> {
     match text {
@@ -108,7 +128,7 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
         None => of_runtime_server("sessions")?,
     };
     let sandbox = if args.unsafe_local { Sandbox::Unsafe } else { args.sandbox };
-    let runtime = RuntimeSpec::Local { sandbox, network: args.network };
+    let runtime = RuntimeSpec::Local { sandbox, network: args.network || args.unsafe_local };
     let options = ServerOptions { key, state, workspaces, runtime, owner_timeout: args.owner_timeout, once: args.once };
     let runtimes = Arc::new(LocalRuntimes::new(LocalOptions::default()));
     let stop = interrupted();

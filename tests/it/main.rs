@@ -58,6 +58,7 @@ mod feed_torture;
 mod git_server;
 mod golden_vectors;
 mod import_round_trip;
+mod keyed_actions;
 #[cfg(feature = "cli")]
 mod kill_anywhere;
 #[cfg(feature = "cli")]

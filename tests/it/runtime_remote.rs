@@ -270,6 +270,20 @@ async fn whoever_does_not_wait_any_more_has_it_interrupted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_given_up_before_it_arrived_never_runs() {
+    let serving = Serving::start().await;
+    let request = asked(&serving.url(), 1);
+    let path = format!("/v1/sessions/{}-{}/tasks/action-5", request.session, request.birth.short());
+    let made = provision(request).await;
+    let headers = [("x-session-api-key", KEY), ("x-rekindle-epoch", "1")];
+    let answer = http(&serving, "DELETE", &path, &headers, "").await;
+    assert!(answer.starts_with("HTTP/1.1 204"), "{answer}");
+    keyed(&made, 5, 1, "echo late >> journal").await.unwrap_err();
+    keyed(&made, 7, 1, "echo next >> journal").await.unwrap();
+    assert_eq!(serving.journal(), ["next"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn everything_ends_when_the_owner_is_not_heard_of_and_not_before() {
     let serving = Serving::with(local(), Duration::from_millis(1500)).await;
     let request = asked(&serving.url(), 1);

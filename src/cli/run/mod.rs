@@ -14,7 +14,7 @@ use super::location;
 use super::replay::free;
 use super::sandbox::SandboxArgs;
 use super::span::LeaseArgs;
-use crate::session::{Interaction, Session, SessionId, SessionName};
+use crate::session::{Interaction, Session, SessionId, SessionName, RuntimeSpec};
 use config::{Config, McpConfig, RepositoryConfig, RuntimeConfig};
 use spec::Asked;
 use talk::Talk;
@@ -117,7 +117,10 @@ impl Args {
         }
         over(&self.runtime_key, &mut config.runtime.key);
         if self.runtime.is_some() {
-            config.runtime = RuntimeConfig { at: self.runtime.clone(), key: config.runtime.key, ..RuntimeConfig::default() };
+            let RuntimeConfig { key, sandbox, network, .. } = config.runtime;
+            // What the file says of the local runtime holds for no other.
+            let (sandbox, network) = if self.runtime.as_deref() == Some("local") { (sandbox, network) } else { (None, None) };
+            config.runtime = RuntimeConfig { at: self.runtime.clone(), key, sandbox, network, ..RuntimeConfig::default() };
         }
         config.iterations = self.iterations.or(config.iterations);
         config.budget = self.budget.or(config.budget);

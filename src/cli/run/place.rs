@@ -10,7 +10,7 @@ fn usage(what: impl Into<String>) -> CliError {
     CliError::Usage(what.into())
 }
 
-/// The runtime that is asked for.
+/// The runtime that is asked for; `local` is what it is on this machine.
 ///
 /// # Errors
 /// [`CliError::Usage`] naming what is missing or wrong, and what can be said.

@@ -81,7 +81,12 @@ impl Runtimes for CommandRuntimes {
             // A predecessor on another machine, or before this one was started anew, may have left something of this name.
             None if request.epoch.0 > 1 && !stop.is_empty() => {
                 let stop = stop.clone();
-                blocking(move || Ok(process::stop(&stop))).await.map_err(unavailable)?;
+                blocking(move || {
+                    process::stop(&stop);
+                    Ok(())
+                })
+                .await
+                .map_err(unavailable)?;
             }
             None => {}
         }

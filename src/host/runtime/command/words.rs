@@ -88,7 +88,7 @@ pub const PRESETS: [(&str, &[&str], &[&str]); 4] = [
 ];
 
 /// A container with this program in it and the workspace; its port is open to this machine only.
-const fn container(program: &'static str) -> [&'static str; 25] {
+const fn container(program: &'static str) -> [&'static str; 24] {
     [
         program,
         "run",
@@ -113,7 +113,6 @@ const fn container(program: &'static str) -> [&'static str; 25] {
         "/workspace",
         "--state=/tmp/rekindle",
         "--unsafe-local",
-        "--network",
         "--once",
     ]
 }
@@ -121,7 +120,7 @@ const fn container(program: &'static str) -> [&'static str; 25] {
 /// A pod that gets its key through standard input, and a way to its port.
 const KUBECTL: &str = "exec 3<&0
 kubectl run \"$1\" --image=\"$2\" --restart=Never --quiet --stdin -- rekindle runtime-server --listen 127.0.0.1:3000 \
---key-file - --state /tmp/rekindle --unsafe-local --network --once <&3 &
+--key-file - --workspace /workspace --state /tmp/rekindle --unsafe-local --once <&3 &
 until kubectl wait --for=condition=Ready \"pod/$1\" --timeout=600s; do kill -0 $! || exit 1; sleep 1; done
 exec kubectl port-forward \"pod/$1\" \"$3:3000\" </dev/null";
 

@@ -224,6 +224,7 @@ impl RemoteRuntime {
         match serde_json::from_slice(&answer) {
             Ok(Answer::Lost(why)) => Err(RuntimeError::Lost(why)),
             Ok(Answer::Failed(why)) => Err(RuntimeError::Failed(why)),
+            Ok(Answer::Unavailable(why)) => Err(RuntimeError::Unavailable(why)),
             Ok(answer) => Ok(answer),
             Err(_) => Err(RuntimeError::Lost(format!("what {} answers cannot be read", self.line.server()))),
         }
@@ -289,7 +290,7 @@ impl Runtime for RemoteRuntime {
     }
 
     async fn prepare(&self, preparation: Preparation) -> Result<Prepared, RuntimeError> {
-        let handed = Handed { seq: None, again: false, task: Task::from(preparation) };
+        let handed = Handed { seq: None, again: false, task: Task::Prepare(preparation.into()) };
         match self.hand(&format!("prepare-{}", Uuid::new_v4()), &handed).await? {
             Answer::Done(report) => Ok(Prepared::Done(report)),
             Answer::Skipped(reason) => Ok(Prepared::Skipped(reason)),

@@ -1,5 +1,7 @@
 //! What client and server of a remote runtime say to each other.
 
+use std::time::Duration;
+
 use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -114,26 +116,21 @@ pub(super) struct Handed {
 #[serde(rename_all = "snake_case")]
 pub(super) enum Task {
     /// Execute an action, in the form in which V0 stores it.
-    Action {
-        action: Box<RawValue>,
-        hard_ms: u64,
-        quiet_ms: u64,
-    },
-    Repository {
-        session: SessionId,
-        repository: RepositorySpec,
-        token: Option<Secret>,
-    },
-    SetupScript {
-        directory: String,
-        within_ms: u64,
-    },
-    GitHooks {
-        directory: String,
-    },
+    Action { action: Box<RawValue>, hard_ms: u64, quiet_ms: u64 },
+    /// Take a step of the start.
+    Prepare(Prepare),
 }
 
-impl From<Preparation> for Task {
+/// A step of the start.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Prepare {
+    Repository { session: SessionId, repository: RepositorySpec, token: Option<Secret> },
+    SetupScript { directory: String, within_ms: u64 },
+    GitHooks { directory: String },
+}
+
+impl From<Preparation> for Prepare {
     fn from(preparation: Preparation) -> Self {
         match preparation {
             Preparation::Repository { session, repository, token } => {
@@ -143,6 +140,20 @@ impl From<Preparation> for Task {
                 Self::SetupScript { directory, within_ms: u64::try_from(within.as_millis()).unwrap_or(u64::MAX) }
             }
             Preparation::GitHooks { directory } => Self::GitHooks { directory },
+        }
+    }
+}
+
+impl From<Prepare> for Preparation {
+    fn from(prepare: Prepare) -> Self {
+        match prepare {
+            Prepare::Repository { session, repository, token } => {
+                Self::Repository { session, repository, token: token.map(SecretValue::from) }
+            }
+            Prepare::SetupScript { directory, within_ms } => {
+                Self::SetupScript { directory, within: Duration::from_millis(within_ms) }
+            }
+            Prepare::GitHooks { directory } => Self::GitHooks { directory },
         }
     }
 }
@@ -159,6 +170,8 @@ pub(super) enum Answer {
     Skipped(String),
     /// It was not done.
     Failed(String),
+    /// It was not done, since the runtime could not be had.
+    Unavailable(String),
     /// Nobody knows.
     Lost(String),
 }

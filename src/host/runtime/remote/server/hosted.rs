@@ -13,10 +13,13 @@ use super::refusal::Refusal;
 use super::run;
 use crate::engine::ports::{Provision, Provisioned, Runtime, RuntimeReport, Runtimes};
 use crate::host::runtime::remote::wire::{Handed, Opening, Task};
-use crate::session::Epoch;
+use crate::session::{Digest, Epoch};
 
 /// How long it is waited for the ends of what was cancelled.
 const CANCEL_WAIT: Duration = Duration::from_secs(15);
+
+/// Why something ended that nobody waits for any more.
+const INTERRUPTED: &str = "it was interrupted";
 
 /// One session.
 pub(super) struct Hosted {
@@ -210,12 +213,16 @@ impl Hosted {
         state.standing(id)
     }
 
-    /// Ends what runs under this id.
+    /// Ends what runs under this id. What was not handed over yet, since its request is still on its way, never runs. Waits for the
+    /// disk.
     pub(super) fn interrupt(&self, owner: Owner, id: &str) -> Result<(), Refusal> {
-        let state = self.state();
+        let mut state = self.state();
         state.admit(owner.epoch)?;
         if let Some(running) = state.running.get(id) {
-            running.cancel.send_replace(Some("it was interrupted".to_owned()));
+            running.cancel.send_replace(Some(INTERRUPTED.to_owned()));
+        } else if matches!(state.memory.recall(id, None, false), Known::Never) {
+            state.memory.began(id, None, Digest::ZERO).map_err(|error| Refusal::memory(&error))?;
+            state.memory.ended(id, run::Outcome::lost(INTERRUPTED.to_owned()).answer);
         }
         Ok(())
     }

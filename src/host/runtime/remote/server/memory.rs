@@ -17,7 +17,7 @@ use crate::session::{Digest, Epoch, Seq};
 /// How many are remembered at most.
 const TASKS_MAX: usize = 128;
 /// How much of what came of them is remembered at most, in bytes.
-const ANSWERS_MAX: usize = 48 * 1024 * 1024;
+const ANSWERS_MAX: usize = 24 * 1024 * 1024;
 /// How long the file becomes before it is written anew, in bytes.
 const FILE_MAX: u64 = 2 * ANSWERS_MAX as u64;
 /// What a task has come to that was begun and never ended.
@@ -270,7 +270,7 @@ mod tests {
 
     fn answer(memory: &Memory, id: &str, seq: u64, again: bool) -> Option<String> {
         match memory.recall(id, Some(Seq(seq)), again) {
-            Known::Here(task) => Some(task.answer.map_or("runs".to_owned(), |answer| answer.to_string())),
+            Known::Here(task) => Some(task.answer.map_or_else(|| "runs".to_owned(), |answer| answer.to_string())),
             Known::Never => None,
             Known::Forgotten => Some("forgotten".to_owned()),
         }

@@ -137,7 +137,9 @@ async fn interrupt(
 ) -> Result<StatusCode, Refusal> {
     let hosted = server.known(&at).await?;
     let _heard = hosted.hear();
-    hosted.interrupt(owner(&headers)?, &id)?;
+    let (owner, ends) = (owner(&headers)?, Arc::clone(&hosted));
+    let interrupted = tokio::task::spawn_blocking(move || ends.interrupt(owner, &id)).await;
+    interrupted.map_err(|error| Refusal::Unavailable(error.to_string()))??;
     Ok(StatusCode::NO_CONTENT)
 }
 

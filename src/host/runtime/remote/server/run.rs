@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 
-use crate::engine::ports::{Preparation, Prepared, Runtime, RuntimeError, SecretValue, Timeout};
+use crate::engine::ports::{Prepared, Runtime, RuntimeError, Timeout};
 use crate::host::runtime::remote::wire::{ANSWER_MAX, Answer, Task};
 use crate::session::{Action, Content, Item, Observation};
 
@@ -31,7 +31,8 @@ impl Outcome {
 
     fn failed(error: RuntimeError) -> Self {
         match error {
-            RuntimeError::Unavailable(error) | RuntimeError::Failed(error) => Self::of(&Answer::Failed(error)),
+            RuntimeError::Unavailable(error) => Self::of(&Answer::Unavailable(error)),
+            RuntimeError::Failed(error) => Self::of(&Answer::Failed(error)),
             RuntimeError::Lost(error) => Self { runtime_is_lost: true, ..Self::lost(error) },
         }
     }
@@ -39,27 +40,21 @@ impl Outcome {
 
 /// Performs a task.
 pub(super) async fn perform(runtime: &dyn Runtime, task: Task) -> Outcome {
-    let prepared = match task {
-        Task::Action { action, hard_ms, quiet_ms } => {
-            let timeout = Timeout { hard: Duration::from_millis(hard_ms), quiet: Duration::from_millis(quiet_ms) };
-            return match decoded(action.get()) {
-                Ok(action) => match runtime.execute(&action, timeout).await {
-                    Ok(observation) => Outcome::of(&observed(observation)),
-                    Err(error) => Outcome::failed(error),
-                },
-                Err(why) => Outcome::of(&Answer::Failed(why)),
-            };
-        }
-        Task::Repository { session, repository, token } => {
-            let token = token.map(SecretValue::from);
-            runtime.prepare(Preparation::Repository { session, repository, token }).await
-        }
-        Task::SetupScript { directory, within_ms } => {
-            let within = Duration::from_millis(within_ms);
-            runtime.prepare(Preparation::SetupScript { directory, within }).await
-        }
-        Task::GitHooks { directory } => runtime.prepare(Preparation::GitHooks { directory }).await,
+    let (action, hard_ms, quiet_ms) = match task {
+        Task::Action { action, hard_ms, quiet_ms } => (action, hard_ms, quiet_ms),
+        Task::Prepare(preparation) => return prepared(runtime.prepare(preparation.into()).await),
     };
+    let timeout = Timeout { hard: Duration::from_millis(hard_ms), quiet: Duration::from_millis(quiet_ms) };
+    match decoded(action.get()) {
+        Ok(action) => match runtime.execute(&action, timeout).await {
+            Ok(observation) => Outcome::of(&observed(observation)),
+            Err(error) => Outcome::failed(error),
+        },
+        Err(why) => Outcome::of(&Answer::Failed(why)),
+    }
+}
+
+fn prepared(prepared: Result<Prepared, RuntimeError>) -> Outcome {
     match prepared {
         Ok(Prepared::Done(report)) => Outcome::of(&Answer::Done(report)),
         Ok(Prepared::Skipped(reason)) => Outcome::of(&Answer::Skipped(reason)),
@@ -68,7 +63,7 @@ pub(super) async fn perform(runtime: &dyn Runtime, task: Task) -> Outcome {
 }
 
 /// The action that a text says.
-pub(super) fn decoded(text: &str) -> Result<Action, String> {
+fn decoded(text: &str) -> Result<Action, String> {
     match Item::decode(text).map(|item| item.content) {
         Ok(Content::Action(action)) => Ok(action),
         Ok(Content::Observation(_)) => Err("this is an observation, and an action is wanted".to_owned()),
