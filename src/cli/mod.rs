@@ -31,6 +31,7 @@ mod describe;
 pub mod exit;
 mod host;
 mod location;
+mod metrics;
 mod output;
 mod paint;
 mod program;

@@ -9,6 +9,7 @@ mod history;
 mod lease;
 mod letters;
 mod mask;
+pub mod measure;
 mod ownership;
 mod perform;
 pub mod ports;
@@ -17,6 +18,7 @@ pub mod restore;
 mod serve;
 mod submit;
 mod subscribe;
+mod tell;
 mod way_out;
 mod worker;
 
@@ -226,7 +228,11 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Unproven`] when the log does not prove its state.
     pub async fn restore(&self, id: SessionId) -> Result<Restored, EngineError> {
-        restore::restore(self.shared.store.as_ref(), id, Trust::Snapshot).await
+        let restored = restore::restore(self.shared.store.as_ref(), id, Trust::Snapshot).await;
+        if matches!(restored, Err(EngineError::Unproven { .. })) {
+            measure::unproven();
+        }
+        restored
     }
 
     /// Asks something of a session: of the worker here, or through the store of the node that runs it; takes it over first when

@@ -1,11 +1,13 @@
 //! Decide, append, apply: the only place that appends to a session.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Shared;
 use super::error::EngineError;
 use super::mask::Mask;
+use super::measure;
+use super::tell::StartEnd;
 use crate::projection::directory::directory;
 use crate::session::{
     Command, Decided, Digest, Event, Masker, NewEvent, Observation, Phase, Rejection, Seq, Session, SessionId, decide_hiding,
@@ -69,11 +71,22 @@ impl Writing {
         for (event, seq) in events.iter().zip(self.session.version.0 + 1..) {
             after.apply(&event.clone().recorded(self.id, Seq(seq)));
         }
+        let seen = measure::is_wanted().then(|| events.clone());
         let append = Append { session: self.id, expected, writer, events, directory: Some(directory(&after)) };
-        let Appended { last, hash, .. } = append_until_known(&self.shared, append).await?;
+        let begun = Instant::now();
+        let appended = append_until_known(&self.shared, append).await;
+        measure::append(appended.as_ref().err(), begun.elapsed());
+        let Appended { last, hash, .. } = appended?;
         debug_assert_eq!(last, after.version, "decided events are dense");
+        if let Some(events) = seen {
+            measure::appended(self.id, &self.session, &events);
+        }
+        let start = StartEnd::between(&self.session, &after);
         self.session = after;
         self.hash = hash;
+        if let Some(end) = start {
+            Box::pin(self.tell_start(end, now)).await;
+        }
         Ok(())
     }
 

@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
+use tracing::Instrument;
 
 use super::Running;
 use super::error::EngineError;
+use super::measure::Live;
 use super::perform::{Holding, Performed, perform};
 use super::restore::snapshot;
 use super::submit::Writing;
+use super::tell::session_span;
 use crate::session::{Command, Effect, Rejection, Seq};
 use crate::store::StoreError;
 
@@ -104,8 +107,11 @@ pub(super) fn start(writing: Writing, idle: Duration, running: Weak<Running>) ->
     let first = if busy { Status::Busy } else { Status::Resting };
     let (status, watched) = watch::channel(first);
     let kept = writing.session.version;
-    let worker = Worker { writing, requests, status, holding: Holding::default(), under_way: None, kept, idle, running };
-    (Handle { mailbox, status: watched }, tokio::spawn(worker.run()))
+    let span = session_span(writing.id, &writing.session);
+    let live = Live::begin();
+    let worker =
+        Worker { writing, requests, status, holding: Holding::default(), under_way: None, kept, idle, running, _live: live };
+    (Handle { mailbox, status: watched }, tokio::spawn(worker.run().instrument(span)))
 }
 
 /// An effect that is being performed; dropping it stops the performing.
@@ -130,6 +136,7 @@ struct Worker {
     kept: Seq,
     idle: Duration,
     running: Weak<Running>,
+    _live: Live,
 }
 
 enum Woken {

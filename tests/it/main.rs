@@ -71,9 +71,19 @@ mod live_runs;
 #[cfg(feature = "cli")]
 mod live_support;
 #[cfg(feature = "host")]
+mod mcp_misbehaviour;
+#[cfg(feature = "host")]
+mod mcp_servers;
+#[cfg(feature = "cli")]
+mod mcp_sessions;
+#[cfg(feature = "host")]
+mod mcp_support;
+#[cfg(feature = "host")]
 mod memory_gathered;
 #[cfg(feature = "cli")]
 mod memory_told;
+#[cfg(feature = "cli")]
+mod metrics_and_traces;
 #[cfg(feature = "host")]
 mod model_server;
 #[cfg(feature = "cli")]
@@ -131,8 +141,6 @@ mod runtime_shell;
 mod runtime_support;
 #[cfg(feature = "host")]
 mod runtime_workspace_mount;
-#[cfg(feature = "cli")]
-mod security_consent;
 #[cfg(feature = "host")]
 mod secrets_forms;
 #[cfg(all(feature = "host", feature = "sqlite"))]
@@ -141,6 +149,8 @@ mod secrets_never_in_the_store;
 mod secrets_support;
 #[cfg(feature = "host")]
 mod secrets_words_of_the_log;
+#[cfg(feature = "cli")]
+mod security_consent;
 #[cfg(feature = "host")]
 mod security_rules;
 mod session_properties;

@@ -14,6 +14,8 @@ use crate::cli::exit::CliError;
 pub struct Config {
     /// The agent's name.
     pub agent: Option<String>,
+    /// Who sessions are for.
+    pub user: Option<String>,
     /// The most calls of the model.
     pub iterations: Option<u64>,
     /// The most US dollars.
@@ -324,7 +326,7 @@ mod tests {
     fn everything_that_a_session_is_made_of_can_be_said() {
         let config = Config::parse(include_str!("../../../tests/data/config.toml")).unwrap();
         assert_eq!(config.model.name.as_deref(), Some("openai/gpt-4.1"));
-        assert_eq!(config.mcp.len(), 2);
+        assert_eq!(config.mcp.len(), 3);
         assert_eq!(config.agents.len(), 1);
     }
 }

@@ -14,7 +14,7 @@ use super::location;
 use super::replay::free;
 use super::sandbox::SandboxArgs;
 use super::span::LeaseArgs;
-use crate::session::{Interaction, Session, SessionId, SessionName, RuntimeSpec};
+use crate::session::{Interaction, RuntimeSpec, Session, SessionId, SessionName};
 use config::{Config, McpConfig, RepositoryConfig, RuntimeConfig};
 use spec::Asked;
 use talk::Talk;
@@ -78,6 +78,9 @@ pub struct Args {
     /// What the agent is told beside the task
     #[arg(long, value_name = "TEXT")]
     instructions: Option<String>,
+    /// Who the session is for, as it stands in the log and in traces
+    #[arg(long, value_name = "USER", env = "REKINDLE_USER")]
+    user: Option<String>,
     /// Ask nobody, even in a terminal
     #[arg(long)]
     headless: bool,
@@ -111,6 +114,7 @@ impl Args {
         over(&self.base_url, &mut config.model.base_url);
         over(&self.key, &mut config.model.key);
         over(&self.instructions, &mut config.instructions);
+        over(&self.user, &mut config.user);
         over(&self.confirm, &mut config.security.confirm);
         for server in &self.mcp {
             config.mcp.extend([McpConfig::named(server)?]);

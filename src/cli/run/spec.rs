@@ -84,6 +84,7 @@ impl Asked {
         let name = config.agent.clone().unwrap_or_else(|| "coder".to_owned());
         Ok(SessionSpec {
             title,
+            user: config.user.clone(),
             deadlines: deadlines(&config),
             agent: Some(AgentSpec { name, config: main, delegates }),
             limits: limits(config.iterations, config.budget)?,

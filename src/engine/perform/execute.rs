@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::Instrument;
+
 use super::Performing;
 use crate::engine::error::EngineError;
 use crate::engine::ports::{ActionKey, Runtime, RuntimeError, Timeout};
@@ -63,7 +65,9 @@ impl Performing {
             return Ok(Observation::error(text, NOT_EXECUTED));
         };
         self.own().await?;
-        let called = tokio::time::timeout(timeout.hard + EXECUTE_GRACE, joined.tools.call(call, timeout.hard)).await;
+        let span = tracing::info_span!("tool.call", tool = call.name);
+        let calling = joined.tools.call(call, timeout.hard).instrument(span);
+        let called = tokio::time::timeout(timeout.hard + EXECUTE_GRACE, calling).await;
         Ok(called.unwrap_or_else(|_| {
             let text =
                 format!("{} did not answer within {} s; whether it did anything is unknown.", call.name, timeout.hard.as_secs());

@@ -9,16 +9,18 @@ mod start;
 mod tools;
 
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
+use tracing::Instrument;
 
 use super::error::EngineError;
 use super::history::History;
 use super::lease::Term;
 use super::mask::Mask;
 use super::ports::{Agent, Joined, Remembered, Runtime};
-use super::{Engine, Running, Shared};
+use super::tell::effect_span;
+use super::{Engine, Running, Shared, measure};
 use crate::session::event::Briefed;
 use crate::session::replay::Script;
 use crate::session::{Command, Effect, Session, SessionId, StartStep, Timestamp};
@@ -70,7 +72,16 @@ struct Performing {
 }
 
 impl Performing {
+    /// Performs an effect in a span of its own, timed.
     async fn perform(&mut self, effect: Effect) -> Result<Command, EngineError> {
+        let (span, kind) = effect_span(self.id, &self.session, &effect);
+        let begun = Instant::now();
+        let command = self.perform_untimed(effect).instrument(span).await;
+        measure::effect(kind, begun.elapsed());
+        command
+    }
+
+    async fn perform_untimed(&mut self, effect: Effect) -> Result<Command, EngineError> {
         // Releasing what is one's own harms nobody.
         if !matches!(effect, Effect::Release { .. }) {
             self.own().await?;

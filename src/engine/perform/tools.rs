@@ -19,6 +19,9 @@ const NAMED_MAX: usize = 20;
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Servers {
     servers: Vec<ToolsReport>,
+    /// What a person should know, line by line.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
     /// How their tools differ from those that they brought before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     changes: Option<Changes>,
@@ -54,8 +57,12 @@ impl Performing {
         let changes = before.map(|before| Changes::between(&before.servers, &joined.report)).filter(|changes| !changes.is_none());
         // Who was told nothing yet need not be told that it is something else now.
         let told = changes.as_ref().filter(|_| self.session.briefing.is_some()).map(Changes::told);
-        let report =
-            serde_json::to_value(Servers { servers: joined.report.clone(), changes }).map_err(|error| error.to_string())?;
+        let report = serde_json::to_value(Servers {
+            warnings: warnings(&joined.report, changes.as_ref()),
+            servers: joined.report.clone(),
+            changes,
+        })
+        .map_err(|error| error.to_string())?;
         self.holding.tools = Some(joined);
         // It was told of other tools, perhaps.
         (self.holding.agent, self.holding.briefed) = (None, None);
@@ -75,6 +82,16 @@ impl Performing {
             _ => None,
         }
     }
+}
+
+/// What a person should know of servers.
+fn warnings(servers: &[ToolsReport], changes: Option<&Changes>) -> Vec<String> {
+    let of = |server: &ToolsReport| {
+        let down = server.error.iter().map(|why| format!("the server {} was not reached: {why}", server.server));
+        let notes = server.notes.iter().map(|note| format!("the server {}: {note}", server.server));
+        down.chain(notes).collect::<Vec<_>>()
+    };
+    servers.iter().flat_map(of).chain(changes.map(Changes::told)).collect()
 }
 
 impl Changes {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rmcp::model::{
     CallToolRequestParams, CallToolResult, ClientCapabilities, ClientConfig, Implementation, PaginatedRequestParams, Tool,
 };
-use rmcp::service::{RoleClient, RunningService, ServiceError, serve_client};
+use rmcp::service::{ClientInitializeError, RoleClient, RunningService, ServiceError, serve_client};
 use rmcp::transport::StreamableHttpClientTransport;
 use rmcp::transport::async_rw::AsyncRwTransport;
 use rmcp::transport::streamable_http_client::{StreamableHttpClientTransportConfig, StreamableHttpError};
@@ -173,6 +173,10 @@ fn told(error: &(dyn Error + 'static)) -> String {
     // What stands outside repeats what stands inside.
     let mut error = error;
     loop {
+        if let Some(ClientInitializeError::TransportError { error: outside, .. }) = error.downcast_ref::<ClientInitializeError>()
+        {
+            error = &*outside.error;
+        }
         if let Some(StreamableHttpError::Client(inside)) = error.downcast_ref::<StreamableHttpError<reqwest::Error>>() {
             error = inside;
         }

@@ -40,8 +40,8 @@ pub enum Isolation {
     Plain,
 }
 
-/// What is started.
-#[derive(Debug, Clone)]
+/// What is started. Its environment holds secrets, so it is never shown.
+#[derive(Clone)]
 pub(super) struct Program {
     pub(super) command: String,
     pub(super) args: Vec<String>,

@@ -15,7 +15,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 const REDIRECTS_MAX: usize = 5;
 
 /// How one server is reached.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) enum Means {
     Program(Program),
     Http {

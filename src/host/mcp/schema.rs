@@ -43,7 +43,10 @@ pub(super) fn parameters(tool: &Tool) -> Result<Value, String> {
     if size > SCHEMA_MAX {
         return Err(format!("its schema has {size} bytes, and {SCHEMA_MAX} are taken"));
     }
-    Ok(Value::Object(schema))
+    // One order for all, so that the same schema is never told as another one.
+    let mut schema = Value::Object(schema);
+    schema.sort_all_objects();
+    Ok(schema)
 }
 
 fn shown(value: &Value) -> String {
@@ -65,6 +68,12 @@ mod tests {
         assert_eq!(taken, json!({"type": "object", "properties": {"a": {"anyOf": [{"type": "string"}]}}}));
         assert_eq!(parameters(&tool(&json!({}))).unwrap(), json!({"type": "object", "properties": {}}));
         assert_eq!(description(&tool(&json!({}))), "Does[1m it.\n");
+    }
+
+    #[test]
+    fn the_same_schema_in_another_order_is_the_same() {
+        let told = |text: &str| parameters(&tool(&serde_json::from_str(text).unwrap())).unwrap().to_string();
+        assert_eq!(told(r#"{"properties":{"a":{"x":1,"y":2},"b":{}}}"#), told(r#"{"properties":{"b":{},"a":{"y":2,"x":1}}}"#));
     }
 
     #[test]

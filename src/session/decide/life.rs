@@ -12,7 +12,7 @@ use crate::session::event::{
 use crate::session::id::NodeId;
 use crate::session::item::Item;
 use crate::session::phase::{Phase, StepProgress, StepRecord};
-use crate::session::spec::{Deadlines, Origin, RuntimeSpec, SecuritySpec, SessionSpec, RepositorySpec};
+use crate::session::spec::{Deadlines, Origin, RepositorySpec, RuntimeSpec, SecuritySpec, SessionSpec};
 use crate::session::start::{Report, StartStep, StepOutcome};
 use crate::session::state::REDUCER;
 use crate::session::time::Timestamp;

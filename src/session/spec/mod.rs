@@ -36,6 +36,9 @@ pub struct SessionSpec {
     /// A line for people; the first message when unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
+    /// Who it is for, in the words of whoever opened it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
     /// How long things may take.
     #[serde(default)]
     pub deadlines: Deadlines,
@@ -87,6 +90,7 @@ impl SessionSpec {
             origin,
             workspace: workspace.into(),
             title: None,
+            user: None,
             deadlines: Deadlines::default(),
             agent: None,
             limits: Limits::default(),
