@@ -120,6 +120,7 @@ impl Runtimes for Nothing {
             runtime: "none".to_owned(),
             workspace: request.workspace,
             mount: Mount::Namespace,
+            sandbox: None,
             containment: Containment::PidNamespace,
             warnings: Vec::new(),
         };

@@ -35,6 +35,10 @@ pub(super) fn effect_span(id: SessionId, session: &Session, effect: &Effect) -> 
         Effect::AskAgent { request, .. } => {
             (info_span!("model.call", session.id = %id, user.id = user, request = request.0), "model")
         }
+        Effect::Delegate { action, .. } => {
+            (info_span!("delegate.follow", session.id = %id, user.id = user, action = action.0), "delegate")
+        }
+        Effect::Wait { until } => (info_span!("wait", session.id = %id, user.id = user, until = until.0), "wait"),
         Effect::ReadLine { from } => (info_span!("recording.read", session.id = %id, user.id = user, from), "recording"),
         Effect::Release { step, attempt, .. } => {
             (info_span!("close.release", session.id = %id, user.id = user, step = step.as_str(), attempt), "release")

@@ -14,7 +14,7 @@ use super::location;
 use super::replay::free;
 use super::sandbox::SandboxArgs;
 use super::span::LeaseArgs;
-use crate::session::{Interaction, RuntimeSpec, Session, SessionId, SessionName};
+use crate::session::{Interaction, Session, SessionId, SessionName};
 use config::{Config, McpConfig, RepositoryConfig, RuntimeConfig};
 use spec::Asked;
 use talk::Talk;
