@@ -137,7 +137,7 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
     let store = context.store_for_writing().await?;
     if !args.all {
         let row = find(context, store.as_ref(), args.address.whole()?).await?;
-        let (document, ended) = one(context, &engine(store, args.lease), &row, args.onward()).await;
+        let (document, ended) = Box::pin(one(context, &engine(store, args.lease), &row, args.onward())).await;
         if let Some(document) = document {
             context.out.json(&document)?;
         }
@@ -151,7 +151,7 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
     let mut worst = Exit::Done;
     for row in &rows {
         // An engine is shut down after each, so that the next one does not wait for a lease.
-        let (document, ended) = one(context, &engine(store.clone(), args.lease), row, Onward::default()).await;
+        let (document, ended) = Box::pin(one(context, &engine(store.clone(), args.lease), row, Onward::default())).await;
         if let (Some(list), Some(document)) = (&mut list, document) {
             list.push(&mut context.out, &document)?;
         }
@@ -184,7 +184,7 @@ async fn one(
     onward: Onward,
 ) -> (Option<Proven>, Result<Exit, CliError>) {
     let mut document = None;
-    let ended = restored(context, engine, row, onward, &mut document).await;
+    let ended = Box::pin(restored(context, engine, row, onward, &mut document)).await;
     (document, ended)
 }
 

@@ -80,6 +80,7 @@ impl Runtimes for Bash {
             runtime: "bash".to_owned(),
             workspace: request.workspace,
             mount: Mount::Namespace,
+            sandbox: None,
             containment: Containment::PidNamespace,
             warnings: told,
         };

@@ -72,7 +72,7 @@ impl Performing {
         Box::pin(async move {
             match session {
                 None => Ok(self.name_delegate(action).await),
-                Some(id) => self.see_to(action, id, order).await,
+                Some(id) => Box::pin(self.see_to(action, id, order)).await,
             }
         })
     }
