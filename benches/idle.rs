@@ -5,10 +5,12 @@
 
 mod support;
 
+use std::alloc::System;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use cap::Cap;
 use rekindle::engine::clock::SystemClock;
 use rekindle::engine::ports::{
     Containment, Mount, Ports, Provision, Provisioned, Runtime, RuntimeError, RuntimeReport, Runtimes, Timeout,
@@ -16,6 +18,9 @@ use rekindle::engine::ports::{
 use rekindle::engine::{Engine, EngineOptions};
 use rekindle::session::{Action, Command, Observation, Origin, SessionSpec};
 use support::{Watch, directory, open};
+
+/// How long a session rests before it leaves: longer than all of them take to come.
+const IDLE: Duration = Duration::from_secs(90);
 
 /// A runtime that takes no room, so that only the engine's own is measured.
 struct Nothing;
@@ -28,6 +33,7 @@ impl Runtimes for Nothing {
             workspace: request.workspace,
             mount: Mount::Namespace,
             containment: Containment::PidNamespace,
+            sandbox: None,
             warnings: Vec::new(),
         };
         Ok(Provisioned { runtime: Arc::new(Self), report })
@@ -45,10 +51,33 @@ impl Runtime for Nothing {
     }
 }
 
-/// What this process has in memory, in bytes.
-fn resident() -> i64 {
+/// Counts what is allocated, which the allocator may keep from the system long after it was given back.
+#[global_allocator]
+static ALLOCATED: Cap<System> = Cap::new(System, usize::MAX);
+
+/// What this process has in memory, and what of it is in use, in bytes.
+#[derive(Clone, Copy)]
+struct Memory {
+    resident: i64,
+    used: i64,
+}
+
+impl Memory {
+    fn now() -> Self {
+        Self { resident: status("VmRSS:"), used: ALLOCATED.allocated() as i64 }
+    }
+
+    /// What has come since `before`, for each of `count`.
+    fn each(self, before: Self, count: usize) -> (i64, i64) {
+        let share = |now: i64, then: i64| (now - then) / count as i64;
+        (share(self.resident, before.resident), share(self.used, before.used))
+    }
+}
+
+/// A size of this process, in bytes.
+fn status(name: &str) -> i64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a resident size");
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("a size");
     line.trim().trim_end_matches(" kB").parse::<i64>().expect("a number") * 1024
 }
 
@@ -65,39 +94,46 @@ async fn measure(count: usize) {
     let directory = directory();
     let store = open(&directory).await;
     let ports = Ports::new(Arc::new(Nothing), |_| Err("there are none".to_owned()));
-    let idle = Duration::from_secs(60);
-    let options = EngineOptions { idle, ..EngineOptions::default() };
+    let options = EngineOptions { idle: IDLE, ..EngineOptions::default() };
     let engine = Engine::with_options(store, ports, Arc::new(SystemClock), options);
     // What the store and the allocator take once is not a session's.
     for _ in 0..200 {
         rested(&engine).await;
     }
-    let before = resident();
-    let watch = Watch::start();
-    let mut ids = Vec::with_capacity(count);
-    for _ in 0..count {
-        ids.push(rested(&engine).await);
+    let before = Memory::now();
+    let mut first = None;
+    for wave in ["open, at rest", "open, a second time"] {
+        let watch = Watch::start();
+        let mut ids = Vec::with_capacity(count);
+        for _ in 0..count {
+            ids.push(rested(&engine).await);
+        }
+        let took = watch.stop();
+        let live = ids.iter().filter(|id| engine.is_live(**id)).count();
+        let (resident, used) = Memory::now().each(before, count);
+        let state = engine.restore(ids[0]).await.expect("the state").session.to_json().len() as i64;
+        println!("| {live} {wave} ({:.0} s) | {resident} | {used} | {} |", took.wall.as_secs_f64(), used - state);
+        std::fs::write("/proc/self/clear_refs", "5").expect("the highest mark is taken anew");
+        while ids.iter().any(|id| engine.is_live(*id)) {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        // The last ones are just writing their snapshots.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let most = (status("VmHWM:") - before.resident) / count as i64;
+        let (resident, used) = Memory::now().each(before, count);
+        println!("| after they have left (on the way at most {most}) | {resident} | {used} | |");
+        first.get_or_insert((ids[0], state));
     }
-    let took = watch.stop();
-    let live = ids.iter().filter(|id| engine.is_live(**id)).count();
-    let open = resident() - before;
-    let state = engine.restore(ids[0]).await.expect("the state").session.to_json().len() as i64;
-    let each = open / count as i64;
-    println!("| {live} open, at rest | {each} | {} |", each - state);
-    println!("\na state is {state} bytes as JSON; {count} sessions were made in {:.1} s\n", took.wall.as_secs_f64());
-    while ids.iter().any(|id| engine.is_live(*id)) {
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-    println!("after they have left memory: {} bytes each", (resident() - before) / count as i64);
+    let (id, state) = first.expect("two waves");
     let watch = Watch::start();
-    engine.submit(ids[0], Command::Say { content: "back".to_owned() }).await.expect("it comes back");
-    println!("one comes back in {:.1} ms", watch.stop().wall.as_secs_f64() * 1e3);
+    engine.submit(id, Command::Say { content: "back".to_owned() }).await.expect("it comes back");
+    println!("\na state is {state} bytes as JSON; one comes back in {:.1} ms", watch.stop().wall.as_secs_f64() * 1e3);
     engine.shutdown().await;
 }
 
 fn main() {
     let count = std::env::var("REKINDLE_BENCH_SESSIONS").ok().and_then(|count| count.parse().ok()).unwrap_or(10_000);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
-    println!("| sessions | bytes each | beyond the state |\n|---|---|---|");
+    println!("| sessions | resident bytes each | in use | beyond the state |\n|---|---|---|---|");
     runtime.block_on(measure(count));
 }

@@ -14,10 +14,12 @@ use std::time::{Duration, Instant};
 use futures_util::TryStreamExt as _;
 use postgres_server::Server;
 use rekindle::session::{Body, NewEvent, Recorded, Seq, Session, SessionId};
-use rekindle::store::{Append, Expected, OpenOptions, Order, Read, Row, SharedStore, Writer, connect, verify_session};
+use rekindle::store::{
+    Append, Expected, OpenOptions, Order, Read, Row, SessionFilter, SharedStore, Writer, connect, verify_session,
+};
 use sqlx::postgres::PgConnection;
 use sqlx::{Connection as _, Row as _};
-use support::{Stream, events, new_session, shown, spread};
+use support::{Stream, events, new_session, shown};
 
 const ROUNDS: usize = 9;
 const RAW_TABLE: &str = "create table raw (shard integer, session_id uuid, seq bigint, pos bigint, event_id uuid, kind text, v integer, \
@@ -139,6 +141,12 @@ async fn raw_unnest(url: &str, batches: usize, seed: u64) -> f64 {
     count as f64 / begin.elapsed().as_secs_f64()
 }
 
+/// Each round is measured against the raw limit of that round: the disk and the processor have faster and slower minutes.
+fn of_rounds(ours: &[f64], raw: &[f64]) -> String {
+    let ratios: Vec<f64> = ours.iter().zip(raw).map(|(ours, raw)| ours / raw).collect();
+    shown(&ratios, 2)
+}
+
 async fn appends(url: &str, store: &SharedStore) {
     let (mut alone, mut raw_alone, mut many, mut raw_many, mut raw_group) = (vec![], vec![], vec![], vec![], vec![]);
     for round in 0..ROUNDS as u64 {
@@ -148,29 +156,24 @@ async fn appends(url: &str, store: &SharedStore) {
         many.push(ours(store, 64, 150, round).await.0);
         raw_group.push(raw_unnest(url, 100, round).await);
     }
-    // Each round is measured against the raw limit of that round: the disk has faster and slower minutes.
-    let ratio = |ours: &[f64], raw: &[f64]| {
-        let of_rounds: Vec<f64> = ours.iter().zip(raw).map(|(ours, raw)| ours / raw).collect();
-        shown(&of_rounds, 2)
-    };
     println!("| what | events/s | raw events/s | ratio |\n|---|---|---|---|");
     println!(
         "| one session, against one INSERT after another | {} | {} | {} |",
         shown(&alone, 0),
         shown(&raw_alone, 0),
-        ratio(&alone, &raw_alone)
+        of_rounds(&alone, &raw_alone)
     );
     println!(
         "| 64 sessions, against one INSERT a transaction by 64 clients | {} | {} | {} |",
         shown(&many, 0),
         shown(&raw_many, 0),
-        ratio(&many, &raw_many)
+        of_rounds(&many, &raw_many)
     );
     println!(
         "| 64 sessions, against UNNEST of 64 rows through one connection | {} | {} | {} |",
         shown(&many, 0),
         shown(&raw_group, 0),
-        ratio(&many, &raw_group)
+        of_rounds(&many, &raw_group)
     );
 }
 
@@ -205,13 +208,11 @@ async fn shard_of(connection: &mut PgConnection, session: SessionId) -> i32 {
     find.bind(session.as_uuid()).fetch_one(connection).await.unwrap()
 }
 
-/// The scan and the fold, with nothing around them.
-async fn raw_fold(url: &str, session: SessionId) -> f64 {
-    let mut connection = PgConnection::connect(url).await.unwrap();
-    let shard = shard_of(&mut connection, session).await;
+/// The scan and the fold, with nothing around them, in milliseconds. The connection has the statement prepared after its first run.
+async fn raw_fold(connection: &mut PgConnection, shard: i32, session: SessionId) -> f64 {
     let begin = Instant::now();
     let mut folded = Session::default();
-    let mut rows = sqlx::query(RAW_SCAN).bind(session.as_uuid()).bind(shard).fetch(&mut connection);
+    let mut rows = sqlx::query(RAW_SCAN).bind(session.as_uuid()).bind(shard).fetch(connection);
     while let Some(row) = rows.try_next().await.unwrap() {
         let body: &str = row.try_get_unchecked(8).unwrap();
         folded.apply(&Recorded {
@@ -228,7 +229,11 @@ async fn raw_fold(url: &str, session: SessionId) -> f64 {
         });
     }
     assert!(folded.version > Seq::ZERO);
-    begin.elapsed().as_secs_f64()
+    millis(begin)
+}
+
+fn millis(since: Instant) -> f64 {
+    since.elapsed().as_secs_f64() * 1e3
 }
 
 async fn our_fold(store: &SharedStore, session: SessionId) -> f64 {
@@ -241,50 +246,91 @@ async fn our_fold(store: &SharedStore, session: SessionId) -> f64 {
             folded.apply(event);
         }
         if !page.more {
-            return begin.elapsed().as_secs_f64();
+            return millis(begin);
         }
     }
 }
 
 async fn restores(url: &str, store: &SharedStore) {
     println!("\n| what | ms | raw ms | ratio |\n|---|---|---|---|");
+    let mut connection = PgConnection::connect(url).await.unwrap();
+    let mut last = None;
     for count in [1_000, 10_000, 50_000] {
         let session = filled(store, count).await;
+        let shard = shard_of(&mut connection, session).await;
         let (mut ours, mut raw, mut verified) = (vec![], vec![], vec![]);
-        for _ in 0..ROUNDS {
-            raw.push(raw_fold(url, session).await * 1e3);
-            ours.push(our_fold(store, session).await * 1e3);
+        // The small ones are over before a scheduler has noticed them.
+        for _ in 0..ROUNDS * (50_000 / count).min(10) {
+            raw.push(raw_fold(&mut connection, shard, session).await);
+            ours.push(our_fold(store, session).await);
             let begin = Instant::now();
             verify_session(store.as_ref(), session).await.unwrap();
-            verified.push(begin.elapsed().as_secs_f64() * 1e3);
+            verified.push(millis(begin));
         }
-        let ratio = spread(&ours).0 / spread(&raw).0;
-        println!("| fold {count} events | {} | {} | {ratio:.2} |", shown(&ours, 1), shown(&raw, 1));
+        println!("| fold {count} events | {} | {} | {} |", shown(&ours, 1), shown(&raw, 1), of_rounds(&ours, &raw));
         println!("| check the chain of {count} | {} | | |", shown(&verified, 1));
-        if count == 50_000 {
-            last_page(url, store, session).await;
-        }
+        last = Some((session, shard));
     }
+    let (session, shard) = last.unwrap();
+    pages(&mut connection, store, session, shard).await;
 }
 
-async fn last_page(url: &str, store: &SharedStore, session: SessionId) {
-    let mut connection = PgConnection::connect(url).await.unwrap();
-    let shard = shard_of(&mut connection, session).await;
-    // Without statistics the server reads the whole session for the raw page; ours needs none.
-    sqlx::raw_sql("analyze event").execute(&mut connection).await.unwrap();
+/// How a statement is done, and that it neither sorts nor reads more than it returns: else the raw side would be none.
+async fn assert_well_planned(connection: &mut PgConnection, statement: &str) {
+    let ask = format!("explain (costs off) {statement}");
+    let plan = sqlx::raw_sql(sqlx::AssertSqlSafe(ask)).fetch_all(&mut *connection).await.unwrap();
+    let plan: Vec<String> = plan.iter().map(|row| row.get(0)).collect();
+    let plan = plan.join("\n");
+    assert!(plan.contains("Index Scan") && !plan.contains("Sort ("), "{plan}");
+    assert!(!plan.contains("Bitmap") && !plan.contains("Seq Scan"), "{plan}");
+}
+
+async fn pages(connection: &mut PgConnection, store: &SharedStore, session: SessionId, shard: i32) {
+    // Without these the server may read and sort the whole session for the raw page; ours is to be as fast without them.
+    let by_index = "analyze event; analyze session; set enable_bitmapscan = off; set enable_seqscan = off; \
+         set plan_cache_mode = force_generic_plan";
+    sqlx::raw_sql(by_index).execute(&mut *connection).await.unwrap();
     let raw_page = format!("{RAW_SCAN} desc limit 50");
+    let of_session = raw_page.replace("$1", &format!("'{}'", session.as_uuid())).replace("$2", &shard.to_string());
+    assert_well_planned(connection, &of_session).await;
     let (mut ours, mut raw) = (vec![], vec![]);
-    for _ in 0..200 {
+    for _ in 0..500 {
         let begin = Instant::now();
         let read = Read { session, after: Seq::ZERO, upto: Seq(i64::MAX as u64), order: Order::NewestFirst, limit: 50 };
         assert_eq!(store.read(read).await.unwrap().rows.len(), 50);
-        ours.push(begin.elapsed().as_secs_f64() * 1e3);
+        ours.push(millis(begin));
         let begin = Instant::now();
         let query = sqlx::query(sqlx::AssertSqlSafe(raw_page.clone())).bind(session.as_uuid()).bind(shard);
-        assert_eq!(query.fetch_all(&mut connection).await.unwrap().len(), 50);
-        raw.push(begin.elapsed().as_secs_f64() * 1e3);
+        let rows = query.fetch_all(&mut *connection).await.unwrap();
+        // As whoever wants to show them: owned, like ours.
+        let owned: Vec<(i64, uuid::Uuid, String, i64, String, String)> = rows
+            .iter()
+            .map(|row| (row.get(0), row.get(1), row.get(2), row.get(4), row.get(5), row.try_get_unchecked(8).unwrap()))
+            .collect();
+        assert_eq!(owned.len(), 50);
+        raw.push(millis(begin));
     }
-    println!("| the last 50 events | {} | {} | {:.2} |", shown(&ours, 2), shown(&raw, 2), spread(&ours).0 / spread(&raw).0);
+    println!("| the last 50 of 50k events | {} | {} | {} |", shown(&ours, 2), shown(&raw, 2), of_rounds(&ours, &raw));
+    let others: Vec<_> = (0..10_000).map(|_| new_session()).collect();
+    let mut stream = Stream::new(11);
+    let appends = others.into_iter().map(|session| {
+        let (store, event) = (Arc::clone(store), events(&mut stream, 1).remove(0));
+        tokio::spawn(async move { store.append(one(session, Seq::ZERO, event)).await.unwrap() })
+    });
+    for append in appends.collect::<Vec<_>>() {
+        append.await.unwrap();
+    }
+    let (mut ours, mut raw) = (vec![], vec![]);
+    for _ in 0..500 {
+        let begin = Instant::now();
+        assert_eq!(store.sessions(SessionFilter::All, 50).await.unwrap().len(), 50);
+        ours.push(millis(begin));
+        let begin = Instant::now();
+        let rows = sqlx::query(rekindle::store::statements::postgres::SESSIONS).bind(50_i64).fetch_all(&mut *connection).await;
+        assert_eq!(rows.unwrap().len(), 50);
+        raw.push(millis(begin));
+    }
+    println!("| the 50 most recent of 10k sessions | {} | {} | {} |", shown(&ours, 2), shown(&raw, 2), of_rounds(&ours, &raw));
 }
 
 /// From the append on one node to the event in the hands of a subscriber on another.

@@ -5,13 +5,13 @@ use std::process::ExitCode;
 #[cfg(feature = "cli")]
 fn main() -> ExitCode {
     use clap::{CommandFactory, Parser};
-    use rekindle::cli::{Cli, exit, run};
+    use rekindle::cli::{Cli, Traces, exit, run};
     use tracing_subscriber::EnvFilter;
 
     clap_complete::CompleteEnv::with_factory(Cli::command).complete();
     let cli = Cli::parse();
     let filter = EnvFilter::try_from_env("REKINDLE_LOG").unwrap_or_else(|_| EnvFilter::new(cli.trace_filter()));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(Traces::default()).init();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -66,5 +66,8 @@ async fn consent(context: &mut Context, address: &Address, command: Command, lea
     let store = context.store_for_writing().await?;
     let row = find(context, store.as_ref(), &address.session).await?;
     let engine = engine(store, lease);
-    talk::tell(context, &engine, row.id, command, Talk::of_terminal()).await
+    // What waits may be a delegate's, also where its parent is named.
+    let whole = matches!(address.place, Place::Whole);
+    let id = if whole { engine.consenting(row.id).await? } else { row.id };
+    talk::tell(context, &engine, id, command, Talk::of_terminal()).await
 }

@@ -1,6 +1,7 @@
 //! One line for one event.
 
 use super::text::{one_line, shorten};
+use crate::session::delegation::DelegateWait;
 use crate::session::event::ReplayFinished;
 use crate::session::model::CallReport;
 use crate::session::replay::{ReplayOutcome, Verdict};
@@ -48,6 +49,21 @@ pub fn describe(event: &Recorded) -> String {
             body.reason.map_or_else(|| format!("by {}", body.by), |reason| format!("by {}: {reason}", body.by))
         }
         Event::Dispatched(body) => format!("attempt {}", body.attempt),
+        Event::DelegateStarted(body) => {
+            format!("{} in session {}, within {}", body.agent, body.session, limits(&body.limits))
+        }
+        Event::DelegateWaits(body) => match body.wait {
+            DelegateWait::Consent { session } => format!("for consent in session {session}"),
+            DelegateWait::Release => "to be let go on".to_owned(),
+            DelegateWait::Limits => "for higher limits".to_owned(),
+            DelegateWait::Model => "for its model".to_owned(),
+        },
+        Event::DelegateGoesOn(_) => String::new(),
+        Event::DelegateFinished(body) => {
+            let cost = body.used.cost_micro_usd.map_or_else(String::new, |cost| format!(", {} $", dollars(cost)));
+            let closed = if body.closed { "" } else { ", not known to be closed" };
+            format!("{} iterations{cost}{closed}", body.used.iterations)
+        }
         Event::StateChanged(body) if body.reason.is_empty() => body.state.to_string(),
         Event::StateChanged(body) => format!("{}: {}", body.state, body.reason),
         Event::TurnEnded(body) => format!("state {}", body.digest.short()),

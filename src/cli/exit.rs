@@ -167,7 +167,8 @@ fn of_engine(error: &EngineError) -> Exit {
         | EngineError::Unanswered { .. }
         | EngineError::LeaseLost => Exit::Conflict,
         EngineError::Store(error) => of_store(error),
-        EngineError::ShutDown => Exit::Failure,
+        EngineError::SecretInSpec { .. } => Exit::Usage,
+        EngineError::Secrets(_) | EngineError::ShutDown => Exit::Failure,
     }
 }
 
@@ -175,7 +176,7 @@ fn of_store(error: &StoreError) -> Exit {
     match error {
         StoreError::Open(OpenError::Address(_)) => Exit::Usage,
         StoreError::Conflict { .. } | StoreError::Fenced { .. } | StoreError::Moved { .. } => Exit::Conflict,
-        StoreError::Ahead { .. } => Exit::NotFound,
+        StoreError::Ahead { .. } | StoreError::OtherStore => Exit::NotFound,
         StoreError::Damaged { .. } => Exit::Unverified,
         StoreError::Reused { .. } | StoreError::Invalid(_) => Exit::Failure,
         StoreError::Unknown(_)

@@ -11,7 +11,12 @@ use crate::engine::clock::SystemClock;
 use crate::engine::ports::Ports;
 use crate::engine::{Engine, EngineOptions, Failure, Status};
 use crate::host::agent::AgentRegistry;
+use crate::host::mcp::McpServers;
+use crate::host::memory::MicroagentFiles;
+use crate::host::policy::Analyzers;
+use crate::host::runtime::HostRuntimes;
 use crate::host::runtime::local::{LocalOptions, LocalRuntimes};
+use crate::host::secrets::UserSecrets;
 use crate::session::{Seq, Session, SessionId};
 use crate::store::{Row, SharedStore};
 use crate::trajectory::recording;
@@ -23,15 +28,24 @@ pub fn engine(store: SharedStore, lease: LeaseArgs) -> Engine {
 
 /// An engine on `store`.
 pub fn engine_with(store: SharedStore, options: EngineOptions) -> Engine {
-    let runtimes = Arc::new(LocalRuntimes::new(LocalOptions::default()));
-    let ports = Ports { agents: Arc::new(AgentRegistry::new()), ..Ports::new(runtimes, recording) };
+    let runtimes = Arc::new(HostRuntimes::new(Arc::new(LocalRuntimes::new(LocalOptions::default()))));
+    let ports = Ports {
+        agents: Arc::new(AgentRegistry::new()),
+        secrets: Arc::new(UserSecrets::default()),
+        judge: Arc::new(Analyzers::new()),
+        memories: Arc::new(MicroagentFiles::of_user()),
+        tools: Arc::new(McpServers::default()),
+        ..Ports::new(runtimes, recording)
+    };
     Engine::with_options(store, ports, Arc::new(SystemClock), options)
 }
 
-/// The names of secrets whose values are known here: the usual ones of models' keys, as far as they are set.
-pub fn known_secrets() -> Vec<String> {
-    let set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    ["OPENAI_API_KEY", "ANTHROPIC_API_KEY"].iter().filter(|name| set(name)).map(|name| (*name).to_owned()).collect()
+/// The names of secrets whose values are known here.
+///
+/// # Errors
+/// When the keyring cannot be read.
+pub fn known_secrets() -> Result<Vec<String>, CliError> {
+    Ok(UserSecrets::default().list(&[])?.into_iter().map(|listed| listed.secret.name).collect())
 }
 
 /// How a run ended.

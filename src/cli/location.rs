@@ -115,6 +115,15 @@ pub fn workspace(session: SessionId) -> Result<PathBuf, CliError> {
     Ok(data_dir("name a directory to work in with --workspace DIR")?.join("workspaces").join(session.to_string()))
 }
 
+/// Where a runtime server keeps what is named so, when no directory is named.
+///
+/// # Errors
+/// [`CliError::Usage`] when the user has no home.
+pub fn of_runtime_server(what: &str) -> Result<PathBuf, CliError> {
+    let way_out = "name directories with --state DIR and --workspace DIR";
+    Ok(data_dir(way_out)?.join("runtime-server").join(what))
+}
+
 /// The path as seen from everywhere.
 ///
 /// # Errors

@@ -13,6 +13,8 @@ mod man;
 mod replay;
 mod resume;
 mod run;
+mod runtime_server;
+mod secrets;
 mod send;
 mod serve;
 mod show;
@@ -29,14 +31,17 @@ mod describe;
 pub mod exit;
 mod host;
 mod location;
+mod metrics;
 mod output;
 mod paint;
 mod program;
 mod progress;
 mod rows;
+mod sandbox;
 mod span;
 mod summary;
 mod text;
+mod traces;
 mod view;
 
 use std::fmt;
@@ -50,6 +55,7 @@ use exit::{CliError, Exit};
 use location::{Access, Location};
 use output::{Format, Out};
 use paint::{ColorWhen, Paint};
+pub use traces::Traces;
 
 /// An event-sourced session engine for AI agents: replay what an agent did, kill it anywhere, restore it, read it
 #[derive(Debug, Parser)]
@@ -92,6 +98,7 @@ struct Globals {
 enum Command {
     Demo(demo::Args),
     Run(Box<run::Args>),
+    Secrets(secrets::Args),
     Send(send::Args),
     Approve(consent::Approve),
     Reject(consent::Reject),
@@ -100,6 +107,7 @@ enum Command {
     Replay(replay::Args),
     Resume(resume::Args),
     Serve(serve::Args),
+    RuntimeServer(runtime_server::Args),
     Ls(ls::Args),
     Show(show::Args),
     State(state::Args),
@@ -142,8 +150,8 @@ impl Cli {
         match (self.globals.quiet, self.globals.verbose) {
             (true, _) => "off",
             // What ends a command is told by the command itself.
-            (false, 0) => "error,rekindle::engine::worker=off",
-            (false, 1) => "warn,rekindle=info",
+            (false, 0) => "error,rekindle::engine::worker=off,rmcp=off",
+            (false, 1) => "warn,rekindle=info,rmcp=off",
             (false, 2) => "info,rekindle=debug",
             (false, _) => "debug,rekindle=trace",
         }
@@ -168,6 +176,7 @@ pub async fn run(cli: Cli) -> Result<Exit, CliError> {
     let done = match cli.command {
         Command::Demo(args) => Box::pin(demo::run(context, args)).await,
         Command::Run(args) => Box::pin(run::run(context, *args)).await,
+        Command::Secrets(args) => Box::pin(secrets::run(context, args)).await,
         Command::Send(args) => Box::pin(send::run(context, args)).await,
         Command::Approve(args) => Box::pin(consent::approve(context, args)).await,
         Command::Reject(args) => Box::pin(consent::reject(context, args)).await,
@@ -176,6 +185,7 @@ pub async fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Replay(args) => Box::pin(replay::run(context, args)).await,
         Command::Resume(args) => Box::pin(resume::run(context, args)).await,
         Command::Serve(args) => Box::pin(serve::run(context, args)).await,
+        Command::RuntimeServer(args) => Box::pin(runtime_server::run(context, args)).await,
         Command::Ls(args) => ls::run(context, args).await,
         Command::Show(args) => Box::pin(show::run(context, args)).await,
         Command::State(args) => Box::pin(state::run(context, args)).await,

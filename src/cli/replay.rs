@@ -6,6 +6,7 @@ use super::exit::{CliError, Exit};
 use super::host::{Ended, drive, engine};
 use super::paint::Tone;
 use super::program::program;
+use super::sandbox::SandboxArgs;
 use super::span::LeaseArgs;
 use super::summary::{Summary, summarise};
 use super::text::{count, one_line};
@@ -46,6 +47,8 @@ pub struct Args {
     /// Seconds that a command may be quiet before it is left running
     #[arg(long, value_name = "SECS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     quiet_timeout: Option<u64>,
+    #[command(flatten)]
+    sandbox: SandboxArgs,
     #[command(flatten)]
     lease: LeaseArgs,
 }
@@ -112,7 +115,8 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
         },
     };
     let (title, deadlines) = (trajectory.title.clone(), args.deadlines());
-    let spec = SessionSpec { title, deadlines, ..SessionSpec::new(origin, &workspace) };
+    let runtime = args.sandbox.spec(None, None)?;
+    let spec = SessionSpec { title, deadlines, runtime, ..SessionSpec::new(origin, &workspace) };
     let name = args.name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
     context.note(format_args!("session {id}{name} replays {} in {}", args.file.display(), workspace.display()));
     engine.create(id, args.name.as_ref(), spec).await?;

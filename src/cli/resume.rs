@@ -20,7 +20,7 @@ use super::summary::{Summary, field};
 use super::text::{count, one_line};
 use crate::engine::{Engine, Restored};
 use crate::projection::{directory::shown, moment};
-use crate::session::{AgentState, Command, Digest, Limits, Phase, Seq, Session, SessionId, Timestamp};
+use crate::session::{AgentState, Command, Digest, Limits, Phase, Recovery, Seq, Session, SessionId, Timestamp};
 use crate::store::{Read, Row, SessionFilter, SessionRow};
 
 /// Restore a session from its log, and go on where it stands
@@ -41,8 +41,30 @@ pub struct Args {
     /// The most US dollars from now on, what was used before among it
     #[arg(long, value_name = "USD", conflicts_with = "all")]
     budget: Option<f64>,
+    /// The way out for an agent that was stopped in a loop: before-loop goes on from before it, last-prompt begins anew with what
+    /// you said last, stop leaves it
+    #[arg(long, value_name = "HOW", conflicts_with = "all")]
+    recover: Option<WayOut>,
     #[command(flatten)]
     lease: LeaseArgs,
+}
+
+/// A way out of a loop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum WayOut {
+    BeforeLoop,
+    LastPrompt,
+    Stop,
+}
+
+impl From<WayOut> for Recovery {
+    fn from(way: WayOut) -> Self {
+        match way {
+            WayOut::BeforeLoop => Self::BeforeLoop,
+            WayOut::LastPrompt => Self::LastPrompt,
+            WayOut::Stop => Self::Stop,
+        }
+    }
 }
 
 /// The shape of `resume -o json`. With `-o ndjson` it comes before the run, without `run`, and the summary of the run after it as a
@@ -71,11 +93,18 @@ struct Last {
     at: Timestamp,
 }
 
-/// What an agent may use up from now on, as far as it was said.
+/// What an agent may use up from now on, as far as it was said; and the way out of a loop.
 #[derive(Debug, Clone, Copy)]
 struct Raised {
     iterations: Option<u64>,
     budget: Option<f64>,
+}
+
+/// How an agent is to go on.
+#[derive(Debug, Clone, Copy, Default)]
+struct Onward {
+    raised: Option<Raised>,
+    recover: Option<Recovery>,
 }
 
 impl Raised {
@@ -87,9 +116,10 @@ impl Raised {
 }
 
 impl Args {
-    fn raised(&self) -> Option<Raised> {
+    fn onward(&self) -> Onward {
         let Self { iterations, budget, .. } = *self;
-        (iterations.is_some() || budget.is_some()).then_some(Raised { iterations, budget })
+        let raised = (iterations.is_some() || budget.is_some()).then_some(Raised { iterations, budget });
+        Onward { raised, recover: self.recover.map(Recovery::from) }
     }
 }
 
@@ -107,7 +137,7 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
     let store = context.store_for_writing().await?;
     if !args.all {
         let row = find(context, store.as_ref(), args.address.whole()?).await?;
-        let (document, ended) = one(context, &engine(store, args.lease), &row, args.raised()).await;
+        let (document, ended) = Box::pin(one(context, &engine(store, args.lease), &row, args.onward())).await;
         if let Some(document) = document {
             context.out.json(&document)?;
         }
@@ -121,7 +151,7 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
     let mut worst = Exit::Done;
     for row in &rows {
         // An engine is shut down after each, so that the next one does not wait for a lease.
-        let (document, ended) = one(context, &engine(store.clone(), args.lease), row, None).await;
+        let (document, ended) = Box::pin(one(context, &engine(store.clone(), args.lease), row, Onward::default())).await;
         if let (Some(list), Some(document)) = (&mut list, document) {
             list.push(&mut context.out, &document)?;
         }
@@ -151,10 +181,10 @@ async fn one(
     context: &mut Context,
     engine: &Engine,
     row: &SessionRow,
-    raised: Option<Raised>,
+    onward: Onward,
 ) -> (Option<Proven>, Result<Exit, CliError>) {
     let mut document = None;
-    let ended = restored(context, engine, row, raised, &mut document).await;
+    let ended = Box::pin(restored(context, engine, row, onward, &mut document)).await;
     (document, ended)
 }
 
@@ -162,13 +192,16 @@ async fn restored(
     context: &mut Context,
     engine: &Engine,
     row: &SessionRow,
-    raised: Option<Raised>,
+    Onward { raised, recover }: Onward,
     document: &mut Option<Proven>,
 ) -> Result<Exit, CliError> {
     let mut resumed = engine.resume(row.id).await?;
     let session = &resumed.restored.session;
     let held = !resumed.running && is_held(session);
-    if held || raised.is_some() {
+    if let Some(how) = recover {
+        engine.lead_out(row.id, how).await?;
+        resumed.running = true;
+    } else if held || raised.is_some() {
         let limits = raised.map(|raised| raised.over(session.limits())).transpose()?;
         engine.submit(row.id, Command::Continue { limits }).await?;
         resumed.running = true;

@@ -1,10 +1,12 @@
 //! `rekindle serve`: run this machine as a node: take over what nobody runs, until told to stop.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::Context;
 use super::exit::{CliError, Exit};
 use super::host::{engine_with, interrupted};
+use super::metrics;
 use super::paint::Tone;
 use super::span::{LeaseArgs, span};
 use crate::engine::{EngineError, EngineOptions, FailedBy, Served, Status};
@@ -14,12 +16,16 @@ use crate::engine::{EngineError, EngineOptions, FailedBy, Served, Status};
 /// Any number of nodes may serve one store; they share the work. With Ctrl-C or SIGTERM a node hands over what it runs to the
 /// others and ends.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = metrics::table())]
 pub struct Args {
     #[command(flatten)]
     lease: LeaseArgs,
     /// How long a session that waits for a command stays in memory, with its shell
     #[arg(long, value_name = "TIME", default_value = "30m", value_parser = span)]
     idle: Duration,
+    /// Where what is measured is served for Prometheus, at /metrics: PORT for this machine alone, or IP:PORT
+    #[arg(long, value_name = "ADDR", env = "REKINDLE_METRICS", value_parser = metrics::address)]
+    metrics: Option<SocketAddr>,
 }
 
 /// Serves until it is told to stop.
@@ -28,9 +34,17 @@ pub struct Args {
 /// When the store cannot be opened.
 pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
     let store = context.store_or_new().await?;
+    // Before anything is there to be measured; kept until all is handed over.
+    let page = match args.metrics {
+        Some(address) => Some(metrics::serve(address).await?),
+        None => None,
+    };
     let engine = engine_with(store, EngineOptions { lease: args.lease.lease, idle: args.idle });
     let stop = interrupted();
     context.note(format_args!("serving as node {} (pid {})", engine.node(), std::process::id()));
+    if let Some(page) = &page {
+        context.note(format_args!("metrics at {}", page.url));
+    }
     let serve = engine.serve(|served| tell(context, &served));
     tokio::select! {
         () = stop => {}

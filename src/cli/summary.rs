@@ -271,6 +271,10 @@ fn next(context: &mut Context, summary: &Summary) -> io::Result<()> {
             (_, Some(seq)) => {
                 commands.extend([format!("show {id}:{seq}"), format!("approve {id}"), format!("reject {id} --reason …")])
             }
+            ("awaiting_user_confirmation", None) => commands.extend([format!("approve {id}"), format!("reject {id} --reason …")]),
+            ("error", None) if summary.reason.starts_with("AgentStuckInLoopError") => {
+                commands.extend([format!("resume {id} --recover before-loop"), format!("resume {id} --recover last-prompt")]);
+            }
             ("error" | "stopped" | "paused" | "rate_limited", None) => commands.push(format!("resume {id}")),
             _ => commands.push(format!("send {id} …")),
         }

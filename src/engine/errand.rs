@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::error::EngineError;
-use crate::session::{Command, Item, Limits, Rejection, Seq};
+use crate::session::{Command, Item, Limits, Recovery, Rejection, Seq};
 
 /// A command that people and programs give; the others are the worker's own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +32,11 @@ pub(super) enum Errand {
     Continue {
         limits: Option<Limits>,
     },
+    Recover {
+        how: Recovery,
+        forget: Vec<Seq>,
+        from: Seq,
+    },
     Act {
         /// Each as a text of its own, so that it arrives as it was.
         actions: Vec<String>,
@@ -54,10 +59,16 @@ impl Errand {
             Command::Pause => Some(Self::Pause),
             Command::Stop { reason } => Some(Self::Stop { reason: reason.clone() }),
             Command::Continue { limits } => Some(Self::Continue { limits: *limits }),
+            Command::Recover { how, forget, from } => Some(Self::Recover { how: *how, forget: forget.clone(), from: *from }),
             Command::Act { actions } => Some(Self::Act { actions: actions.iter().map(Item::encode).collect() }),
             Command::Close { reason } => Some(Self::Close { reason: reason.clone() }),
             Command::Create { .. }
             | Command::Acquire { .. }
+            | Command::Wake { .. }
+            | Command::StartDelegate { .. }
+            | Command::DelegateWaits { .. }
+            | Command::DelegateGoesOn { .. }
+            | Command::EndDelegate { .. }
             | Command::Brief(_)
             | Command::Decide { .. }
             | Command::FailModel { .. }
@@ -83,6 +94,7 @@ impl Errand {
             Self::Pause => Command::Pause,
             Self::Stop { reason } => Command::Stop { reason },
             Self::Continue { limits } => Command::Continue { limits },
+            Self::Recover { how, forget, from } => Command::Recover { how, forget, from },
             Self::Act { actions } => {
                 let items = actions.iter().map(|action| Item::decode(action).map_err(|error| error.to_string()));
                 Command::Act { actions: items.collect::<Result<_, _>>()? }
@@ -134,6 +146,7 @@ mod tests {
             Command::Stop { reason: "enough".to_owned() },
             Command::Continue { limits: Some(Limits { iterations: 3, budget_micro_usd: Some(4) }) },
             Command::Close { reason: "done".to_owned() },
+            Command::Recover { how: Recovery::BeforeLoop, forget: vec![Seq(3), Seq(5)], from: Seq(9) },
         ] {
             let errand = Errand::of(&command).unwrap();
             let text = serde_json::to_string(&errand).unwrap();

@@ -1,6 +1,7 @@
 //! What can go wrong with an engine, by what the caller can do about it.
 
 use super::ownership::describe;
+use super::ports::SecretError;
 use crate::session::{NodeId, Rejection, Seq, SessionId};
 use crate::store::StoreError;
 
@@ -61,6 +62,20 @@ pub enum EngineError {
     /// The engine was shut down.
     #[error("the engine is shut down; its sessions go on in another one on the same store")]
     ShutDown,
+    /// It cannot be told what must be hidden, so that nothing was written and nothing begun.
+    #[error(transparent)]
+    Secrets(#[from] SecretError),
+    /// A part of what the session is to be run by holds the value of a secret. It would stand in the log, or be missed.
+    #[error(
+        "the session's {part} holds the value of the secret {secret}, which the log may not hold; name the secret there instead, or give it \
+         another value if it is met by chance"
+    )]
+    SecretInSpec {
+        /// Which part.
+        part: &'static str,
+        /// Whose value.
+        secret: String,
+    },
     /// The log failed.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -55,7 +55,8 @@ impl FeedSubscription {
     /// The next event; waits for it when the log has no further one yet.
     ///
     /// # Errors
-    /// When the log cannot be read; calling again goes on where it was. [`StoreError::Ahead`] when the cursor is not of this log.
+    /// When the log cannot be read; calling again goes on where it was. [`StoreError::OtherStore`] or [`StoreError::Ahead`] when the
+    /// cursor is not of this log.
     pub async fn next(&mut self) -> Result<Fed, StoreError> {
         loop {
             if let Some(fed) = self.next_recorded().await? {
@@ -75,6 +76,7 @@ impl FeedSubscription {
             if next == self.next {
                 return Ok(None);
             }
+            self.cursor.mark_as(&next);
             self.ready.extend(rows.into_iter().map(Fed::Event));
             if !damaged.is_empty() {
                 self.ready.extend(damaged.into_iter().map(Fed::Damaged));

@@ -129,7 +129,7 @@ pub(super) fn half_to_forget(past: &[Past]) -> Vec<Seq> {
 }
 
 /// Whether `next` cannot stand without what comes before it.
-fn continues(before: Option<&Past>, next: &Past) -> bool {
+pub(super) fn continues(before: Option<&Past>, next: &Past) -> bool {
     match &next.item.content {
         Content::Observation(_) => true,
         Content::Action(_) => {

@@ -54,6 +54,13 @@ impl Engine {
                 Ok(command) => Box::pin(self.submit_here(letter.session, command)).await.into(),
                 Err(why) => Answer::Failed(format!("the command cannot be read: {why}")),
             };
+            let answer = match answer {
+                Answer::Failed(why) => Answer::Failed(match self.shared.mask_of(letter.session).await {
+                    Ok(mask) => mask.text(why),
+                    Err(error) => error.to_string(),
+                }),
+                other => other,
+            };
             let text = serde_json::to_string(&answer).map_err(|error| StoreError::Invalid(error.to_string()))?;
             store.answer(letter.to, letter.id, &text).await
         };
@@ -75,6 +82,8 @@ impl Engine {
     ) -> Result<Option<Seq>, EngineError> {
         let store = &self.shared.store;
         let command = serde_json::to_string(errand).map_err(|error| StoreError::Invalid(error.to_string()))?;
+        // A letter lies in the store, too.
+        let command = self.shared.mask_of(session).await?.errand(command);
         let id = Uuid::now_v7();
         store.post(Letter { to: node, id, session, command }).await?;
         let sent = Instant::now();

@@ -1,12 +1,15 @@
 //! Layer 4 · the only place where things happen: effects are performed here, and their results go back as commands.
 
 pub mod clock;
+mod delegates;
 mod errand;
 mod error;
 mod feed;
 mod history;
 mod lease;
 mod letters;
+mod mask;
+pub mod measure;
 mod ownership;
 mod perform;
 pub mod ports;
@@ -15,6 +18,8 @@ pub mod restore;
 mod serve;
 mod submit;
 mod subscribe;
+mod tell;
+mod way_out;
 mod worker;
 
 use std::collections::HashMap;
@@ -40,6 +45,7 @@ use crate::store::{FeedCursor, SharedStore};
 use clock::{Clock, Ids};
 use errand::Errand;
 use lease::Lease;
+use mask::Maskers;
 use ownership::{Role, Standing};
 use ports::{Delta, Ports};
 use submit::Writing;
@@ -64,6 +70,7 @@ struct Shared {
     idle: Duration,
     /// What agents are writing just now.
     deltas: broadcast::Sender<(SessionId, Delta)>,
+    maskers: Maskers,
 }
 
 impl fmt::Debug for Shared {
@@ -150,7 +157,17 @@ impl Engine {
         let ids = Ids::default();
         let node = ids.node(clock.now());
         Self {
-            shared: Arc::new(Shared { store, ports, clock, ids, node, lease, idle, deltas: broadcast::channel(DELTAS_MAX).0 }),
+            shared: Arc::new(Shared {
+                store,
+                ports,
+                clock,
+                ids,
+                node,
+                lease,
+                idle,
+                deltas: broadcast::channel(DELTAS_MAX).0,
+                maskers: Maskers::default(),
+            }),
             running: Arc::default(),
         }
     }
@@ -173,10 +190,12 @@ impl Engine {
     /// Creates a session and starts it; returns when its first events are in the log.
     ///
     /// # Errors
-    /// [`EngineError::Rejected`] when the session exists.
+    /// [`EngineError::Rejected`] when the session exists; [`EngineError::SecretInSpec`] when its spec holds a value instead of a name.
     pub async fn create(&self, id: SessionId, name: Option<&SessionName>, spec: SessionSpec) -> Result<(), EngineError> {
         self.hold_lease().await?;
-        let mut writing = Writing { shared: Arc::clone(&self.shared), id, session: Session::default(), hash: Digest::ZERO };
+        let (spec, mask) = self.shared.hide_in(id, spec).await?;
+        let (shared, session) = (Arc::clone(&self.shared), Session::default());
+        let mut writing = Writing { shared, id, session, hash: Digest::ZERO, mask };
         writing.submit(Command::Create { spec: Box::new(spec), node: self.shared.node }).await?;
         if let Some(name) = name {
             self.shared.store.name(id, name).await?;
@@ -209,7 +228,11 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Unproven`] when the log does not prove its state.
     pub async fn restore(&self, id: SessionId) -> Result<Restored, EngineError> {
-        restore::restore(self.shared.store.as_ref(), id, Trust::Snapshot).await
+        let restored = restore::restore(self.shared.store.as_ref(), id, Trust::Snapshot).await;
+        if matches!(restored, Err(EngineError::Unproven { .. })) {
+            measure::unproven();
+        }
+        restored
     }
 
     /// Asks something of a session: of the worker here, or through the store of the node that runs it; takes it over first when
@@ -245,7 +268,8 @@ impl Engine {
         let nobodys = matches!(restored.session.phase, Phase::Imported { .. } | Phase::Closed { .. });
         if nobodys {
             let Restored { session, hash, .. } = restored;
-            let mut writing = Writing { shared: Arc::clone(&self.shared), id, session, hash };
+            let mask = self.shared.mask(id, session.spec.as_ref()).await?;
+            let mut writing = Writing { shared: Arc::clone(&self.shared), id, session, hash, mask };
             return writing.submit(command).await;
         }
         let before = restored.session.version;
@@ -320,7 +344,9 @@ impl Engine {
             Standing::Ours => "this process ran it before".to_owned(),
         };
         self.hold_lease().await?;
-        let mut writing = Writing { shared: Arc::clone(&self.shared), id, session, hash };
+        // Before the first word of this owner.
+        let mask = self.shared.mask(id, session.spec.as_ref()).await?;
+        let mut writing = Writing { shared: Arc::clone(&self.shared), id, session, hash, mask };
         writing.submit(Command::Acquire { node: self.shared.node, reason, proof, then: then.map(Box::new) }).await?;
         self.run(writing)
     }

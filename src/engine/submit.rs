@@ -1,12 +1,17 @@
 //! Decide, append, apply: the only place that appends to a session.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Shared;
 use super::error::EngineError;
+use super::mask::Mask;
+use super::measure;
+use super::tell::StartEnd;
 use crate::projection::directory::directory;
-use crate::session::{Command, Decided, Digest, Event, NewEvent, Phase, Rejection, Seq, Session, SessionId, decide};
+use crate::session::{
+    Command, Decided, Digest, Event, Masker, NewEvent, Observation, Phase, Rejection, Seq, Session, SessionId, decide_hiding,
+};
 use crate::store::{Append, Appended, Expected, Read, Row, StoreError, Writer};
 
 /// How often an append is repeated whose outcome is unknown or that the store could not take just now.
@@ -23,6 +28,8 @@ pub(super) struct Writing {
     pub(super) id: SessionId,
     pub(super) session: Session,
     pub(super) hash: Digest,
+    /// What must not be in what it appends.
+    pub(super) mask: Arc<Mask>,
 }
 
 impl Writing {
@@ -31,9 +38,14 @@ impl Writing {
     /// # Errors
     /// [`EngineError::Rejected`] when the state does not allow it; then nothing was appended.
     pub(super) async fn submit(&mut self, command: Command) -> Result<Seq, EngineError> {
+        let hide = self.mask.masker();
+        let command = match &hide {
+            Some(masker) => hidden(masker, command),
+            None => command,
+        };
         for _ in 0..CONFLICTS_MAX {
             let now = self.shared.clock.now();
-            let decided = decide(&self.session, command.clone(), now)?;
+            let decided = decide_hiding(&self.session, command.clone(), now, hide.clone())?;
             let before = self.session.version;
             if decided.is_empty() {
                 return Ok(before);
@@ -59,11 +71,22 @@ impl Writing {
         for (event, seq) in events.iter().zip(self.session.version.0 + 1..) {
             after.apply(&event.clone().recorded(self.id, Seq(seq)));
         }
+        let seen = measure::is_wanted().then(|| events.clone());
         let append = Append { session: self.id, expected, writer, events, directory: Some(directory(&after)) };
-        let Appended { last, hash, .. } = append_until_known(&self.shared, append).await?;
+        let begun = Instant::now();
+        let appended = append_until_known(&self.shared, append).await;
+        measure::append(appended.as_ref().err(), begun.elapsed());
+        let Appended { last, hash, .. } = appended?;
         debug_assert_eq!(last, after.version, "decided events are dense");
+        if let Some(events) = seen {
+            measure::appended(self.id, &self.session, &events);
+        }
+        let start = StartEnd::between(&self.session, &after);
         self.session = after;
         self.hash = hash;
+        if let Some(end) = start {
+            Box::pin(self.tell_start(end, now)).await;
+        }
         Ok(())
     }
 
@@ -99,6 +122,17 @@ impl Writing {
                 return Ok(());
             }
         }
+    }
+}
+
+/// Hides values in what is compared while it is decided on, so that outcomes which differ in them alone are the same.
+fn hidden(masker: &Masker, command: Command) -> Command {
+    let without = |observation: Box<Observation>| masker.observation(&observation).map_or(observation, Box::new);
+    match command {
+        Command::Observe { action, observation, recorded } => {
+            Command::Observe { action, observation: without(observation), recorded: recorded.map(without) }
+        }
+        other => other,
     }
 }
 

@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
+use tracing::Instrument;
 
 use super::Running;
 use super::error::EngineError;
+use super::measure::Live;
 use super::perform::{Holding, Performed, perform};
 use super::restore::snapshot;
 use super::submit::Writing;
+use super::tell::session_span;
 use crate::session::{Command, Effect, Rejection, Seq};
 use crate::store::StoreError;
 
@@ -78,9 +81,12 @@ impl Failure {
             | EngineError::Unanswered { .. }
             | EngineError::LeaseLost => FailedBy::Owner,
             EngineError::Store(_) | EngineError::Unproven { .. } => FailedBy::Store,
-            EngineError::NotFound(_) | EngineError::Purged(_) | EngineError::Rejected(_) | EngineError::ShutDown => {
-                FailedBy::Worker
-            }
+            EngineError::NotFound(_)
+            | EngineError::Purged(_)
+            | EngineError::Rejected(_)
+            | EngineError::Secrets(_)
+            | EngineError::SecretInSpec { .. }
+            | EngineError::ShutDown => FailedBy::Worker,
         };
         Self { why: chain(error), by }
     }
@@ -97,11 +103,15 @@ pub(super) struct Handle {
 /// `idle`; then it leaves `running`.
 pub(super) fn start(writing: Writing, idle: Duration, running: Weak<Running>) -> (Handle, JoinHandle<()>) {
     let (mailbox, requests) = mpsc::channel(MAILBOX_MAX);
-    let first = if writing.session.next_effect().is_some() { Status::Busy } else { Status::Resting };
+    let busy = writing.session.next_effect().is_some_and(|effect| !effect.is_watching());
+    let first = if busy { Status::Busy } else { Status::Resting };
     let (status, watched) = watch::channel(first);
     let kept = writing.session.version;
-    let worker = Worker { writing, requests, status, holding: Holding::default(), under_way: None, kept, idle, running };
-    (Handle { mailbox, status: watched }, tokio::spawn(worker.run()))
+    let span = session_span(writing.id, &writing.session);
+    let live = Live::begin();
+    let worker =
+        Worker { writing, requests, status, holding: Holding::default(), under_way: None, kept, idle, running, _live: live };
+    (Handle { mailbox, status: watched }, tokio::spawn(worker.run().instrument(span)))
 }
 
 /// An effect that is being performed; dropping it stops the performing.
@@ -126,6 +136,7 @@ struct Worker {
     kept: Seq,
     idle: Duration,
     running: Weak<Running>,
+    _live: Live,
 }
 
 enum Woken {
@@ -146,7 +157,8 @@ impl Worker {
             if self.writing.session.version.0 >= self.kept.0 + SNAPSHOT_EVERY {
                 Box::pin(self.keep_snapshot()).await;
             }
-            let status = if self.under_way.is_some() { Status::Busy } else { Status::Resting };
+            let busy = self.under_way.as_ref().is_some_and(|under_way| !under_way.effect.is_watching());
+            let status = if busy { Status::Busy } else { Status::Resting };
             self.status.send_if_modified(|known| std::mem::replace(known, status.clone()) != status);
             // What is done is boxed, so that a worker that rests is small.
             let outcome = match self.wake().await {
@@ -161,7 +173,8 @@ impl Worker {
                 }
                 Woken::Dropped => break,
             };
-            if let Err(failure) = outcome {
+            if let Err(mut failure) = outcome {
+                failure.why = self.writing.mask.text(failure.why);
                 tracing::error!(session.id = %self.writing.id, why = failure.why, "a worker gave up");
                 self.status.send_replace(Status::Failed(failure));
                 break;
@@ -200,7 +213,8 @@ impl Worker {
         if let Some(runtime) = self.holding.runtime.take()
             && let Err(error) = runtime.release().await
         {
-            tracing::warn!(session.id = %self.writing.id, error = &error as &dyn std::error::Error, "a runtime was not released");
+            let error = self.writing.mask.text(error.to_string());
+            tracing::warn!(session.id = %self.writing.id, error, "a runtime was not released");
         }
     }
 
@@ -213,7 +227,10 @@ impl Worker {
         self.under_way = next.map(|effect| {
             let session = Arc::new(self.writing.session.clone());
             let shared = Arc::clone(&self.writing.shared);
-            let task = tokio::spawn(perform(shared, self.writing.id, session, effect.clone(), self.holding.clone()));
+            let around = (shared, Weak::clone(&self.running));
+            let holding = self.holding.clone();
+            let mask = Arc::clone(&self.writing.mask);
+            let task = tokio::spawn(perform(around, self.writing.id, session, mask, effect.clone(), holding));
             UnderWay { effect, task }
         });
     }

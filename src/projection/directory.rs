@@ -1,6 +1,6 @@
 //! What lists show of a session: folded with the state and written in the transaction of every append.
 
-use crate::session::{Origin, Session};
+use crate::session::{Session, SessionSpec};
 use crate::store::Directory;
 
 /// The directory columns of a session in this state.
@@ -8,7 +8,7 @@ pub fn directory(session: &Session) -> Directory {
     Directory {
         phase: shown(session).to_owned(),
         due: session.wants_worker(),
-        origin: session.spec.as_ref().map(|spec| &spec.origin).map_or("", Origin::as_str).to_owned(),
+        origin: session.spec.as_ref().map_or("", origin).to_owned(),
         title: session.title.clone(),
         actions: session.counts.actions,
         messages: session.counts.messages,
@@ -16,6 +16,11 @@ pub fn directory(session: &Session) -> Directory {
         tokens: session.usage.prompt_tokens + session.usage.completion_tokens,
         cost_micro_usd: session.usage.cost_micro_usd,
     }
+}
+
+/// Where it comes from, in one word.
+const fn origin(spec: &SessionSpec) -> &'static str {
+    if spec.parent.is_some() { "delegate" } else { spec.origin.as_str() }
 }
 
 /// One word: the phase, or what the agent does once the session is ready.

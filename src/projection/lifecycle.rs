@@ -176,6 +176,10 @@ impl Projection for Lifecycle {
             | Event::Confirmed(_)
             | Event::Refused(_)
             | Event::Dispatched(_)
+            | Event::DelegateStarted(_)
+            | Event::DelegateWaits(_)
+            | Event::DelegateGoesOn(_)
+            | Event::DelegateFinished(_)
             | Event::TurnEnded(_)
             | Event::Item(_)
             | Event::Unknown(_) => {}

@@ -102,7 +102,7 @@ impl Projection for Transcript {
                     None => return,
                 },
             },
-            Event::StateChanged(StateChanged { state, reason }) => Said::State { state, reason },
+            Event::StateChanged(StateChanged { state, reason, .. }) => Said::State { state, reason },
             Event::ReplayCompared(ReplayCompared { verdict, .. }) => {
                 if let Some(Said::Action { verdict: known, .. }) = self.action(event.cause) {
                     *known = Some(verdict);

@@ -42,6 +42,7 @@ impl Session {
             "action" if event.kind.as_str() == "action.dispatched" => self.read(event, Self::dispatched),
             "action" if Event::KINDS.contains(&event.kind.as_str()) => self.said_of_action(event),
             "model" => self.model_event(event),
+            "delegate" => self.delegate_event(event),
             "action" => {
                 self.action(event);
                 true
@@ -70,7 +71,9 @@ impl Session {
                 let progress = StepProgress::Running { epoch: session.epoch, deadline: body.deadline };
                 session.set_step(body.step, body.attempt, progress);
             }),
-            "start.step_finished" => self.read(event, |session, _, body: StepFinished| session.step_finished(&body)),
+            "start.step_finished" => {
+                self.read(event, |session, event, body: StepFinished| session.step_finished(event.seq, &body))
+            }
             "start.step_failed" => self.read(event, |session, _, body: StepFailed| session.step_failed(body)),
             "start.started" => {
                 self.phase = Phase::Ready;
@@ -81,11 +84,17 @@ impl Session {
                     // Who lets it go on after an error wants it to try again.
                     session.trail.clear();
                 }
-                session.agent = body.state;
+                let before = std::mem::replace(&mut session.agent, body.state);
                 session.agent_reason = body.reason;
+                session.until = body.until;
+                session.waits += u64::from(body.until.is_some());
                 session.turn_open = true;
+                session.tell_delegate(before);
             }),
-            "session.limits_changed" => self.read(event, |session, _, body: LimitsChanged| session.raised = Some(body.limits)),
+            "session.limits_changed" => self.read(event, |session, _, body: LimitsChanged| {
+                session.raised = Some(body.limits);
+                session.share_limits();
+            }),
             "turn.ended" => self.read(event, |session, _, _: TurnEnded| session.turn_open = false),
             "replay.started" => self.read(event, |session, _, body: ReplayStarted| session.replay_started(&body)),
             "replay.compared" => self.read(event, |session, _, body: ReplayCompared| {
@@ -112,7 +121,7 @@ impl Session {
         }
     }
 
-    fn read<T: DeserializeOwned>(&mut self, event: &Recorded, fold: impl FnOnce(&mut Self, &Recorded, T)) -> bool {
+    pub(super) fn read<T: DeserializeOwned>(&mut self, event: &Recorded, fold: impl FnOnce(&mut Self, &Recorded, T)) -> bool {
         serde_json::from_str(event.body.as_json()).map(|body| fold(self, event, body)).is_ok()
     }
 
@@ -153,13 +162,18 @@ impl Session {
         self.phase = Phase::Closed { reason: body.reason };
         self.open.clear();
         self.model = None;
+        self.delegation = None;
+        self.until = None;
     }
 
     fn planned(&mut self, body: StartPlanned) {
         self.phase = Phase::Starting(Start { plan: body.steps, done: 0 });
     }
 
-    fn step_finished(&mut self, body: &StepFinished) {
+    fn step_finished(&mut self, at: Seq, body: &StepFinished) {
+        if body.step == StartStep::McpTools && matches!(body.outcome, StepOutcome::Done { .. }) {
+            self.tools_at = Some(at);
+        }
         let held = body.step.holds_something() && matches!(body.outcome, StepOutcome::Done { .. });
         let progress = if held { StepProgress::Held { epoch: self.epoch } } else { StepProgress::Done };
         self.set_step(body.step, body.attempt, progress);
@@ -221,13 +235,14 @@ impl Session {
             replay.next = replay.next.max(index.saturating_add(1));
             replay.performed += 1;
         }
-        let answered = Action::RUNNABLE.contains(&tag) || (self.has_agent() && tag == "recall");
+        let answered = Action::RUNNABLE.contains(&tag) || (self.has_agent() && matches!(tag, "recall" | "delegate"));
         if !matches!(self.phase, Phase::Imported { .. }) && answered {
+            let remembered = self.spec.as_ref().is_some_and(|spec| spec.runtime.remembers());
             self.open.push(OpenAction {
                 seq: event.seq,
                 source: event.source,
                 tag: tag.to_owned(),
-                class: EffectClass::of(tag),
+                class: if remembered { EffectClass::of_remembered(tag) } else { EffectClass::of(tag) },
                 dispatch: Dispatch::Queued { attempts: 0 },
                 recorded: peek.recorded,
             });
@@ -289,7 +304,10 @@ impl Session {
                 session.iterations = iteration;
                 session.turn_open = true;
             }),
-            "model.responded" => self.read(event, |session, _, body: CallReport| session.called(&body.usage)),
+            "model.responded" => self.read(event, |session, _, body: CallReport| {
+                session.waits = 0;
+                session.called(&body.usage);
+            }),
             "model.failed" => self.read(event, |session, _, body: ModelFailed| session.called(&body.usage)),
             _ => false,
         }

@@ -4,8 +4,9 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+use super::delegation::{DelegateWait, Used};
 use super::event::Briefed;
-use super::id::{Digest, Epoch, NodeId, Seq};
+use super::id::{Digest, Epoch, NodeId, Seq, SessionId};
 use super::item::Item;
 use super::model::{Decision, ModelFailure};
 use super::observation::Observation;
@@ -13,6 +14,8 @@ use super::phase::Phase;
 use super::replay::{Line, ReplayPlan};
 use super::spec::{Limits, SessionSpec};
 use super::start::{Report, StartStep};
+use super::stuck::Recovery;
+use super::time::Timestamp;
 
 /// Something that a person, a program or the engine asks of a session.
 #[derive(Debug, Clone)]
@@ -74,6 +77,54 @@ pub enum Command {
     Continue {
         /// What it may use up from now on; where it stopped at a limit and nothing is said, once more what it was told at first.
         limits: Option<Limits>,
+    },
+    /// Lead an agent that was stopped in a loop out of it.
+    Recover {
+        /// How.
+        how: Recovery,
+        /// What of its history is to be forgotten for that.
+        forget: Vec<Seq>,
+        /// The first event of the loop for which that was found out; another loop refuses.
+        from: Seq,
+    },
+    /// The time has come to which it was waited.
+    Wake {
+        /// Which.
+        until: Timestamp,
+    },
+    /// A session of its own is to be begun for a part of the task.
+    StartDelegate {
+        /// The action that asks for it.
+        action: Seq,
+        /// Its id.
+        session: SessionId,
+        /// The agent, by the name by which it is asked for.
+        agent: String,
+    },
+    /// The delegate comes no further by itself.
+    DelegateWaits {
+        /// The action that asked for it.
+        action: Seq,
+        /// For what it waits.
+        wait: DelegateWait,
+        /// What it has used so far.
+        used: Used,
+    },
+    /// The delegate goes on.
+    DelegateGoesOn {
+        /// The action that asked for it.
+        action: Seq,
+    },
+    /// The delegate is closed.
+    EndDelegate {
+        /// The action that asked for it.
+        action: Seq,
+        /// What came of it, for whoever still waits for that.
+        outcome: Option<Box<Observation>>,
+        /// What it used.
+        used: Used,
+        /// Whether it is known to be closed.
+        closed: bool,
     },
     /// The agent's model is told this from now on.
     Brief(Briefed),
@@ -174,6 +225,13 @@ pub enum StepDone {
     Report(Report),
     /// There was nothing to do, and why.
     Skipped(String),
+    /// The servers that bring tools were joined.
+    Tools {
+        /// What came of each.
+        report: Report,
+        /// What an agent that was told of other tools is told now.
+        told: Option<String>,
+    },
     /// The recording is readable, and this is what will be performed.
     Recording(ReplayPlan),
 }
@@ -219,6 +277,9 @@ pub enum Rejection {
     /// Nothing was asked for.
     #[error("there is nothing to do")]
     Empty,
+    /// What the session was told would put a password or a token into the log.
+    #[error("the repository's address holds credentials, which the log would keep: name a secret that holds the token instead")]
+    Credentials,
     /// Another owner has a higher epoch.
     #[error("the session has epoch {0}")]
     OwnedElsewhere(Epoch),

@@ -1,7 +1,8 @@
 //! What the world owes a session next. Derived from its state alone, so that it is the same before and after a crash.
 
-use super::id::Seq;
-use super::phase::{Phase, StepProgress};
+use super::delegation::{DelegateWait, Order};
+use super::id::{Seq, SessionId};
+use super::phase::{Phase, Start, StepProgress};
 use super::start::StartStep;
 use super::state::{Briefing, Session};
 use super::time::Timestamp;
@@ -26,6 +27,24 @@ pub enum Effect {
         /// Which try.
         attempt: u32,
     },
+    /// See to a part of the task that was handed to a session of its own.
+    Delegate {
+        /// The action that asked for it.
+        action: Seq,
+        /// Which try.
+        attempt: u32,
+        /// The delegate's own session; unset when it has none yet.
+        session: Option<SessionId>,
+        /// What is to be done about it.
+        order: Order,
+        /// For what it waits, where it comes no further without a person.
+        waits: Option<DelegateWait>,
+    },
+    /// Wait, and try again then.
+    Wait {
+        /// Until when.
+        until: Timestamp,
+    },
     /// Ask the agent what to do next.
     AskAgent {
         /// The event that asks.
@@ -49,6 +68,13 @@ pub enum Effect {
     },
 }
 
+impl Effect {
+    /// Whether it only watches for what a person does elsewhere: nobody need wait for it.
+    pub const fn is_watching(&self) -> bool {
+        matches!(self, Self::Delegate { order: Order::Follow, waits: Some(_), .. })
+    }
+}
+
 impl Session {
     /// What the world owes this session next; `None` when nothing does.
     pub fn next_effect(&self) -> Option<Effect> {
@@ -57,13 +83,25 @@ impl Session {
         }
         match &self.phase {
             Phase::Unborn | Phase::Imported { .. } | Phase::Closed { .. } => None,
-            Phase::Starting(start) => start.current().and_then(|step| self.step_under_way(step)),
-            Phase::StartFailed { .. } | Phase::Closing { .. } => self.release_under_way(),
+            Phase::Starting(start) => {
+                let restored = start.taken().iter().find_map(|step| self.step_under_way(*step));
+                restored.or_else(|| start.current().and_then(|step| self.step_under_way(step)))
+            }
+            Phase::StartFailed { .. } | Phase::Closing { .. } => self.delegate_under_way().or_else(|| self.release_under_way()),
             Phase::Ready => {
                 let step = StartStep::HOLDING.into_iter().find_map(|step| self.step_under_way(step));
-                step.or_else(|| self.action_in_flight()).or_else(|| self.call_under_way()).or_else(|| self.next_line())
+                step.or_else(|| self.delegate_under_way())
+                    .or_else(|| self.action_in_flight())
+                    .or_else(|| self.call_under_way())
+                    .or_else(|| self.next_line())
+                    .or_else(|| self.until.map(|until| Effect::Wait { until }))
             }
         }
+    }
+
+    /// Whether something that an earlier step of the start had brought is just made again.
+    pub(super) fn is_restoring(&self, start: &Start) -> bool {
+        start.taken().iter().any(|step| self.step_under_way(*step).is_some())
     }
 
     fn step_under_way(&self, step: StartStep) -> Option<Effect> {
@@ -79,6 +117,17 @@ impl Session {
             StepProgress::Releasing { attempt, deadline, .. } => Some(Effect::Release { step: record.step, attempt, deadline }),
             _ => None,
         })
+    }
+
+    fn delegate_under_way(&self) -> Option<Effect> {
+        if self.delegation.is_none() {
+            let open = self.in_flight().filter(|open| open.is_delegate())?;
+            let Dispatch::InFlight { attempt, .. } = open.dispatch else { return None };
+            return Some(Effect::Delegate { action: open.seq, attempt, session: None, order: Order::Follow, waits: None });
+        }
+        let (delegation, attempt, order) = self.order()?;
+        let (action, session, waits) = (delegation.action, Some(delegation.session), delegation.wait);
+        Some(Effect::Delegate { action, attempt, session, order, waits })
     }
 
     fn action_in_flight(&self) -> Option<Effect> {

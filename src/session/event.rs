@@ -1,9 +1,12 @@
 //! What happened. One kind per event, each with a stable dotted name and a body of its own.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
+use super::delegation::{DelegateWait, Used};
 use super::envelope::{Kind, Recorded};
-use super::id::{Digest, Epoch, NodeId, Seq};
+use super::id::{Digest, Epoch, NodeId, Seq, SessionId};
 use super::item::Item;
 use super::model::{CallReport, CallUsage, Judgement, ModelErrorClass};
 use super::replay::{ReplayOutcome, ReplayPlan, Verdict};
@@ -106,6 +109,14 @@ events! {
     Refused(ActionRefused) = "action.refused";
     /// An action was handed to the runtime.
     Dispatched(Dispatched) = "action.dispatched";
+    /// A session of its own was begun for a part of the task.
+    DelegateStarted(DelegateStarted) = "delegate.started";
+    /// A delegate comes no further by itself.
+    DelegateWaits(DelegateWaits) = "delegate.waits";
+    /// A delegate that came no further goes on.
+    DelegateGoesOn(DelegateGoesOn) = "delegate.goes_on";
+    /// A delegate is closed, and this is what it used.
+    DelegateFinished(DelegateFinished) = "delegate.finished";
     /// The agent's state changed.
     StateChanged(StateChanged) = "turn.state_changed";
     /// A turn is over; this is the state that it left, digested.
@@ -369,6 +380,43 @@ pub struct Dispatched {
     pub epoch: Epoch,
 }
 
+/// Body of `delegate.started`; the cause is the action.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DelegateStarted {
+    /// The delegate's own session.
+    pub session: SessionId,
+    /// The agent, by the name by which it was asked for.
+    pub agent: String,
+    /// How many sessions lie above it.
+    pub level: u32,
+    /// What it may use up: what is left of its parent's.
+    pub limits: Limits,
+}
+
+/// Body of `delegate.waits`; the cause is the action.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DelegateWaits {
+    /// For what.
+    pub wait: DelegateWait,
+    /// What it has used so far.
+    pub used: Used,
+}
+
+/// Body of `delegate.goes_on`; the cause is the action.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DelegateGoesOn {}
+
+/// Body of `delegate.finished`; the cause is the action.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DelegateFinished {
+    /// The delegate's own session.
+    pub session: SessionId,
+    /// What it used, those below it among it.
+    pub used: Used,
+    /// Whether it is known to be closed; else it was given up.
+    pub closed: bool,
+}
+
 /// Body of `turn.state_changed`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StateChanged {
@@ -377,6 +425,12 @@ pub struct StateChanged {
     /// Why, where there is something to say.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
+    /// V0's id of what happened, for those who show it in their own words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<Cow<'static, str>>,
+    /// When it is tried again by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
 }
 
 /// Body of `turn.ended`.

@@ -53,6 +53,11 @@ impl SessionId {
     pub fn named(name: &SessionName) -> Self {
         Self(Uuid::new_v5(&NAMED_SESSIONS, name.as_str().as_bytes()))
     }
+
+    /// Derives the id of the delegate that this session begins by its action at `seq`, so that beginning it again is the same one.
+    pub fn delegate(self, seq: Seq) -> Self {
+        Self(Uuid::new_v5(&self.0, format!("delegate/{seq}").as_bytes()))
+    }
 }
 
 stored_uuid!(SessionId);

@@ -11,6 +11,8 @@ pub mod vocabulary;
 
 pub mod replay;
 
+pub mod mask;
+
 pub mod model;
 pub mod spec;
 pub mod start;
@@ -18,6 +20,7 @@ pub mod stuck;
 pub mod turn;
 
 mod apply;
+pub mod delegation;
 pub mod effect;
 pub mod phase;
 pub mod state;
@@ -30,22 +33,24 @@ pub use vocabulary::{action, item, json, metrics, observation};
 
 pub use action::{Action, EffectClass};
 pub use command::{Command, Proof, Rejection, StepDone};
-pub use decide::{Decided, decide};
+pub use decide::{Decided, decide, decide_hiding};
 pub use effect::Effect;
 pub use envelope::{Body, Kind, NewEvent, Recorded, Source};
 pub use event::{Entry, Event};
 pub use id::{Digest, Epoch, EventId, NodeId, Seq, SessionId, SessionName};
 pub use item::{Content, ErrorKind, Item, ItemError};
 pub use json::{Json, Object};
+pub use mask::Masker;
 pub use metrics::Metrics;
 pub use observation::{Extras, Observation};
 pub use phase::Phase;
 pub use spec::{
     AgentConfig, AgentSpec, Analyzer, ConfirmationPolicy, Deadlines, Interaction, Launcher, Limits, McpServer, McpTransport,
-    ModelApi, ModelSpec, OnDivergence, OnUnknown, Origin, Price, Provider, RepositorySpec, Risk, RuntimeSpec, Sandbox, SecretRef,
-    SecretUse, SecuritySpec, SessionSpec, Tool,
+    MemorySpec, ModelApi, ModelSpec, OnBadFile, OnDivergence, OnSetupFailure, OnUnknown, Origin, Parent, Price, Provider,
+    RepositorySpec, Risk, RuntimeSpec, Sandbox, SecretRef, SecretUse, SecuritySpec, SessionSpec, Tool,
 };
 pub use start::{Report, StartStep};
 pub use state::{REDUCER, Session};
+pub use stuck::Recovery;
 pub use time::Timestamp;
 pub use turn::AgentState;

@@ -138,6 +138,18 @@ pub enum ModelErrorClass {
 }
 
 impl ModelErrorClass {
+    /// V0's id of the status that is shown for it.
+    pub const fn status(self) -> Option<&'static str> {
+        match self {
+            Self::Authentication => Some("STATUS$ERROR_LLM_AUTHENTICATION"),
+            Self::Unavailable | Self::Timeout => Some("STATUS$ERROR_LLM_SERVICE_UNAVAILABLE"),
+            Self::Internal => Some("STATUS$ERROR_LLM_INTERNAL_SERVER_ERROR"),
+            Self::OutOfCredits => Some("STATUS$ERROR_LLM_OUT_OF_CREDITS"),
+            Self::ContentPolicy => Some("STATUS$ERROR_LLM_CONTENT_POLICY_VIOLATION"),
+            Self::RateLimit | Self::ContextWindow | Self::BadRequest | Self::BadAnswer | Self::Cancelled => None,
+        }
+    }
+
     /// V0's name of the error.
     pub const fn as_v0(self) -> &'static str {
         match self {

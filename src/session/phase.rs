@@ -73,6 +73,11 @@ impl Start {
     pub fn current(&self) -> Option<StartStep> {
         self.plan.get(self.done).copied()
     }
+
+    /// The steps that are done.
+    pub fn taken(&self) -> &[StartStep] {
+        self.plan.get(..self.done).unwrap_or(&self.plan)
+    }
 }
 
 /// What is known of one step, over all its tries.

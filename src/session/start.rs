@@ -59,7 +59,8 @@ impl StartStep {
         match self {
             Self::Runtime | Self::Replay => true,
             Self::Repository => spec.repository.is_some(),
-            Self::SetupScript | Self::GitHooks => spec.repository.is_some() || spec.agent.is_some(),
+            Self::SetupScript => (spec.repository.is_some() || spec.agent.is_some()) && !spec.finds_all_prepared(),
+            Self::GitHooks => (spec.repository.is_some() || spec.agent.is_some()) && spec.parent.is_none(),
             Self::Secrets => !spec.secrets.is_empty(),
             Self::McpTools => !spec.mcp.is_empty(),
             Self::Memory | Self::Controller => spec.agent.is_some(),

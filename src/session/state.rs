@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::delegation::Delegation;
 use super::id::{Digest, Epoch, NodeId, Seq};
 use super::model::ModelCall;
 use super::phase::{Phase, StepProgress, StepRecord};
@@ -54,6 +55,9 @@ pub struct Session {
     /// What the agent's model is told in each call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub briefing: Option<Briefing>,
+    /// The event that says which tools its servers bring.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tools_at: Option<Seq>,
     /// How often the agent was asked.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub iterations: u64,
@@ -66,6 +70,15 @@ pub struct Session {
     /// The microagents that it was told of, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub told: Vec<String>,
+    /// The part of the task that was handed to a session of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delegation: Option<Delegation>,
+    /// When an agent whose model refuses for now is asked again by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// How often in a row it was waited for that.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub waits: u64,
     /// The first event that this version must understand and does not: it will not act on the session.
     pub not_understood: Option<Seq>,
 }
@@ -162,7 +175,12 @@ impl Session {
             Phase::StartFailed { .. } => self.last_held().is_some(),
             Phase::Ready => {
                 let waits = |open: &OpenAction| open.dispatch != Dispatch::Unconfirmed && self.agent != AgentState::Paused;
-                self.open.first().is_some_and(waits) || self.in_flight().is_some() || self.is_replaying() || self.is_asking()
+                self.open.first().is_some_and(waits)
+                    || self.in_flight().is_some()
+                    || self.is_replaying()
+                    || self.is_asking()
+                    || self.delegation.is_some()
+                    || self.until.is_some()
             }
         }
     }

@@ -47,6 +47,29 @@ pub(super) enum What {
     BadAnswer,
 }
 
+/// A way out of a loop, as V0 offers them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Recovery {
+    /// What the agent did in the loop is taken back from what it sees, and it goes on from before.
+    BeforeLoop,
+    /// All that it did since the user last said something is taken back from what it sees, and it begins with that anew.
+    LastPrompt,
+    /// It is left.
+    Stop,
+}
+
+impl Recovery {
+    /// V0's number of it.
+    pub const fn option(self) -> i64 {
+        match self {
+            Self::BeforeLoop => 1,
+            Self::LastPrompt => 2,
+            Self::Stop => 3,
+        }
+    }
+}
+
 /// A loop that an agent is in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loop {

@@ -80,6 +80,11 @@ impl OpenAction {
     pub fn needs_runtime(&self) -> bool {
         !matches!(self.tag.as_str(), "call_tool_mcp" | "delegate")
     }
+
+    /// Whether a session of its own is begun for it.
+    pub fn is_delegate(&self) -> bool {
+        self.tag == "delegate"
+    }
 }
 
 /// How far an open action has come.

@@ -9,44 +9,84 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::read::Shard;
 use crate::session::Digest;
 
-/// What a cursor's text begins with: the version of its form.
+/// What a cursor's text begins with: the version of its form. The first form does not say of which store it is.
 const PREFIX: &str = "c1-";
+/// The same for one that does.
+const PREFIX_MARKED: &str = "c2-";
 /// The digits of its text, five bits each.
 const DIGITS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 /// Bytes at the end that tell a whole text from one that was cut or mistyped.
 const CHECK_BYTES: usize = 2;
 
+/// Tells stores apart: made of when a store was made, so that its dumps and backups have it too, and copies into others do not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct StoreMark([u8; 4]);
+
+impl StoreMark {
+    /// The mark of the store that was made then.
+    pub(crate) fn of(born: &[u8]) -> Self {
+        let [a, b, c, d, ..] = Digest::of(born).0;
+        Self([a, b, c, d])
+    }
+}
+
 /// A place in the feed of all sessions: how far each shard was read. Opaque: only a store makes and reads one.
 ///
 /// Its text form is short, survives a dump and a restore of the store, and is what to keep between runs.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct FeedCursor(
+#[derive(Debug, Clone, Default)]
+pub struct FeedCursor {
+    /// Of which store, once one has been read with it; the beginning is that of any.
+    store: Option<StoreMark>,
     /// Only shards that were read at all, so that two equal places are equal cursors.
-    BTreeMap<Shard, u64>,
-);
+    places: BTreeMap<Shard, u64>,
+}
+
+/// Whether the place is the same. The beginning of a store is the beginning, whether that store is known or not.
+impl PartialEq for FeedCursor {
+    fn eq(&self, other: &Self) -> bool {
+        self.places == other.places
+    }
+}
+
+impl Eq for FeedCursor {}
 
 impl FeedCursor {
     /// How far `shard` was read; 0 before its first event.
     pub(crate) fn position(&self, shard: Shard) -> u64 {
-        self.0.get(&shard).copied().unwrap_or(0)
+        self.places.get(&shard).copied().unwrap_or(0)
+    }
+
+    /// Whether it may be a place of the store with `mark`.
+    pub(crate) fn is_of(&self, mark: StoreMark) -> bool {
+        self.store.is_none_or(|store| store == mark)
+    }
+
+    /// Says of which store it is.
+    pub(crate) const fn mark(&mut self, mark: StoreMark) {
+        self.store = Some(mark);
+    }
+
+    /// Says that it is of the store that `other` is of.
+    pub(crate) const fn mark_as(&mut self, other: &Self) {
+        self.store = other.store;
     }
 
     /// Says that `shard` was read up to and with `position`.
     pub(crate) fn advance(&mut self, shard: Shard, position: u64) {
         if position > 0 && shard >= 0 {
-            self.0.insert(shard, position);
+            self.places.insert(shard, position);
         }
     }
 
     /// The shards that were read, and how far.
     pub(crate) fn positions(&self) -> impl Iterator<Item = (Shard, u64)> + '_ {
-        self.0.iter().map(|(shard, position)| (*shard, *position))
+        self.places.iter().map(|(shard, position)| (*shard, *position))
     }
 
     /// The place `count` positions earlier in each shard.
     #[must_use]
     pub fn back(&self, count: u64) -> Self {
-        let mut earlier = Self::default();
+        let mut earlier = Self { store: self.store, places: BTreeMap::new() };
         for (shard, position) in self.positions() {
             earlier.advance(shard, position.saturating_sub(count));
         }
@@ -76,7 +116,7 @@ pub struct InvalidCursor(String);
 
 impl fmt::Display for FeedCursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut bytes = Vec::new();
+        let mut bytes = self.store.map_or_else(Vec::new, |mark| mark.0.to_vec());
         let mut next = 0;
         for (shard, position) in self.positions() {
             put(&mut bytes, u64::try_from(shard.saturating_sub(next)).unwrap_or(0));
@@ -85,7 +125,7 @@ impl fmt::Display for FeedCursor {
         }
         let check = Digest::of(&bytes);
         bytes.extend(check.0.iter().take(CHECK_BYTES));
-        f.write_str(PREFIX)?;
+        f.write_str(if self.store.is_some() { PREFIX_MARKED } else { PREFIX })?;
         f.write_str(&spell(&bytes))
     }
 }
@@ -111,12 +151,21 @@ impl<'de> Deserialize<'de> for FeedCursor {
 }
 
 fn parse(text: &str) -> Option<FeedCursor> {
-    let bytes = read(text.strip_prefix(PREFIX)?)?;
+    let (digits, marked) = match text.strip_prefix(PREFIX_MARKED) {
+        Some(digits) => (digits, true),
+        None => (text.strip_prefix(PREFIX)?, false),
+    };
+    let bytes = read(digits)?;
     let (mut rest, check) = bytes.split_at_checked(bytes.len().checked_sub(CHECK_BYTES)?)?;
     if !Digest::of(rest).0.starts_with(check) {
         return None;
     }
     let mut cursor = FeedCursor::default();
+    if marked {
+        let (mark, places) = rest.split_first_chunk()?;
+        cursor.store = Some(StoreMark(*mark));
+        rest = places;
+    }
     let mut next: Shard = 0;
     while !rest.is_empty() {
         let shard = next.checked_add(Shard::try_from(take(&mut rest)?).ok()?)?;
@@ -205,27 +254,33 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_cursor_comes_back_from_its_text(positions: BTreeMap<u8, u64>) {
+        fn a_cursor_comes_back_from_its_text(positions: BTreeMap<u8, u64>, store: Option<[u8; 4]>) {
             let positions: Vec<_> = positions.into_iter().map(|(shard, position)| (Shard::from(shard), position)).collect();
-            let cursor = cursor(&positions);
-            prop_assert_eq!(cursor.to_string().parse::<FeedCursor>(), Ok(cursor));
+            let cursor = FeedCursor { store: store.map(StoreMark), ..cursor(&positions) };
+            let read: FeedCursor = cursor.to_string().parse().unwrap();
+            prop_assert_eq!(read.store, cursor.store);
+            prop_assert_eq!(read, cursor);
         }
 
         #[test]
         fn no_text_makes_a_panic(text: String) {
             let _ = format!("c1-{text}").parse::<FeedCursor>();
+            let _ = format!("c2-{text}").parse::<FeedCursor>();
             let _ = text.parse::<FeedCursor>();
         }
     }
 
     #[test]
     fn a_cut_or_changed_cursor_is_refused() {
-        let text = cursor(&[(0, 123_456), (7, 3), (255, 9)]).to_string();
-        for end in 0..text.len() {
-            assert!(text[..end].parse::<FeedCursor>().is_err(), "{}", &text[..end]);
+        let unmarked = cursor(&[(0, 123_456), (7, 3), (255, 9)]);
+        let marked = FeedCursor { store: Some(StoreMark([0, 1, 2, 255])), ..unmarked.clone() };
+        for text in [unmarked, marked].map(|cursor| cursor.to_string()) {
+            for end in 0..text.len() {
+                assert!(text[..end].parse::<FeedCursor>().is_err(), "{}", &text[..end]);
+            }
+            assert!(text.to_uppercase().parse::<FeedCursor>().is_err());
+            assert!(format!("{text}a").parse::<FeedCursor>().is_err());
         }
-        assert!(text.to_uppercase().parse::<FeedCursor>().is_err());
-        assert!(format!("{text}a").parse::<FeedCursor>().is_err());
     }
 
     #[test]

@@ -50,6 +50,9 @@ pub enum StoreError {
         /// Where the feed ends.
         head: u64,
     },
+    /// A cursor of another store: what it has read there says nothing about what stands here.
+    #[error("the cursor is of another store than this one; begin again without it, or follow the store that gave it out")]
+    OtherStore,
     /// Another runner of the same projection was first: read the checkpoint again, go on from there.
     #[error("somebody else moved the projection {projection} in shard {shard}; nothing was stored, so read its checkpoint again")]
     Moved {

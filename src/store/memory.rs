@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::append::{self, Ownership};
 use super::chain::Envelope;
+use super::cursor::StoreMark;
 use super::inbox::is_answer;
 use super::read::{PAGE_BYTES_MAX, PAGE_ROWS_MAX};
 use super::{
@@ -36,6 +37,7 @@ const POLL: Duration = Duration::from_millis(200);
 pub struct MemoryStore {
     state: Mutex<State>,
     commits: broadcast::Sender<SessionId>,
+    mark: StoreMark,
 }
 
 #[derive(Debug, Default)]
@@ -72,7 +74,7 @@ struct Entry {
 
 impl Default for MemoryStore {
     fn default() -> Self {
-        Self { state: Mutex::default(), commits: broadcast::channel(RINGS_MAX).0 }
+        Self { state: Mutex::default(), commits: broadcast::channel(RINGS_MAX).0, mark: StoreMark::of(Uuid::new_v4().as_bytes()) }
     }
 }
 
@@ -279,9 +281,11 @@ impl Store for MemoryStore {
 
     async fn feed(&self, after: FeedCursor, limit: u32) -> Result<FeedPage, StoreError> {
         let state = self.state()?;
+        super::is_ours(&after, self.mark)?;
         super::is_reached(&after, &state.head())?;
         let mut position = after.position(SHARD);
         let mut page = FeedPage { next: after, ..FeedPage::default() };
+        page.next.mark(self.mark);
         let mut bytes = 0;
         let begin = usize::try_from(position).unwrap_or(usize::MAX);
         let limit = usize::try_from(limit.min(PAGE_ROWS_MAX)).unwrap_or(usize::MAX);
@@ -300,7 +304,9 @@ impl Store for MemoryStore {
     }
 
     async fn feed_head(&self) -> Result<FeedCursor, StoreError> {
-        Ok(self.state()?.head())
+        let mut head = self.state()?.head();
+        head.mark(self.mark);
+        Ok(head)
     }
 
     async fn renew_lease(&self, node: NodeId, address: &str, ttl: Duration) -> Result<(), StoreError> {

@@ -37,6 +37,7 @@ pub use care::{Adoption, Backup, Care, Keeping};
 pub use chain::{Flaw, Verified, Verifier, verify_session};
 pub use condition::{Compacted, Condition, FeedFlaw, FileCondition, Holder, HolderKind, ServerCondition, TableCondition};
 pub use copy::{Copied, copy};
+use cursor::StoreMark;
 pub use cursor::{FeedCursor, InvalidCursor};
 pub use error::{BoxError, OpenError, StoreError};
 pub use inbox::{Inbox, Letter};
@@ -50,7 +51,7 @@ pub use wake_ups::{Elsewhere, WakeUps};
 use crate::session::{Digest, NodeId, Seq, SessionId, SessionName};
 
 /// The format of the tables that this version writes and reads.
-pub const FORMAT: i64 = 5;
+pub const FORMAT: i64 = 6;
 
 /// How many snapshots of one session and reducer are kept.
 pub const SNAPSHOTS_KEPT: usize = 2;
@@ -102,7 +103,8 @@ pub trait Store: Care + Inbox + ReadModels {
     /// Finds the newest snapshot that `reducer` made at or before `upto`.
     async fn snapshot(&self, session: SessionId, reducer: &str, upto: Seq) -> Result<Option<Snapshot>, StoreError>;
 
-    /// Reads events of all sessions in commit order; fails with [`StoreError::Ahead`] where the feed does not reach `after`.
+    /// Reads events of all sessions in commit order; fails with [`StoreError::Ahead`] where the feed does not reach `after`, and with
+    /// [`StoreError::OtherStore`] where another store gave it out.
     async fn feed(&self, after: FeedCursor, limit: u32) -> Result<FeedPage, StoreError>;
 
     /// Where the feed ends now.
@@ -231,7 +233,12 @@ fn id_range(prefix: &str) -> Result<([u8; 16], [u8; 16]), StoreError> {
     Ok((bound("0")?, bound("f")?))
 }
 
-/// Refuses a cursor of another store, or of a later state of this one: going on from there would pass over events in silence.
+/// Refuses a cursor of another store: going on from there would pass over events in silence.
+fn is_ours(after: &FeedCursor, mark: StoreMark) -> Result<(), StoreError> {
+    if after.is_of(mark) { Ok(()) } else { Err(StoreError::OtherStore) }
+}
+
+/// Refuses a cursor of a later state of this store, or of another one from which that cannot be seen.
 fn is_reached(after: &FeedCursor, head: &FeedCursor) -> Result<(), StoreError> {
     match head.ahead(after) {
         None => Ok(()),

@@ -7,6 +7,7 @@ mod condition;
 mod decode;
 mod doorbell;
 mod fault;
+mod feed;
 mod open;
 mod reader;
 mod servers;
@@ -67,7 +68,12 @@ impl Postgres {
             routed: found.distributed,
         };
         let committers = (!options.read_only).then(|| Committers::start(&servers, speech, options.outage_wait, doorbell.bell()));
-        let readers = Readers { pool: pool.clone(), servers: Arc::clone(&servers), patience: options.outage_wait };
+        let readers = Readers {
+            pool: pool.clone(),
+            servers: Arc::clone(&servers),
+            patience: options.outage_wait,
+            routed: found.distributed,
+        };
         Ok(Self {
             servers,
             shards: found.shards,

@@ -6,6 +6,7 @@ mod condition;
 mod decode;
 mod fault;
 pub mod filesystem;
+mod holder;
 mod open;
 mod reader;
 mod watch;
@@ -23,8 +24,8 @@ use super::care::Backup;
 use super::dialect::{Dialect, LeaseClock, Turn};
 use super::statements::sqlite as sql;
 use super::{
-    Append, Appended, Condition, FeedCursor, FeedPage, OpenError, OpenOptions, Page, Read, SessionFilter, SessionRow, Shard,
-    StoreError, WakeUps,
+    Append, Appended, BoxError, Condition, FeedCursor, FeedPage, OpenError, OpenOptions, Page, Read, SessionFilter, SessionRow,
+    Shard, StoreError, WakeUps,
 };
 use crate::session::SessionId;
 use fault::{Fault, Health};
@@ -89,6 +90,15 @@ impl Sqlite {
             commits,
             watch: Arc::new(Watch::new(eye)),
         })
+    }
+
+    /// Says who was in the way, where that can be seen.
+    fn told(&self, error: StoreError) -> StoreError {
+        let path = self.address.strip_prefix("sqlite://").unwrap_or(&self.address);
+        match error {
+            StoreError::Busy(why) => StoreError::Busy(holder::holder(Path::new(path)).map_or(why, BoxError::from)),
+            other => other,
+        }
     }
 }
 
@@ -168,12 +178,12 @@ impl Dialect for Sqlite {
         if fault == Fault::Disk {
             self.health.poison();
         }
-        fault.failed_write(error.into())
+        self.told(fault.failed_write(error.into()))
     }
 
     async fn append(&self, append: Append) -> Result<Appended, StoreError> {
         match &self.writer {
-            Some(writer) => writer.append(append).await,
+            Some(writer) => writer.append(append).await.map_err(|error| self.told(error)),
             None => {
                 self.health.writable()?;
                 Err(StoreError::ReadOnly(

@@ -32,12 +32,29 @@ pub struct FaultStore {
     percent: u64,
     /// Whether leases are not renewed any more.
     leaseless: AtomicBool,
+    /// How many appends there are until all fail.
+    left: AtomicU64,
+    /// Whether the first of those takes place all the same.
+    applies: bool,
 }
 
 impl FaultStore {
     /// Lets `percent` of a hundred appends to `inner` fail, chosen from `seed`.
     pub const fn new(inner: SharedStore, seed: u64, percent: u64) -> Self {
-        Self { inner, state: AtomicU64::new(seed.wrapping_mul(2) | 1), percent, leaseless: AtomicBool::new(false) }
+        let state = AtomicU64::new(seed.wrapping_mul(2) | 1);
+        Self { inner, state, percent, leaseless: AtomicBool::new(false), left: AtomicU64::new(u64::MAX), applies: false }
+    }
+
+    /// Lets all appends to `inner` fail after the first `appends`, as when whoever writes is killed then: just before it can write, or,
+    /// when it `applies`, just after and before it knows.
+    pub const fn cut(inner: SharedStore, appends: u64, applies: bool) -> Self {
+        let (state, leaseless, left) = (AtomicU64::new(1), AtomicBool::new(false), AtomicU64::new(appends));
+        Self { inner, state, percent: 0, leaseless, left, applies }
+    }
+
+    /// Whether all appends fail by now.
+    pub fn is_cut(&self) -> bool {
+        self.left.load(Ordering::SeqCst) == 0
     }
 
     /// From now on no lease is renewed, as when the database cannot be reached just for that; appends go on.
@@ -57,6 +74,12 @@ impl FaultStore {
     }
 
     fn fault(&self) -> Option<Fault> {
+        let left = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        match left {
+            Err(_) => return Some(Fault::LostAndUnknown),
+            Ok(1) if self.applies => return Some(Fault::AppliedButUnknown),
+            Ok(_) => {}
+        }
         (self.next() % 100 < self.percent).then(|| match self.next() % 3 {
             0 => Fault::AppliedButUnknown,
             1 => Fault::LostAndUnknown,

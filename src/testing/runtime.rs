@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 
-use crate::engine::ports::{Containment, Mount, Provision, Provisioned, Runtime, RuntimeError, RuntimeReport, Runtimes, Timeout};
+use crate::engine::ports::{
+    Containment, Mount, Preparation, Prepared, Provision, Provisioned, Runtime, RuntimeError, RuntimeReport, Runtimes, Timeout,
+};
 use crate::session::{Action, Epoch, Observation, SessionId};
 
 /// What a fake runtime answers.
@@ -108,6 +110,7 @@ impl Runtimes for FakeRuntimes {
             workspace: request.workspace,
             mount: Mount::Namespace,
             containment: Containment::PidNamespace,
+            sandbox: None,
             warnings: Vec::new(),
         };
         let (session, epoch) = (request.session, request.epoch);
@@ -125,6 +128,11 @@ impl Runtime for FakeRuntime {
             Answer::Hang => std::future::pending().await,
             Answer::Lose => Err(RuntimeError::Lost("the fake was told to be lost".to_owned())),
         }
+    }
+
+    async fn prepare(&self, preparation: Preparation) -> Result<Prepared, RuntimeError> {
+        self.all.admit(self.session, self.epoch)?;
+        Ok(Prepared::Skipped(format!("a fake does not {preparation}")))
     }
 
     async fn release(&self) -> Result<(), RuntimeError> {

@@ -64,6 +64,7 @@ pub fn request(model: ModelSpec) -> AgentRequest {
         config: AgentConfig { model, tools, disabled_microagents: Vec::new(), condense: true },
         key: Some(SecretValue { name: "MODEL_KEY".to_owned(), value: KEY.to_owned() }),
         tools: Vec::new(),
+        delegates: Vec::new(),
         asks_risk: false,
     }
 }

@@ -207,7 +207,7 @@ fn each_failure_of_the_model_has_its_own_end() {
         let scenario = failed(started(Scenario::agent_spec()), class, "no");
         assert_eq!(scenario.session.agent, state, "{class:?}");
         assert!(scenario.session.agent_reason.starts_with(word), "{class:?}: {}", scenario.session.agent_reason);
-        assert!(!scenario.session.wants_worker());
+        assert_eq!(scenario.session.wants_worker(), class == ModelErrorClass::RateLimit, "a limit of calls is waited for");
         let scenario = scenario.given(Command::Continue { limits: None });
         assert!(matches!(scenario.session.next_effect(), Some(Effect::AskAgent { .. })), "{class:?} can go on");
     }

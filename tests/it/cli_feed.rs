@@ -51,7 +51,7 @@ fn what_comes_is_followed() {
         first.join().unwrap()
     });
     let row: Value = serde_json::from_str(&first.unwrap().unwrap()).unwrap();
-    assert!(row["cursor"].as_str().unwrap().starts_with("c1-"), "{row}");
+    assert!(row["cursor"].as_str().unwrap().starts_with("c2-"), "{row}");
     child.kill().unwrap();
     child.wait().unwrap();
 }

@@ -40,7 +40,12 @@ impl Rig {
         for name in ["XDG_RUNTIME_DIR", "REKINDLE_STORE", "REKINDLE_LOG", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"] {
             command.env_remove(name);
         }
+        for name in ["OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GITHUB_TOKEN", "GITLAB_TOKEN", "BITBUCKET_TOKEN", "REKINDLE_CONFIG"]
+        {
+            command.env_remove(name);
+        }
         command.env("XDG_DATA_HOME", self.home.path()).env("TMPDIR", self.home.path());
+        command.env("REKINDLE_SECRETS", self.home.path().join("secrets.json")).env("XDG_CONFIG_HOME", self.home.path());
         command
     }
 
@@ -126,7 +131,7 @@ impl Other {
 }
 
 impl Said {
-    fn of(mut command: Command) -> Self {
+    pub fn of(mut command: Command) -> Self {
         let output = command.output().unwrap_or_else(|error| panic!("{command:?} cannot be started, is it installed? {error}"));
         Self {
             code: output.status.code().unwrap_or(-1),

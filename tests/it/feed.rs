@@ -427,6 +427,47 @@ async fn a_cursor_holds_in_a_copy_of_the_store_and_is_refused_by_an_earlier_one(
     store.close().await;
 }
 
+pub async fn a_cursor_of_another_store_is_refused_even_where_this_feed_reaches_it(store: &SharedStore, other: &SharedStore) {
+    use rekindle::store::StoreError;
+    given(store, new_session(), 2).await;
+    given(other, new_session(), 9).await;
+    let mut feed = FeedSubscription::new(Arc::clone(store), FeedCursor::default());
+    feed.next().await.unwrap();
+    let kept = feed.cursor().to_string();
+    let refused = FeedSubscription::new(Arc::clone(other), kept.parse().unwrap()).next().await;
+    assert!(matches!(refused, Err(StoreError::OtherStore)), "{refused:?}");
+    let refused = CatchUp::new(Arc::clone(other), TALLY).wait_for(&kept.parse().unwrap()).await;
+    assert!(matches!(refused, Err(StoreError::OtherStore)), "{refused:?}");
+    let mut goes_on = FeedSubscription::new(Arc::clone(store), kept.parse().unwrap());
+    goes_on.next().await.unwrap();
+    assert_eq!(goes_on.next_recorded().await.unwrap(), None);
+    assert_eq!(goes_on.cursor(), &store.feed_head().await.unwrap());
+}
+
+#[tokio::test]
+async fn a_cursor_of_another_store_in_memory_is_refused() {
+    let (one, other): (SharedStore, SharedStore) = (Arc::new(MemoryStore::new()), Arc::new(MemoryStore::new()));
+    a_cursor_of_another_store_is_refused_even_where_this_feed_reaches_it(&one, &other).await;
+}
+
+#[cfg(feature = "sqlite")]
+#[tokio::test]
+async fn a_cursor_of_another_file_is_refused() {
+    use crate::store_fixture::Place;
+    let (place, another) = (Place::new(), Place::new());
+    let store = place.open().await;
+    let mut other = another.open().await;
+    // Stores are told apart by when they were made.
+    while other.info().await.unwrap().created_at == store.info().await.unwrap().created_at {
+        other.close().await;
+        std::fs::remove_file(&another.path).unwrap();
+        other = another.open().await;
+    }
+    a_cursor_of_another_store_is_refused_even_where_this_feed_reaches_it(&store, &other).await;
+    store.close().await;
+    other.close().await;
+}
+
 #[cfg(feature = "sqlite")]
 async fn place_of_next(feed: &mut FeedSubscription) -> Seq {
     place(&feed.next().await.unwrap()).1

@@ -24,10 +24,10 @@ const ACTIONS: usize = 12;
 const LIFE_MAX: Duration = Duration::from_millis(900);
 
 /// A xorshift64* generator: every run of a test kills by the same numbers.
-struct Random(u64);
+pub struct Random(pub u64);
 
 impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub fn below(&mut self, bound: u64) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -108,7 +108,7 @@ impl Trial {
     }
 }
 
-async fn log(store: &SharedStore, id: SessionId) -> Vec<Recorded> {
+pub async fn log(store: &SharedStore, id: SessionId) -> Vec<Recorded> {
     let mut events: Vec<Recorded> = Vec::new();
     loop {
         let after = events.last().map_or(Seq::ZERO, |event| event.seq);

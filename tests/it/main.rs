@@ -7,8 +7,11 @@
     reason = "clippy spares only the tests themselves, not what they share"
 )]
 
+mod acceptance_controller;
+mod acceptance_table;
 #[cfg(feature = "host")]
 mod agent_model_failures;
+mod agent_sessions;
 #[cfg(feature = "host")]
 mod agent_support;
 #[cfg(feature = "host")]
@@ -33,6 +36,8 @@ mod cli_read;
 #[cfg(feature = "cli")]
 mod cli_replay;
 #[cfg(feature = "cli")]
+mod cli_secrets;
+#[cfg(feature = "cli")]
 mod cli_store;
 #[cfg(feature = "cli")]
 mod cli_support;
@@ -40,17 +45,45 @@ mod cli_support;
 mod clock_jumps;
 #[cfg(feature = "cli")]
 mod copy_killed;
+#[cfg(feature = "host")]
+mod cutting_proxy;
+mod defect_register;
+mod delegation;
+mod delegation_support;
 mod engine_sessions;
 mod feed;
 #[cfg(feature = "postgres")]
 mod feed_torture;
+#[cfg(feature = "host")]
+mod git_server;
 mod golden_vectors;
 mod import_round_trip;
+mod keyed_actions;
 #[cfg(feature = "cli")]
 mod kill_anywhere;
 #[cfg(feature = "cli")]
 mod kill_at_every_write;
 mod layers;
+#[cfg(feature = "cli")]
+mod live_kills;
+#[cfg(feature = "cli")]
+mod live_runs;
+#[cfg(feature = "cli")]
+mod live_support;
+#[cfg(feature = "host")]
+mod mcp_misbehaviour;
+#[cfg(feature = "host")]
+mod mcp_servers;
+#[cfg(feature = "cli")]
+mod mcp_sessions;
+#[cfg(feature = "host")]
+mod mcp_support;
+#[cfg(feature = "host")]
+mod memory_gathered;
+#[cfg(feature = "cli")]
+mod memory_told;
+#[cfg(feature = "cli")]
+mod metrics_and_traces;
 #[cfg(feature = "host")]
 mod model_server;
 #[cfg(feature = "cli")]
@@ -75,22 +108,52 @@ mod postgres_server;
 #[cfg(feature = "postgres")]
 mod postgres_server_ends;
 mod projection_views;
+#[cfg(feature = "host")]
+mod remote_support;
 #[cfg(feature = "cli")]
 mod replay_recordings;
+#[cfg(feature = "cli")]
+mod repository_cli;
+#[cfg(feature = "host")]
+mod repository_clone;
+#[cfg(feature = "host")]
+mod repository_prepare;
+#[cfg(feature = "host")]
+mod repository_support;
 #[cfg(feature = "host")]
 mod runtime_containment;
 #[cfg(feature = "cli")]
 mod runtime_fence;
 #[cfg(feature = "host")]
 mod runtime_files;
+#[cfg(feature = "cli")]
+mod runtime_launcher;
 #[cfg(feature = "host")]
 mod runtime_python;
+#[cfg(feature = "host")]
+mod runtime_remote;
+#[cfg(feature = "cli")]
+mod runtime_remote_killed;
+#[cfg(feature = "host")]
+mod runtime_sandbox;
 #[cfg(feature = "host")]
 mod runtime_shell;
 #[cfg(feature = "host")]
 mod runtime_support;
 #[cfg(feature = "host")]
 mod runtime_workspace_mount;
+#[cfg(feature = "host")]
+mod secrets_forms;
+#[cfg(all(feature = "host", feature = "sqlite"))]
+mod secrets_never_in_the_store;
+#[cfg(feature = "host")]
+mod secrets_support;
+#[cfg(feature = "host")]
+mod secrets_words_of_the_log;
+#[cfg(feature = "cli")]
+mod security_consent;
+#[cfg(feature = "host")]
+mod security_rules;
 mod session_properties;
 mod session_scenarios;
 #[cfg(feature = "cli")]

@@ -12,7 +12,9 @@ use nix::unistd::Pid;
 use rekindle::engine::Engine;
 use rekindle::engine::clock::SystemClock;
 use rekindle::engine::ports::{Ports, Provision, Provisioned, RuntimeError, Runtimes};
-use rekindle::session::{AgentState, Deadlines, OnDivergence, OnUnknown, Origin, Recorded, Seq, SessionId, SessionSpec};
+use rekindle::session::{
+    AgentState, Deadlines, OnDivergence, OnUnknown, Origin, Recorded, RuntimeSpec, Seq, SessionId, SessionSpec,
+};
 use rekindle::store::{OpenOptions, Read, Row, SessionFilter, SharedStore, connect, verify_session};
 
 /// Where the nodes of a test keep their log.
@@ -100,6 +102,18 @@ fn recording(actions: usize, pause: &str) -> String {
 
 /// Makes sessions that nobody runs, each with a workspace in `folder`.
 pub async fn prepare(url: &str, folder: &Path, sessions: usize, actions: usize, pause: &str) -> Vec<(SessionId, PathBuf)> {
+    prepare_in(url, folder, sessions, actions, pause, &RuntimeSpec::default()).await
+}
+
+/// The same, in this runtime.
+pub async fn prepare_in(
+    url: &str,
+    folder: &Path,
+    sessions: usize,
+    actions: usize,
+    pause: &str,
+    runtime: &RuntimeSpec,
+) -> Vec<(SessionId, PathBuf)> {
     let store = connect(url, OpenOptions::default()).await.unwrap();
     let ports = Ports::new(Arc::new(NoRuntimes), rekindle::trajectory::recording);
     let engine = Engine::new(Arc::clone(&store), ports, Arc::new(SystemClock));
@@ -110,7 +124,7 @@ pub async fn prepare(url: &str, folder: &Path, sessions: usize, actions: usize, 
         let trajectory = store.put_blob(id, recording(actions, pause).into_bytes()).await.unwrap();
         let origin = Origin::Replay { trajectory, on_divergence: OnDivergence::Continue, on_unknown: OnUnknown::StepOver };
         let deadlines = Deadlines { start_step_ms: 600_000, ..Deadlines::default() };
-        let spec = SessionSpec { deadlines, ..SessionSpec::new(origin, workspace.clone()) };
+        let spec = SessionSpec { deadlines, runtime: runtime.clone(), ..SessionSpec::new(origin, workspace.clone()) };
         engine.create(id, None, spec).await.unwrap();
         made.push((id, workspace));
     }

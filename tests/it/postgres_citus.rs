@@ -46,7 +46,7 @@ const OF_ALL_SHARDS: [&str; 10] = [
 ];
 
 /// Statements that only a store on one server runs, or one that is not distributed yet; a routed one is beside them.
-const OF_ONE_SERVER: [&str; 10] = [
+const OF_ONE_SERVER: [&str; 12] = [
     "postgres::BYTES",
     "postgres::INSERT_SHARDS",
     "postgres::HEADS",
@@ -54,9 +54,11 @@ const OF_ONE_SERVER: [&str; 10] = [
     "postgres::MOVE_SESSIONS",
     "postgres::COMMIT_AT_ONCE",
     "postgres::COMMIT_ONE",
+    "postgres::COMMIT_EVENT",
     "postgres::TAKE_POSITIONS",
     "postgres::INSERT_BLOBS",
     "postgres::INSERT_EVENTS",
+    "postgres::FEED_OF_SHARDS",
 ];
 
 /// A value of a type, of which every number is the same shard.
@@ -396,12 +398,24 @@ async fn tables_of_a_migration_are_distributed_with_the_others() {
     given(&store, new_session(), 3).await;
     store.close().await;
     // As a version left it that had no inbox.
-    for change in ["drop table inbox", "update store set format = 3", "delete from _sqlx_migrations where version = 4"] {
+    let undone = [
+        "drop table inbox",
+        "drop table blob_session",
+        "alter table node drop column clock",
+        "alter table session drop column updated_minute",
+        "update store set format = 3",
+        "delete from _sqlx_migrations where version > 3",
+    ];
+    for change in undone {
         database.rows(change).await;
     }
     let migrating = OpenOptions { migrate: true, ..OpenOptions::default() };
     connect(&database.url, migrating).await.unwrap().close().await;
     let together = "select count(distinct colocationid), count(*) from pg_dist_partition where partmethod = 'h'";
     let counts = database.rows(together).await;
-    assert_eq!((counts[0].get::<i64, _>(0), counts[0].get::<i64, _>(1)), (1, 10));
+    assert_eq!((counts[0].get::<i64, _>(0), counts[0].get::<i64, _>(1)), (1, 11));
+    let store = connect(&database.url, OpenOptions::default()).await.unwrap();
+    given(&store, new_session(), 2).await;
+    assert_eq!(store.sessions(Default::default(), 9).await.unwrap().len(), 2);
+    store.close().await;
 }

@@ -1,8 +1,8 @@
 //! PostgreSQL keeps the same contract, and understands every statement.
 
 use rekindle::store::statements::{common, postgres};
-use rekindle::store::{OpenOptions, SharedStore, connect};
-use sqlx::{Connection as _, Executor as _, SqlSafeStr as _};
+use rekindle::store::{OpenOptions, SessionFilter, SharedStore, connect};
+use sqlx::{Connection as _, Executor as _, Row as _, SqlSafeStr as _};
 
 use crate::postgres_server::shared;
 
@@ -22,4 +22,48 @@ async fn every_statement_prepares() {
         let prepared = connection.prepare((*statement).into_sql_str()).await;
         assert!(prepared.is_ok(), "{name}: {:?}", prepared.err());
     }
+}
+
+#[tokio::test]
+async fn the_most_recent_sessions_are_found_without_looking_at_all_of_them() {
+    let url = shared().fresh_database().await;
+    let store = connect(&url, OpenOptions::default()).await.unwrap();
+    let mut connection = sqlx::PgConnection::connect(&url).await.unwrap();
+    // Several change in the same minute, some at the same moment.
+    let fill = "insert into session (shard, session_id, head_seq, head_hash, epoch, phase, due, origin, actions, messages, errors, \
+         tokens, created_at, updated_at) select n % 256, gen_random_uuid(), 1, decode(repeat('00', 32), 'hex'), 0, 'ready', false, \
+         'fresh', 0, 0, 0, 0, 0, 1767225600000000 + (n * 7919 % 20000) / 3 * 1000000::bigint from generate_series(1, 20000) n";
+    sqlx::raw_sql(fill).execute(&mut connection).await.unwrap();
+    let explain = format!("prepare it as {}; explain (costs off) execute it (51)", postgres::SESSIONS);
+    let plan = sqlx::raw_sql(sqlx::AssertSqlSafe(explain)).fetch_all(&mut connection).await.unwrap();
+    let plan: Vec<String> = plan.iter().map(|row| row.get(0)).collect();
+    let plan = plan.join("\n");
+    assert!(plan.contains("session_recent") && !plan.contains("Seq Scan"), "{plan}");
+    let all = "select session_id from session order by updated_at desc, session_id desc limit 51";
+    let expected: Vec<uuid::Uuid> = sqlx::query_scalar(all).fetch_all(&mut connection).await.unwrap();
+    let listed = store.sessions(SessionFilter::All, 51).await.unwrap();
+    assert_eq!(listed.iter().map(|row| row.id.as_uuid()).collect::<Vec<_>>(), expected);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_cursor_of_another_database_is_refused() {
+    let (url, other) = (shared().fresh_database().await, shared().fresh_database().await);
+    let store = connect(&url, OpenOptions::default()).await.unwrap();
+    let other = connect(&other, OpenOptions::default()).await.unwrap();
+    crate::feed::a_cursor_of_another_store_is_refused_even_where_this_feed_reaches_it(&store, &other).await;
+    store.close().await;
+    other.close().await;
+}
+
+#[tokio::test]
+async fn tables_that_do_not_come_to_the_present_format_are_an_error_and_not_waited_for() {
+    let url = shared().fresh_database().await;
+    connect(&url, OpenOptions::default()).await.unwrap().close().await;
+    let mut connection = sqlx::PgConnection::connect(&url).await.unwrap();
+    sqlx::raw_sql("update store set format = 3").execute(&mut connection).await.unwrap();
+    let migrating = OpenOptions { migrate: true, ..OpenOptions::default() };
+    let refused = connect(&url, migrating).await.err().unwrap();
+    let said = format!("{refused}: {:?}", std::error::Error::source(&refused));
+    assert!(said.contains("_sqlx_migrations"), "{said}");
 }

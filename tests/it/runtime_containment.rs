@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use rekindle::engine::ports::{RuntimeError, Runtimes};
 use rekindle::host::runtime::local::{Isolation, LocalRuntimes};
-use rekindle::session::Action;
 use rekindle::session::action::RunIpython;
+use rekindle::session::{Action, RuntimeSpec, Sandbox};
 use serde_json::json;
 
 use super::runtime_support::{PATIENT, eventually, isolations, local, marked, options, request, run, within};
@@ -80,10 +80,20 @@ async fn a_runtime_that_is_dropped_ends_everything() {
     }
 }
 
+/// The ways that a session is held here, by name; one is without the programs that end its processes in its own PATH.
+fn holds() -> Vec<&'static str> {
+    let mut holds = vec!["plain", "bare"];
+    if isolations().contains(&Isolation::Namespaces) {
+        holds.push("namespaces");
+        let is_there = Command::new("bwrap").arg("--version").output().is_ok_and(|output| output.status.success());
+        holds.extend(is_there.then_some("bubblewrap"));
+    }
+    holds
+}
+
 #[test]
 fn a_setsid_child_dies_with_an_engine_that_was_killed() {
-    for isolation in isolations() {
-        let isolation = if isolation == Isolation::Plain { "plain" } else { "namespaces" };
+    for isolation in holds() {
         let directory = tempfile::tempdir().unwrap();
         let name = format!("victim-{}", uuid::Uuid::now_v7());
         let engine = Command::new(std::env::current_exe().unwrap())
@@ -99,9 +109,28 @@ fn a_setsid_child_dies_with_an_engine_that_was_killed() {
             .any(|line| line.contains("victim is ready"));
         assert!(started);
         all_have_started(&name, 5);
+        let own = own_directories(&name);
+        assert_eq!(own.is_empty(), matches!(isolation, "namespaces" | "bubblewrap"), "{isolation}: {own:?}");
         drop(engine);
         eventually(&format!("all of {isolation} have ended"), || marked(&name).is_empty().then_some(()));
+        eventually("what was theirs on the machine is gone", || own.iter().all(|own| !own.exists()).then_some(()));
     }
+}
+
+/// The directories outside of the workspace that the processes of a runtime have for themselves.
+fn own_directories(name: &str) -> Vec<PathBuf> {
+    let mark = format!("REKINDLE_SESSION={name}");
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+        let variables: Vec<&str> = environment.split(|byte| *byte == 0).filter_map(|one| std::str::from_utf8(one).ok()).collect();
+        if variables.contains(&mark.as_str()) {
+            found.extend(
+                variables.iter().filter_map(|one| one.strip_prefix("TMPDIR=")).map(PathBuf::from).filter(|own| own.exists()),
+            );
+        }
+    }
+    found
 }
 
 #[test]
@@ -109,10 +138,24 @@ fn a_setsid_child_dies_with_an_engine_that_was_killed() {
 fn an_engine_that_waits_to_be_killed() {
     let Ok(victim) = std::env::var(VICTIM) else { return };
     let [isolation, name, directory] = victim.split(' ').collect::<Vec<_>>()[..] else { panic!("{victim}") };
-    let isolation = if isolation == "plain" { Isolation::Plain } else { Isolation::Namespaces };
+    let directory = PathBuf::from(directory);
+    let mut options = options(if matches!(isolation, "plain" | "bare") { Isolation::Plain } else { Isolation::Namespaces });
+    if isolation == "bare" {
+        let tools = directory.join("tools");
+        std::fs::create_dir(&tools).unwrap();
+        for tool in ["bash", "sh", "setsid", "sleep", "nohup"] {
+            let real =
+                ["/usr/bin", "/bin"].iter().map(|at| std::path::Path::new(at).join(tool)).find(|path| path.exists()).unwrap();
+            std::os::unix::fs::symlink(real, tools.join(tool)).unwrap();
+        }
+        options.environment = vec![("PATH".into(), tools.display().to_string())];
+    }
+    let mut asked = request(name, directory.join("ws"));
+    if isolation == "bubblewrap" {
+        asked.runtime = RuntimeSpec::Local { sandbox: Sandbox::Bubblewrap, network: false };
+    }
     tokio::runtime::Runtime::new().unwrap().block_on(async {
-        let made =
-            LocalRuntimes::new(options(isolation)).provision(request(name, PathBuf::from(directory).join("ws"))).await.unwrap();
+        let made = LocalRuntimes::new(options).provision(asked).await.unwrap();
         let told = made.runtime.execute(&Action::Run(run(SURVIVORS)), PATIENT).await.unwrap();
         assert!(told.content.contains("started"));
         println!("victim is ready");

@@ -44,10 +44,17 @@ pub async fn local(isolation: Isolation) -> Local {
 }
 
 pub async fn local_with(options: LocalOptions) -> Local {
+    local_as(options, |_| ()).await
+}
+
+/// One that is asked for in other words than the usual ones.
+pub async fn local_as(options: LocalOptions, ask: impl FnOnce(&mut Provision)) -> Local {
     let directory = tempfile::tempdir().unwrap();
     let workspace = directory.path().canonicalize().unwrap().join("ws");
     let name = format!("test-{}", uuid::Uuid::now_v7());
-    let made = LocalRuntimes::new(options).provision(request(&name, workspace.clone())).await.unwrap();
+    let mut asked = request(&name, workspace.clone());
+    ask(&mut asked);
+    let made = LocalRuntimes::new(options).provision(asked).await.unwrap();
     Local { runtime: made.runtime, report: made.report, name, workspace, _directory: directory }
 }
 

@@ -1,12 +1,13 @@
 //! Properties of the fold: total, closed under decide, independent of where a snapshot is taken.
 
 use proptest::prelude::*;
-use rekindle::session::event::Briefed;
+use rekindle::session::delegation::{DelegateWait, Order, Used};
+use rekindle::session::event::{Briefed, DelegateFinished};
 use rekindle::session::model::{Decision, Judged, Judgement, ModelErrorClass};
 use rekindle::session::{
-    Analyzer, Body, Command, ConfirmationPolicy, Digest, Effect, EventId, Extras, Item, Kind, Observation, OnDivergence,
-    OnUnknown, Origin, Recorded, Report, Risk, SecuritySpec, Seq, Session, SessionId, SessionSpec, Source, StartStep, StepDone,
-    Timestamp,
+    AgentState, Analyzer, Body, Command, ConfirmationPolicy, Digest, Effect, Event, EventId, Extras, Item, Kind, Observation,
+    OnDivergence, OnUnknown, Origin, Phase, Recorded, Recovery, Report, Risk, SecuritySpec, Seq, Session, SessionId, SessionSpec,
+    Source, StartStep, StepDone, Timestamp,
 };
 use rekindle::testing::Scenario;
 use uuid::Uuid;
@@ -28,6 +29,7 @@ enum Move {
     Pause,
     Stop,
     Continue,
+    Recover(u8),
 }
 
 fn moves() -> impl Strategy<Value = Vec<Move>> {
@@ -35,7 +37,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         1 => (0u8..4).prop_map(Move::Create),
         12 => Just(Move::Answer),
         1 => Just(Move::Fail),
-        4 => (0u8..4).prop_map(Move::Act),
+        4 => (0u8..5).prop_map(Move::Act),
         2 => Just(Move::Say),
         3 => Just(Move::Crash),
         1 => Just(Move::Lose),
@@ -46,6 +48,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         1 => Just(Move::Pause),
         1 => Just(Move::Stop),
         2 => Just(Move::Continue),
+        1 => (0u8..3).prop_map(Move::Recover),
     ];
     prop::collection::vec(one, 0..60)
 }
@@ -64,9 +67,17 @@ fn action(which: u8) -> Item {
         0 => r#"{"action":"run","args":{"command":"ls"}}"#,
         1 => r#"{"action":"read","args":{"path":"/workspace/a"}}"#,
         2 => r#"{"action":"think","args":{"thought":"hm"}}"#,
+        3 => r#"{"action":"delegate","args":{"agent":"helper","inputs":{"task":"help"}}}"#,
         _ => r#"{"action":"finish","args":{}}"#,
     };
     Item::decode(text).unwrap()
+}
+
+/// What every delegate uses.
+const USED: Used = Used { iterations: 2, prompt_tokens: 14, completion_tokens: 6, cost_micro_usd: Some(20_000) };
+
+fn loop_start(scenario: &Scenario) -> Seq {
+    scenario.session.trail.find_loop().map_or(Seq::ZERO, |found| found.from)
 }
 
 fn answer(scenario: &Scenario, well: bool) -> Option<Command> {
@@ -80,6 +91,22 @@ fn answer(scenario: &Scenario, well: bool) -> Option<Command> {
         Effect::Execute { action, .. } => {
             let observation = Observation { content: "x".to_owned(), extras: Extras::Success };
             Command::Observe { action, observation: Box::new(observation), recorded: None }
+        }
+        Effect::Wait { until } => Command::Wake { until },
+        Effect::Delegate { action, session: None, .. } => {
+            let session = SessionId::from_uuid(Uuid::from_u128(7)).delegate(action);
+            Command::StartDelegate { action, session, agent: "helper".to_owned() }
+        }
+        Effect::Delegate { action, order: Order::GoOn(_), .. } => Command::DelegateGoesOn { action },
+        Effect::Delegate { action, waits: Some(_), .. } if !well => Command::DelegateGoesOn { action },
+        Effect::Delegate { action, order: Order::Follow | Order::Hold, waits: None, session: Some(session), .. } if !well => {
+            let waits = [DelegateWait::Consent { session }, DelegateWait::Release, DelegateWait::Limits, DelegateWait::Model];
+            Command::DelegateWaits { action, wait: waits[action.0 as usize % waits.len()], used: USED }
+        }
+        Effect::Delegate { action, order, .. } => {
+            let outcome = Observation { content: "helped".to_owned(), extras: Extras::Success };
+            let outcome = (order != Order::End).then(|| Box::new(outcome));
+            Command::EndDelegate { action, outcome, used: USED, closed: well }
         }
         Effect::AskAgent { request, briefing: None } => {
             let _ = request;
@@ -103,7 +130,7 @@ fn answer(scenario: &Scenario, well: bool) -> Option<Command> {
                 let judgement = Judgement { risk: Risk::Medium, reasons: vec!["a test".into()], by: vec!["test".into()] };
                 Judged { action, judgement: seed.is_multiple_of(2).then_some(judgement) }
             };
-            let actions = vec![judged(action(seed % 4)), judged(action(seed / 4 % 4))];
+            let actions = vec![judged(action(seed % 5)), judged(action(seed / 5 % 5))];
             Command::Decide { request, decision: Box::new(Decision { actions, call: Scenario::call() }) }
         }
         Effect::ReadLine { from } => {
@@ -133,7 +160,7 @@ fn play(moves: &[Move]) -> Scenario {
             Move::Create(_) => None,
             Move::Answer => answer(&scenario, true),
             Move::Fail => answer(&scenario, false),
-            Move::Act(which) => Some(Command::Act { actions: vec![action(*which), action((*which + 1) % 4)] }),
+            Move::Act(which) => Some(Command::Act { actions: vec![action(*which), action((*which + 1) % 5)] }),
             Move::Say => Some(Command::Say { content: "hello".to_owned() }),
             Move::Confirm => Some(Command::Confirm { action: None, by: "a test".to_owned() }),
             Move::Refuse(true) => Some(Command::Refuse { action: None, by: "a test".to_owned(), reason: Some("no".to_owned()) }),
@@ -141,6 +168,10 @@ fn play(moves: &[Move]) -> Scenario {
             Move::Pause => Some(Command::Pause),
             Move::Stop => Some(Command::Stop { reason: "a test".to_owned() }),
             Move::Continue => Some(Command::Continue { limits: None }),
+            Move::Recover(which) => {
+                let how = [Recovery::BeforeLoop, Recovery::LastPrompt, Recovery::Stop][usize::from(*which)];
+                Some(Command::Recover { how, forget: vec![Seq(3)], from: loop_start(&scenario) })
+            }
             Move::Lose => Some(Command::LoseRuntime { error: "gone".to_owned() }),
             Move::Close => Some(Command::Close { reason: "enough".to_owned() }),
             Move::Stale => Some(Command::Released { step: StartStep::Runtime, attempt: 99 }),
@@ -212,6 +243,53 @@ proptest! {
     }
 
     #[test]
+    fn what_was_used_is_the_sum_of_all_calls_at_every_level(moves in moves()) {
+        let scenario = play(&moves);
+        let (mut calls, mut tokens) = (0, 0);
+        for event in &scenario.log {
+            match Event::read(event) {
+                Event::ModelRequested(body) if body.attempt == 1 => calls += 1,
+                Event::ModelResponded(body) => tokens += body.usage.prompt_tokens,
+                Event::DelegateFinished(DelegateFinished { used, .. }) => {
+                    calls += used.iterations;
+                    tokens += used.prompt_tokens;
+                }
+                _ => {}
+            }
+        }
+        prop_assert_eq!((scenario.session.iterations, scenario.session.usage.prompt_tokens), (calls, tokens));
+    }
+
+    #[test]
+    fn a_delegate_that_was_begun_has_one_end_and_its_parent_none_before(moves in moves()) {
+        let mut scenario = play(&moves);
+        let _ = scenario.when(Command::Close { reason: "end".to_owned() });
+        while let Some(command) = answer(&scenario, true) {
+            scenario.when(command).unwrap();
+        }
+        prop_assert!(scenario.session.delegation.is_none());
+        let count = |kind: &str| scenario.log.iter().filter(|event| event.kind.as_str() == kind).count();
+        prop_assert_eq!(count("delegate.started"), count("delegate.finished"));
+        let mut open = false;
+        for event in &scenario.log {
+            match event.kind.as_str() {
+                "delegate.started" => prop_assert!(!std::mem::replace(&mut open, true), "one at a time"),
+                "delegate.finished" => prop_assert!(std::mem::replace(&mut open, false)),
+                "model.requested" | "session.closed" => prop_assert!(!open, "event {} {}", event.seq, event.kind),
+                _ => {}
+            }
+        }
+    }
+
+    #[test]
+    fn a_session_that_is_at_work_is_owed_something(moves in moves()) {
+        let scenario = play(&moves);
+        let session = &scenario.session;
+        let at_work = session.phase == Phase::Ready && session.agent == AgentState::Running && session.has_agent();
+        prop_assert!(!at_work || session.next_effect().is_some() || session.unconfirmed().next().is_some(), "{:?}", session);
+    }
+
+    #[test]
     fn an_unsafe_action_is_handed_out_at_most_once(moves in moves()) {
         let scenario = play(&moves);
         for intent in scenario.log.iter().filter(|event| event.kind.as_str() == "action.run") {
@@ -257,7 +335,7 @@ proptest! {
 }
 
 fn any_kind() -> impl Strategy<Value = String> {
-    let known: Vec<String> = rekindle::session::Event::KINDS.iter().map(|kind| (*kind).to_owned()).collect();
+    let known: Vec<String> = Event::KINDS.iter().map(|kind| (*kind).to_owned()).collect();
     prop_oneof![
         prop::sample::select(known),
         prop::sample::select(vec![

@@ -90,6 +90,29 @@ fn a_failed_step_fails_the_start_and_resuming_takes_the_steps_again() {
 }
 
 #[test]
+fn a_start_that_goes_on_after_a_crash_first_makes_again_what_went_with_its_owner() {
+    let taken = |scenario: &Scenario| match scenario.session.next_effect() {
+        Some(Effect::TakeStep { step, attempt, .. }) => (step, attempt),
+        other => panic!("no step: {other:?}"),
+    };
+    let create = Command::Create { spec: Box::new(Scenario::agent_spec()), node: Scenario::node() };
+    let mut scenario = Scenario::new().given(create).given(done(StartStep::Runtime, 1));
+    assert_eq!(taken(&scenario), (StartStep::SetupScript, 1));
+    scenario.crash_and_acquire().unwrap();
+    assert_eq!(taken(&scenario), (StartStep::Runtime, 2));
+    // Its owner may go again meanwhile.
+    scenario.crash_and_acquire().unwrap();
+    assert_eq!(taken(&scenario), (StartStep::Runtime, 3));
+    let mut scenario = scenario.given(done(StartStep::Runtime, 3));
+    assert_eq!(taken(&scenario), (StartStep::SetupScript, 2));
+    // One that cannot be made again fails the start, which gives back what there is.
+    scenario.crash_and_acquire().unwrap();
+    scenario.when(Command::StepFailed { step: StartStep::Runtime, attempt: 4, error: "no room".to_owned() }).unwrap();
+    assert_eq!(scenario.session.phase, Phase::StartFailed { step: StartStep::Runtime, error: "no room".to_owned() });
+    assert_eq!(scenario.session.next_effect(), None);
+}
+
+#[test]
 fn a_failed_start_releases_what_was_reached() {
     let mut scenario =
         Scenario::new().given(create(Scenario::replay(OnDivergence::Stop, OnUnknown::Stop))).given(done(StartStep::Runtime, 1));

@@ -9,6 +9,7 @@ use rekindle::store::{OpenOptions, connect};
 use crate::cli_support::wait_until;
 use crate::node_support::{Node, assert_ended, due, journal, prepare, sqlite_url};
 
+/// Of each of the four tests on each kind of store, which can run at once.
 const ROUNDS: usize = 5;
 const ACTIONS: usize = 24;
 const LEASE: &str = "1s";
@@ -81,12 +82,33 @@ async fn a_node_that_wakes_up_beside_its_successor_runs_nothing_more_4() {
 
 /// The same with the log on a server: each round has a database of its own.
 #[cfg(feature = "postgres")]
-#[tokio::test]
-async fn a_node_that_wakes_up_beside_its_successor_runs_nothing_more_on_a_server() {
-    let mut urls = Vec::new();
-    for _ in 0..ROUNDS {
-        urls.push(crate::postgres_server::shared().fresh_database().await);
+mod on_a_server {
+    async fn rounds() {
+        let mut urls = Vec::new();
+        for _ in 0..super::ROUNDS {
+            urls.push(crate::postgres_server::shared().fresh_database().await);
+        }
+        let urls = std::sync::Mutex::new(urls);
+        super::stopped_and_woken(|_| urls.lock().unwrap().pop().unwrap()).await;
     }
-    let urls = std::sync::Mutex::new(urls);
-    stopped_and_woken(|_| urls.lock().unwrap().pop().unwrap()).await;
+
+    #[tokio::test]
+    async fn a_node_that_wakes_up_beside_its_successor_runs_nothing_more_1() {
+        rounds().await;
+    }
+
+    #[tokio::test]
+    async fn a_node_that_wakes_up_beside_its_successor_runs_nothing_more_2() {
+        rounds().await;
+    }
+
+    #[tokio::test]
+    async fn a_node_that_wakes_up_beside_its_successor_runs_nothing_more_3() {
+        rounds().await;
+    }
+
+    #[tokio::test]
+    async fn a_node_that_wakes_up_beside_its_successor_runs_nothing_more_4() {
+        rounds().await;
+    }
 }

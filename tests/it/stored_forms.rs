@@ -2,9 +2,11 @@
 //!
 //! When the fold changes on purpose, raise `REDUCER` and add a log of the new one beside the old, whose digests stay as they are.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use rekindle::session::delegation::{DelegateWait, Used};
 use rekindle::session::event::Briefed;
 use rekindle::session::model::{Judgement, ModelErrorClass};
 use rekindle::session::{
@@ -20,7 +22,11 @@ use uuid::Uuid;
 type Made = fn() -> Scenario;
 
 /// The stored logs, and how each was made.
-const STORED: [(&str, Made); 2] = [("session-1.jsonl", every_kind), ("agent-1.jsonl", every_kind_of_an_agent)];
+const STORED: [(&str, Made); 3] = [
+    ("session-1.jsonl", every_kind),
+    ("agent-1.jsonl", every_kind_of_an_agent),
+    ("delegate-1.jsonl", every_kind_of_a_delegation),
+];
 
 fn stored(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/stored").join(name)
@@ -28,19 +34,18 @@ fn stored(name: &str) -> PathBuf {
 
 /// A line of a stored log. Its order is its own: that of maps depends on what other crates ask of serde_json.
 fn line(event: &Recorded) -> String {
-    #[derive(serde::Serialize)]
-    struct Envelope<'a> {
-        at: Timestamp,
-        cause: Option<Seq>,
-        kind: &'a Kind,
-        must_understand: bool,
-        seq: Seq,
-        source: Source,
-        v: u16,
-    }
-    let Recorded { seq, ref kind, v, at, source, cause, must_understand, .. } = *event;
-    let envelope = serde_json::to_string(&Envelope { at, cause, kind, must_understand, seq, source, v }).unwrap();
+    let envelope = json!({
+        "seq": event.seq, "kind": event.kind, "v": event.v, "at": event.at, "source": event.source, "cause": event.cause,
+        "must_understand": event.must_understand,
+    });
+    let envelope = sorted(&envelope);
     format!("{},\"body\":{}}}", envelope.strip_suffix('}').unwrap(), event.body.as_json())
+}
+
+/// An object with its keys in order, in whatever order a feature of `serde_json` keeps them.
+fn sorted(object: &Value) -> String {
+    let object: BTreeMap<&String, &Value> = object.as_object().unwrap().iter().collect();
+    serde_json::to_string(&object).unwrap()
 }
 
 fn read(line: &str) -> Recorded {
@@ -159,6 +164,46 @@ fn every_kind_of_an_agent() -> Scenario {
         .given(Command::Released { step: StartStep::Runtime, attempt: 1 })
 }
 
+/// A session that hands a part of its task to another one, and whose model refuses for a while.
+fn every_kind_of_a_delegation() -> Scenario {
+    let report = |step| Command::StepDone { step, attempt: 1, done: StepDone::Report(Report(json!({"runtime": "fake"}))) };
+    let mut scenario = Scenario::new().given(Command::Create { spec: Box::new(Scenario::agent_spec()), node: Scenario::node() });
+    for step in [StartStep::Runtime, StartStep::SetupScript, StartStep::GitHooks, StartStep::Memory, StartStep::Controller] {
+        scenario = scenario.given(report(step));
+    }
+    let action = scenario.session.in_flight().unwrap().seq;
+    let nothing = Box::new(Observation { content: String::new(), extras: Extras::Null });
+    scenario = scenario.given(Command::Observe { action, observation: nothing, recorded: None });
+    let request = |scenario: &Scenario| scenario.session.model.unwrap().request;
+    let delegate = r#"{"action":"delegate","args":{"agent":"helper","inputs":{"task":"help"}}}"#;
+    let asked = request(&scenario);
+    scenario = scenario.given(Command::Decide { request: asked, decision: Box::new(Scenario::decision(&[delegate])) });
+    let action = scenario.session.in_flight().unwrap().seq;
+    let session = SessionId::from_uuid(Uuid::from_u128(7)).delegate(action);
+    let used = Used { iterations: 2, prompt_tokens: 14, completion_tokens: 6, cost_micro_usd: Some(20_000) };
+    scenario = scenario
+        .given(Command::StartDelegate { action, session, agent: "helper".into() })
+        .given(Command::DelegateWaits { action, wait: DelegateWait::Release, used })
+        .given(Command::Continue { limits: None })
+        .given(Command::DelegateGoesOn { action })
+        .given(Command::DelegateWaits { action, wait: DelegateWait::Consent { session }, used })
+        .given(Command::EndDelegate {
+            action,
+            outcome: Some(Box::new(Observation { content: "helped".into(), extras: Extras::Success })),
+            used,
+            closed: true,
+        });
+    for class in [ModelErrorClass::RateLimit, ModelErrorClass::Authentication] {
+        let asked = request(&scenario);
+        let failure = Scenario::failure(class, "no");
+        scenario = scenario.given(Command::FailModel { request: asked, failure, forget: Vec::new() });
+        if let Some(until) = scenario.session.until {
+            scenario = scenario.given(Command::Wake { until });
+        }
+    }
+    scenario
+}
+
 #[test]
 fn a_stored_log_folds_to_its_recorded_state() {
     for (name, _) in STORED {
@@ -188,7 +233,7 @@ fn todays_events_are_written_as_the_stored_log_has_them() {
         let scenario = scenario();
         let written: Vec<String> = scenario.log.iter().map(line).collect();
         if std::env::var_os("REKINDLE_STORE_FORMS").is_some() {
-            let head = json!({"reducer": REDUCER, "digest": scenario.session.digest()}).to_string();
+            let head = sorted(&json!({"reducer": REDUCER, "digest": scenario.session.digest()}));
             fs::write(stored(name), format!("{head}\n{}\n", written.join("\n"))).unwrap();
             continue;
         }

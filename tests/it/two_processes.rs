@@ -1,5 +1,13 @@
 //! Several processes on one SQLite file: each waits for the others, and none says what SQLite says.
 
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use rekindle::session::SessionId;
+use rekindle::store::conformance::{append, events, new_session};
+use rekindle::store::{Expected, OpenOptions, StoreError, connect};
+
 use crate::cli_support::{Other, Rig, Said, lines, wait_until};
 
 fn assert_for_people(said: &Said) {
@@ -30,7 +38,7 @@ fn a_writer_waits_for_another_process_and_says_so_for_people_when_that_takes_too
             assert_eq!(said.code, 0, "{said:?}");
         }
         for said in tries.map(|each| each.join().unwrap()) {
-            said.assert_refused(8, &["another process"]);
+            said.assert_refused(8, &["another process", &format!("process {} (python3) writes to it", holder.pid())]);
             assert_for_people(&said);
         }
         // One that waits until the lock is let go.
@@ -42,6 +50,32 @@ fn a_writer_waits_for_another_process_and_says_so_for_people_when_that_takes_too
         assert_for_people(&said);
     });
     assert_eq!(rig.run(&["verify", "second"]).code, 0);
+}
+
+#[tokio::test]
+async fn a_process_that_was_stopped_while_it_wrote_is_named_with_the_way_out() {
+    let rig = Rig::new();
+    std::fs::create_dir_all(rig.store().parent().unwrap()).unwrap();
+    let url = format!("sqlite://{}", rig.store().display());
+    let impatient = OpenOptions { busy_wait: Duration::from_millis(50), ..OpenOptions::default() };
+    let store = connect(&url, impatient).await.unwrap();
+    let holder = Other::open(&rig, "begin immediate");
+    let pid = Pid::from_raw(holder.pid().parse().unwrap());
+    kill(pid, Signal::SIGSTOP).unwrap();
+    let stopped = format!("/proc/{pid}/stat");
+    wait_until("it is stopped", || std::fs::read_to_string(&stopped).unwrap().contains(") T "));
+    let session = new_session();
+    let append = append(session, Expected::NoSession, events(2));
+    let name = "sample".parse().unwrap();
+    for refused in [store.append(append.clone()).await.err(), store.name(SessionId::named(&name), &name).await.err()] {
+        let Some(StoreError::Busy(why)) = refused else { panic!("{refused:?}") };
+        let why = why.to_string();
+        assert!(why.contains(&format!("process {pid} (python3) was stopped")) && why.contains("kill -CONT"), "{why}");
+    }
+    kill(pid, Signal::SIGCONT).unwrap();
+    holder.end();
+    store.append(append).await.unwrap();
+    store.close().await;
 }
 
 #[test]

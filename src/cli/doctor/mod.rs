@@ -2,6 +2,7 @@
 
 mod database;
 mod finding;
+mod launched;
 mod leftovers;
 mod logs;
 mod projections;
@@ -46,6 +47,7 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
         Some(store) => findings.extend(of_store(context, store.as_ref(), args.deep).await?),
     }
     findings.extend(leftovers::of_leftovers(context, store.as_deref(), args.sweep).await?);
+    findings.extend(launched::of_launched(context, args.sweep).await);
     findings.push(runtime::of_runtime().await);
     if context.out.is_table() {
         finding::print(context, &findings)?;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Finding, State};
+use crate::cli::sandbox;
 use crate::engine::ports::{Mount, Provision, RuntimeError, Runtimes};
 use crate::host::runtime::local::{LocalOptions, LocalRuntimes, leftovers};
 use crate::session::{Digest, Epoch, SessionId};
@@ -26,17 +27,22 @@ pub(super) async fn of_runtime() -> Finding {
         Finding::new("runtime", State::Warn, what).advice("nothing can be replayed on this machine until that is mended")
     };
     let finding = match tokio::time::timeout(TRIAL_WAIT, trial).await {
-        Ok(Ok(report)) => match report.mount {
-            Mount::Namespace => Finding::new(
-                "runtime",
-                State::Well,
-                "sessions get namespaces of their own: /workspace is mounted, and no process outlives its session",
-            ),
-            Mount::PathMapping => {
-                Finding::new("runtime", State::Warn, format!("no namespaces here: {}", report.warnings.join("; ")))
-                    .advice("paths are mapped and a watchdog ends processes; permit user namespaces for real mounts")
+        Ok(Ok(report)) => {
+            let sandbox = report.sandbox.as_ref().map(|sandbox| format!("; {}", sandbox::words(sandbox))).unwrap_or_default();
+            match report.mount {
+                Mount::Namespace => Finding::new(
+                    "runtime",
+                    State::Well,
+                    format!(
+                        "sessions get namespaces of their own: /workspace is mounted, and no process outlives its session{sandbox}"
+                    ),
+                ),
+                Mount::PathMapping => {
+                    Finding::new("runtime", State::Warn, format!("no namespaces here: {}{sandbox}", report.warnings.join("; ")))
+                        .advice("paths are mapped and a watchdog ends processes; permit user namespaces for real mounts")
+                }
             }
-        },
+        }
         Ok(Err(error)) => unusable(error.to_string()),
         Err(_) => unusable(format!("not there within {} s", TRIAL_WAIT.as_secs())),
     };

@@ -14,6 +14,8 @@ use crate::cli::exit::CliError;
 pub struct Config {
     /// The agent's name.
     pub agent: Option<String>,
+    /// Who sessions are for.
+    pub user: Option<String>,
     /// The most calls of the model.
     pub iterations: Option<u64>,
     /// The most US dollars.
@@ -26,12 +28,18 @@ pub struct Config {
     pub tools: Option<Vec<String>>,
     /// Microagents that it is not told of.
     pub disabled_microagents: Vec<String>,
+    /// What it is told of the workspace.
+    pub memory: MemoryConfig,
     /// Agents to which it may hand parts of its task, by name.
     pub agents: BTreeMap<String, DelegateConfig>,
     /// Who judges actions, and which a person must agree to.
     pub security: SecurityConfig,
     /// The code to work on.
     pub repository: Option<RepositoryConfig>,
+    /// What is done when the project's setup script fails: `go-on`, `fail`.
+    pub on_setup_failure: Option<String>,
+    /// Where actions run.
+    pub runtime: RuntimeConfig,
     /// Servers that bring further tools, by name.
     pub mcp: BTreeMap<String, McpConfig>,
     /// What secrets are for, by name; their values are kept with `rekindle secrets set`.
@@ -96,6 +104,14 @@ pub struct SecurityConfig {
     pub confirm: Option<String>,
 }
 
+/// What the agent is told of the workspace.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct MemoryConfig {
+    /// Whether a microagent that cannot be read keeps the session from starting.
+    pub strict: bool,
+}
+
 /// A repository.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -128,8 +144,52 @@ pub struct McpConfig {
     pub url: Option<String>,
     /// The name of the secret that holds its key.
     pub key: Option<String>,
+    /// Whether it is an entry for the old HTTP+SSE transport, to be tried as streamable HTTP.
+    pub sse: bool,
     /// Seconds that a connection or a call may take.
     pub timeout: Option<u64>,
+}
+
+impl McpConfig {
+    /// A server as the command line names it: `NAME=COMMAND…`, `NAME=URL`.
+    ///
+    /// # Errors
+    /// [`CliError::Usage`] when it is neither.
+    pub fn named(written: &str) -> Result<(String, Self), CliError> {
+        let bad = || CliError::Usage(format!("--mcp {written}: say NAME=URL, or NAME=\"COMMAND ARGUMENT…\""));
+        let (name, how) = written.split_once('=').ok_or_else(bad)?;
+        let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
+        if !is_name {
+            return Err(bad());
+        }
+        if how.starts_with("http://") || how.starts_with("https://") {
+            return Ok((name.to_owned(), Self { url: Some(how.to_owned()), ..Self::default() }));
+        }
+        let mut words = words(how).ok_or_else(bad)?.into_iter();
+        let command = words.next().ok_or_else(bad)?;
+        Ok((name.to_owned(), Self { command: Some(command), args: words.collect(), ..Self::default() }))
+    }
+}
+
+/// The words of a command line: spaces part them, quotes and backslashes keep them together; nothing else means anything. `None` when
+/// a quote is not closed.
+fn words(line: &str) -> Option<Vec<String>> {
+    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+    let mut chars = line.chars();
+    while let Some(c) = chars.next() {
+        match (quote, c) {
+            (None, '\'' | '"') => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            (Some(open), _) if c == open => quote = None,
+            (None | Some('"'), '\\') => word.get_or_insert_default().push(chars.next()?),
+            (None, _) if c.is_whitespace() => words.extend(word.take()),
+            _ => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    quote.is_none().then_some(words)
 }
 
 /// A secret, by what it is for.
@@ -140,6 +200,28 @@ pub struct SecretConfig {
     pub description: String,
     /// Whether it is a provider's token.
     pub provider_token: bool,
+}
+
+/// Where actions run.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct RuntimeConfig {
+    /// As `--runtime` says it.
+    pub at: Option<String>,
+    /// Of the local one: `landlock` or `bwrap`.
+    pub sandbox: Option<String>,
+    /// Of the local one: whether commands may open connections.
+    pub network: Option<bool>,
+    /// The name of the secret that holds the key of a remote one.
+    pub key: Option<String>,
+    /// The program that launches one, and its arguments.
+    pub command: Vec<String>,
+    /// The same, to end it.
+    pub stop: Vec<String>,
+    /// The image that `{image}` stands for.
+    pub image: Option<String>,
+    /// Where one that was launched is reached.
+    pub url: Option<String>,
 }
 
 /// Seconds.
@@ -224,6 +306,17 @@ mod tests {
     }
 
     #[test]
+    fn a_server_is_named_on_the_command_line_as_a_shell_would_take_it() {
+        let (name, program) = McpConfig::named(r#"files=npx -y "a b" 'c "d"' e\ f ''"#).unwrap();
+        assert_eq!((name.as_str(), program.command.as_deref()), ("files", Some("npx")));
+        assert_eq!(program.args, ["-y", "a b", "c \"d\"", "e f", ""]);
+        assert_eq!(McpConfig::named("docs=https://x.test/mcp?a=b").unwrap().1.url.as_deref(), Some("https://x.test/mcp?a=b"));
+        for wrong in ["docs", "=x", "a b=x", "a=", "a='x"] {
+            assert!(McpConfig::named(wrong).unwrap_err().to_string().contains("NAME=URL"), "{wrong}");
+        }
+    }
+
+    #[test]
     fn a_value_of_the_wrong_type_is_an_error_with_its_line() {
         let wrong = Config::parse("\niterations = \"many\"").unwrap_err();
         assert!(wrong.starts_with("line 2: ") && wrong.contains("expected u64"), "{wrong}");
@@ -233,7 +326,7 @@ mod tests {
     fn everything_that_a_session_is_made_of_can_be_said() {
         let config = Config::parse(include_str!("../../../tests/data/config.toml")).unwrap();
         assert_eq!(config.model.name.as_deref(), Some("openai/gpt-4.1"));
-        assert_eq!(config.mcp.len(), 2);
+        assert_eq!(config.mcp.len(), 3);
         assert_eq!(config.agents.len(), 1);
     }
 }

@@ -1,6 +1,7 @@
 //! `rekindle run`: an agent of its own works on a task in a session that survives whatever happens to this process.
 
 pub mod config;
+pub mod place;
 pub mod spec;
 pub mod talk;
 
@@ -11,9 +12,10 @@ use super::exit::{CliError, Exit};
 use super::host::{engine, known_secrets};
 use super::location;
 use super::replay::free;
+use super::sandbox::SandboxArgs;
 use super::span::LeaseArgs;
-use crate::session::{Interaction, RuntimeSpec, Session, SessionId, SessionName};
-use config::{Config, RepositoryConfig};
+use crate::session::{Interaction, Session, SessionId, SessionName};
+use config::{Config, McpConfig, RepositoryConfig, RuntimeConfig};
 use spec::Asked;
 use talk::Talk;
 
@@ -39,12 +41,15 @@ pub struct Args {
     /// Where to work; a directory of the session's own by default
     #[arg(short, long, value_name = "DIR")]
     workspace: Option<PathBuf>,
-    /// The repository to work on: owner/name, a URL or a path; cloned into the workspace
+    /// The repository to work on: owner/name, a URL or a path; cloned into the workspace as it is committed
     #[arg(long, value_name = "REPO")]
     repo: Option<String>,
     /// Its branch; a fresh one by default
     #[arg(long, value_name = "BRANCH", requires = "repo")]
     branch: Option<String>,
+    /// The name of the secret that holds the token for it
+    #[arg(long, value_name = "NAME", requires = "repo")]
+    repo_token: Option<String>,
     /// A picture that goes with the task
     #[arg(long, value_name = "FILE|URL")]
     image: Vec<String>,
@@ -57,12 +62,25 @@ pub struct Args {
     /// When a person must agree before an action runs: never, always, or at this risk: low, medium, high
     #[arg(long, value_name = "WHEN")]
     confirm: Option<String>,
+    /// Where actions run: local, remote:URL, docker:IMAGE, podman:IMAGE, kubectl:IMAGE, ssh:HOST, or command:WORDS that start
+    /// `rekindle runtime-server`, with {port}, {session}, {workspace}, {program}
+    #[arg(long, value_name = "WHERE", env = "REKINDLE_RUNTIME")]
+    runtime: Option<String>,
+    /// The name of the secret that holds the key of a remote runtime
+    #[arg(long, value_name = "NAME")]
+    runtime_key: Option<String>,
     /// A secret that commands find in their environment, by its name
     #[arg(long, value_name = "NAME")]
     secret: Vec<String>,
+    /// A server that brings further tools, as NAME=URL or NAME="COMMAND ARGUMENT…"; it runs with your rights, not in the sandbox
+    #[arg(long, value_name = "NAME=SERVER")]
+    mcp: Vec<String>,
     /// What the agent is told beside the task
     #[arg(long, value_name = "TEXT")]
     instructions: Option<String>,
+    /// Who the session is for, as it stands in the log and in traces
+    #[arg(long, value_name = "USER", env = "REKINDLE_USER")]
+    user: Option<String>,
     /// Ask nobody, even in a terminal
     #[arg(long)]
     headless: bool,
@@ -72,6 +90,8 @@ pub struct Args {
     /// A configuration file; ~/.config/rekindle/config.toml by default
     #[arg(long, env = "REKINDLE_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
+    #[command(flatten)]
+    sandbox: SandboxArgs,
     #[command(flatten)]
     lease: LeaseArgs,
 }
@@ -94,12 +114,24 @@ impl Args {
         over(&self.base_url, &mut config.model.base_url);
         over(&self.key, &mut config.model.key);
         over(&self.instructions, &mut config.instructions);
+        over(&self.user, &mut config.user);
         over(&self.confirm, &mut config.security.confirm);
+        for server in &self.mcp {
+            config.mcp.extend([McpConfig::named(server)?]);
+        }
+        over(&self.runtime_key, &mut config.runtime.key);
+        if self.runtime.is_some() {
+            let RuntimeConfig { key, sandbox, network, .. } = config.runtime;
+            // What the file says of the local runtime holds for no other.
+            let (sandbox, network) = if self.runtime.as_deref() == Some("local") { (sandbox, network) } else { (None, None) };
+            config.runtime = RuntimeConfig { at: self.runtime.clone(), key, sandbox, network, ..RuntimeConfig::default() };
+        }
         config.iterations = self.iterations.or(config.iterations);
         config.budget = self.budget.or(config.budget);
         if let Some(location) = &self.repo {
             let (location, branch) = (location.clone(), self.branch.clone());
-            let token = config.repository.as_ref().and_then(|repository| repository.token.clone());
+            let known = config.repository.as_ref().and_then(|repository| repository.token.clone());
+            let token = self.repo_token.clone().or(known);
             config.repository = Some(RepositoryConfig { location, provider: None, host: None, branch, token, depth: None });
         }
         Ok(config)
@@ -114,6 +146,7 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
     let config = args.config()?;
     let images = args.image.iter().map(|image| talk::image(image)).collect::<Result<Vec<_>, _>>()?;
     let talk = if args.headless { Talk::Nobody } else { Talk::of_terminal() };
+    let runtime = place::runtime(&config.runtime, args.sandbox)?;
     let mut asked = Asked {
         config,
         task: args.task.clone(),
@@ -121,9 +154,9 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
         workspace: PathBuf::new(),
         title: None,
         interaction: if talk == Talk::Nobody { Interaction::Headless } else { Interaction::Interactive },
-        runtime: RuntimeSpec::default(),
+        runtime,
         secrets: args.secret.clone(),
-        known: known_secrets(),
+        known: known_secrets()?,
     };
     // What is wrong is said before anything is made.
     asked.clone().spec()?;

@@ -5,9 +5,11 @@ use std::path::PathBuf;
 
 use super::config::{Config, McpConfig, ModelConfig, PriceConfig, RepositoryConfig};
 use crate::cli::exit::CliError;
+use crate::host::workspace;
 use crate::session::{
-    AgentConfig, AgentSpec, Analyzer, ConfirmationPolicy, Deadlines, Interaction, Limits, McpServer, McpTransport, ModelApi,
-    ModelSpec, Origin, Price, Provider, RepositorySpec, Risk, RuntimeSpec, SecretRef, SecretUse, SecuritySpec, SessionSpec, Tool,
+    AgentConfig, AgentSpec, Analyzer, ConfirmationPolicy, Deadlines, Interaction, Limits, McpServer, McpTransport, MemorySpec,
+    ModelApi, ModelSpec, OnBadFile, OnSetupFailure, Origin, Price, Provider, RepositorySpec, Risk, RuntimeSpec, SecretRef,
+    SecretUse, SecuritySpec, SessionSpec, Tool,
 };
 
 /// Millionths of a US dollar in one.
@@ -59,29 +61,40 @@ impl Asked {
             let tools = tools(delegate.tools.as_deref(), false)?;
             delegates.insert(name.clone(), AgentConfig { model, tools, ..main.clone() });
         }
-        let repository = config.repository.as_ref().map(repository).transpose()?;
-        if let Some(token) = repository.as_ref().and_then(|repository| repository.token.as_deref()) {
-            named.add(token, "", SecretUse::ProviderToken);
+        let mut repository = config.repository.as_ref().map(repository).transpose()?;
+        if let Some(repository) = &mut repository {
+            let usual = || usual_token(&repository.provider).filter(|usual| known.iter().any(|name| name == usual));
+            let token = repository.token.clone().or_else(|| usual().map(str::to_owned));
+            repository.token = token.map(|token| named.token(&token));
+        }
+        if let RuntimeSpec::Remote { key, .. } = &runtime {
+            named.engine(key.as_deref());
         }
         let mut mcp = Vec::new();
         for (name, server) in &config.mcp {
             let server = self::mcp(name, server)?;
-            if let McpTransport::Http { key, .. } = &server.transport {
-                named.engine(key.as_deref());
+            match &server.transport {
+                McpTransport::Http { key, .. } | McpTransport::Sse { key, .. } => named.engine(key.as_deref()),
+                McpTransport::Stdio { env, .. } => {
+                    env.values().flat_map(|value| secrets_in(value)).for_each(|name| named.engine(Some(name)))
+                }
             }
             mcp.push(server);
         }
         let name = config.agent.clone().unwrap_or_else(|| "coder".to_owned());
         Ok(SessionSpec {
             title,
+            user: config.user.clone(),
             deadlines: deadlines(&config),
             agent: Some(AgentSpec { name, config: main, delegates }),
             limits: limits(config.iterations, config.budget)?,
             interaction,
             repository,
+            on_setup_failure: on_setup_failure(config.on_setup_failure.as_deref())?,
             secrets: named.secrets,
             security: security(&config)?,
             mcp,
+            memory: MemorySpec { on_bad_file: if config.memory.strict { OnBadFile::Fail } else { OnBadFile::Note } },
             runtime,
             instructions: config.instructions.clone(),
             metadata: config.metadata.clone(),
@@ -102,6 +115,14 @@ impl Named {
             let (name, description) = (name.to_owned(), description.to_owned());
             self.secrets.push(SecretRef { name, description, used, fingerprint: None });
         }
+    }
+
+    /// The name of the secret that is a provider's token: one that was named for itself goes before it, in either case of its letters.
+    fn token(&mut self, name: &str) -> String {
+        let known = self.secrets.iter().find(|secret| secret.name.eq_ignore_ascii_case(name));
+        let name = known.map_or(name, |known| known.name.as_str()).to_owned();
+        self.add(&name, "", SecretUse::ProviderToken);
+        name
     }
 
     fn engine(&mut self, name: Option<&str>) {
@@ -154,7 +175,7 @@ fn model(config: &ModelConfig, like: Option<&ModelSpec>, known: &[String]) -> Re
 }
 
 /// Says whether an address can be one of an endpoint, and holds nothing secret.
-fn endpoint(url: &str) -> Result<(), CliError> {
+pub(super) fn endpoint(url: &str) -> Result<(), CliError> {
     let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
     let host = rest.and_then(|rest| rest.split('/').next()).unwrap_or_default();
     if host.is_empty() {
@@ -245,17 +266,20 @@ fn security(config: &Config) -> Result<SecuritySpec, CliError> {
     Ok(SecuritySpec { analyzers, confirmation })
 }
 
+fn on_setup_failure(said: Option<&str>) -> Result<OnSetupFailure, CliError> {
+    match said {
+        None | Some("go-on") => Ok(OnSetupFailure::GoOn),
+        Some("fail") => Ok(OnSetupFailure::Fail),
+        Some(other) => Err(usage(format!("`{other}` is nothing that on-setup-failure can say; say go-on or fail"))),
+    }
+}
+
 /// A repository as it is named: `owner/name`, a URL, or a path.
 ///
 /// # Errors
 /// [`CliError::Usage`] when the provider is unknown, or the location holds credentials.
 pub fn repository(config: &RepositoryConfig) -> Result<RepositorySpec, CliError> {
     let RepositoryConfig { location, provider, host, branch, token, depth } = config.clone();
-    if location.split("://").nth(1).is_some_and(|rest| rest.split('/').next().unwrap_or_default().contains('@')) {
-        return Err(usage(
-            "a repository's address holds no credentials: keep the token with `rekindle secrets set NAME`, and name it",
-        ));
-    }
     let is_short = !location.contains(':') && !location.starts_with(['/', '.', '~']) && location.matches('/').count() == 1;
     let provider = match provider.as_deref() {
         Some("github") => Provider::GitHub { host },
@@ -266,26 +290,57 @@ pub fn repository(config: &RepositoryConfig) -> Result<RepositorySpec, CliError>
         None => Provider::Plain,
     };
     let location = match provider {
-        Provider::Plain if !location.contains("://") && !location.contains('@') => {
+        Provider::Plain if is_path(&location) => {
             let path = std::path::absolute(&location).map_err(|error| usage(format!("{location}: {error}")))?;
             path.display().to_string()
         }
         _ => location,
     };
-    Ok(RepositorySpec { provider, location, branch, token, depth })
+    let spec = RepositorySpec { provider, location, branch, token, depth };
+    workspace::check(&spec).map_err(usage)?;
+    Ok(spec)
+}
+
+/// Whether a location is a path: as git tells it, where it has no colon before its first slash, or is there.
+fn is_path(location: &str) -> bool {
+    let first = location.split('/').next().unwrap_or_default();
+    !first.contains(':') || !location.contains("://") && std::path::Path::new(location).exists()
+}
+
+/// The secret that usually holds a provider's token.
+const fn usual_token(provider: &Provider) -> Option<&'static str> {
+    match provider {
+        Provider::GitHub { .. } => Some("GITHUB_TOKEN"),
+        Provider::GitLab { .. } => Some("GITLAB_TOKEN"),
+        Provider::Bitbucket { .. } => Some("BITBUCKET_TOKEN"),
+        Provider::Plain => None,
+    }
 }
 
 fn mcp(name: &str, config: &McpConfig) -> Result<McpServer, CliError> {
-    let McpConfig { command, args, env, url, key, timeout } = config.clone();
+    let McpConfig { command, args, env, url, key, timeout, sse } = config.clone();
     let transport = match (command, url) {
+        (Some(_), None) if key.is_some() || sse => {
+            return Err(usage(format!(
+                "mcp.{name} is a program: it takes no `key` and no `sse`, but secrets by `env`, as \"${{NAME}}\""
+            )));
+        }
         (Some(command), None) => McpTransport::Stdio { command, args, env },
+        (None, Some(_)) if !args.is_empty() || !env.is_empty() => {
+            return Err(usage(format!("mcp.{name} is a service: it takes no `args` and no `env`")));
+        }
         (None, Some(url)) => {
             endpoint(&url)?;
-            McpTransport::Http { url, key }
+            if sse { McpTransport::Sse { url, key } } else { McpTransport::Http { url, key } }
         }
         _ => return Err(usage(format!("mcp.{name} needs a `command` or a `url`, and not both"))),
     };
     Ok(McpServer { name: name.to_owned(), transport, timeout_ms: timeout.map_or(30_000, |seconds| seconds.saturating_mul(1000)) })
+}
+
+/// The names of secrets in a value of an environment.
+fn secrets_in(value: &str) -> impl Iterator<Item = &str> {
+    value.split("${").skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name)
 }
 
 fn deadlines(config: &Config) -> Deadlines {
@@ -351,6 +406,30 @@ mod tests {
     }
 
     #[test]
+    fn a_repository_has_its_providers_token_and_a_secret_of_that_name_goes_before_it() {
+        let location = "owner/name".to_owned();
+        let repository = RepositoryConfig { location, provider: None, host: None, branch: None, token: None, depth: None };
+        let config = Config { repository: Some(repository), ..of_model("openai/x", None) };
+        let tokens = |asked: Asked| {
+            let spec = asked.spec().unwrap();
+            let named = spec.secrets.into_iter().filter(|secret| secret.used != SecretUse::Engine);
+            (spec.repository.unwrap().token, named.map(|secret| (secret.name, secret.used)).collect::<Vec<_>>())
+        };
+        assert_eq!(tokens(asked(config.clone())), (None, Vec::new()), "a value that is not known is not asked for");
+        let known = || vec!["GITHUB_TOKEN".to_owned(), "GITLAB_TOKEN".to_owned()];
+        let usual = Some("GITHUB_TOKEN".to_owned());
+        assert_eq!(
+            tokens(Asked { known: known(), ..asked(config.clone()) }),
+            (usual, vec![("GITHUB_TOKEN".to_owned(), SecretUse::ProviderToken)])
+        );
+        for custom in ["github_token", "GITHUB_TOKEN"] {
+            let custom = custom.to_owned();
+            let asked = Asked { known: known(), secrets: vec![custom.clone()], ..asked(config.clone()) };
+            assert_eq!(tokens(asked), (Some(custom.clone()), vec![(custom, SecretUse::Environment)]));
+        }
+    }
+
+    #[test]
     fn a_repository_is_told_by_how_it_is_named() {
         let named = |location: &str| {
             let (location, provider) = (location.to_owned(), None);
@@ -359,6 +438,11 @@ mod tests {
         assert_eq!(named("owner/name").unwrap().provider, Provider::GitHub { host: None });
         assert_eq!(named("https://git.example/a.git").unwrap().provider, Provider::Plain);
         assert!(named("./proj").unwrap().location.starts_with('/'));
+        for location in ["git@git.example:owner/name.git", "git.example:name", "ssh://git@git.example/owner/name"] {
+            let spec = named(location).unwrap();
+            assert_eq!((spec.provider, spec.location.as_str()), (Provider::Plain, location));
+        }
+        assert!(named("ext::sh -c id").is_err());
         assert!(named("https://token@git.example/a.git").unwrap_err().to_string().contains("no credentials"));
     }
 }

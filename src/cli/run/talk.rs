@@ -3,25 +3,29 @@
 use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 
 use crate::cli::Context;
 use crate::cli::describe::action;
 use crate::cli::exit::{CliError, Exit};
-use crate::cli::host::{Ended, drive, told};
+use crate::cli::host::{Ended, drive, interrupted, told};
 use crate::cli::paint::Tone;
 use crate::cli::rows::Rows;
 use crate::cli::summary::{last_words, summarise};
 use crate::cli::text::{one_line, visible};
 use crate::engine::ports::Delta;
-use crate::engine::{Engine, EngineError};
+use crate::engine::{Engine, EngineError, Resumed};
 use crate::session::event::ActionJudged;
 use crate::session::{AgentState, Command, Content, Event, Phase, Seq, Session, SessionId};
 use crate::store::{Row, SharedStore};
 
 /// How many bytes a picture may have.
 const IMAGE_MAX: u64 = 8 * 1024 * 1024;
+
+/// How long a parent may take to notice what its delegate was told.
+const MOVED_WAIT: Duration = Duration::from_secs(10);
 
 /// Who can be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,9 +63,17 @@ pub async fn to_the_end(
             break ended;
         }
         state = engine.restore(id).await?.session;
-        match next(context, engine.store(), id, &state, talk).await? {
-            Some(command) => match engine.submit(id, command).await {
+        let next = tokio::select! {
+            next = next(context, engine, id, &state, talk) => next?,
+            () = interrupted() => break Ok(Ended::Interrupted),
+        };
+        match next {
+            Some((whom, command)) => match engine.submit(whom, command).await {
                 Err(EngineError::Rejected(rejection)) => context.note(format_args!("{rejection}")),
+                Ok(_) if whom != id => {
+                    // What a delegate was told moves its parent, a moment later.
+                    let _ = tokio::time::timeout(MOVED_WAIT, engine.subscribe(id, state.version).next()).await;
+                }
                 other => drop(other?),
             },
             None => break Ok(Ended::Rested),
@@ -98,7 +110,14 @@ pub async fn tell(context: &mut Context, engine: &Engine, id: SessionId, command
     let before = engine.restore(id).await?.session;
     let asked = engine.submit(id, command).await;
     if asked.is_ok() && engine.is_live(id) {
-        return to_the_end(context, engine, id, &before, talk).await;
+        // Those above go on with it, where nobody else runs them.
+        let root = engine.root(id, &before).await?;
+        if root != id
+            && let Ok(Resumed { running: true, restored }) = Box::pin(engine.resume(root)).await
+        {
+            return Box::pin(to_the_end(context, engine, root, &restored.session, talk)).await;
+        }
+        return Box::pin(to_the_end(context, engine, id, &before, talk)).await;
     }
     engine.shutdown().await;
     asked?;
@@ -132,26 +151,32 @@ async fn watch(engine: Engine, id: SessionId) {
 /// What a person at the terminal wants next; `None` when there is nobody, or they have nothing to add.
 async fn next(
     context: &Context,
-    store: &SharedStore,
+    engine: &Engine,
     id: SessionId,
     session: &Session,
     talk: Talk,
-) -> Result<Option<Command>, CliError> {
+) -> Result<Option<(SessionId, Command)>, CliError> {
+    let store = engine.store();
     if talk == Talk::Nobody || session.phase != Phase::Ready || !session.has_agent() {
         return Ok(None);
     }
     match session.agent {
         AgentState::AwaitingUserConfirmation => {
-            let Some(waiting) = session.unconfirmed().next() else { return Ok(None) };
-            for line in asked(store, id, waiting.seq).await? {
+            let asks = engine.consenting(id).await?;
+            let below = if asks == id { None } else { Some(engine.restore(asks).await?.session) };
+            let Some(waiting) = below.as_ref().unwrap_or(session).unconfirmed().next() else { return Ok(None) };
+            if asks != id {
+                context.note(format_args!("its delegate {asks} wants to do this:"));
+            }
+            for line in asked(store, asks, waiting.seq).await? {
                 context.note(context.paint.tone(Tone::Warn, line));
             }
             let answer = ask("run it? [y]es, [n]o, or say what to do instead: ").await?;
             let action = Some(waiting.seq);
             Ok(answer.map(|answer| match answer.as_str() {
-                "y" | "yes" => Command::Confirm { action, by: who() },
-                "n" | "no" | "" => Command::Refuse { action, by: who(), reason: None },
-                _ => Command::Refuse { action, by: who(), reason: Some(answer) },
+                "y" | "yes" => (asks, Command::Confirm { action, by: who() }),
+                "n" | "no" | "" => (asks, Command::Refuse { action, by: who(), reason: None }),
+                _ => (asks, Command::Refuse { action, by: who(), reason: Some(answer) }),
             }))
         }
         AgentState::AwaitingUserInput | AgentState::Error | AgentState::RateLimited => {
@@ -162,7 +187,7 @@ async fn next(
                 context.note(context.paint.tone(Tone::Bad, one_line(&session.agent_reason)));
             }
             let answer = ask("> ").await?;
-            Ok(answer.filter(|answer| !answer.is_empty()).map(|content| Command::Say { content }))
+            Ok(answer.filter(|answer| !answer.is_empty()).map(|content| (id, Command::Say { content })))
         }
         _ => Ok(None),
     }
@@ -192,14 +217,22 @@ async fn asked(store: &SharedStore, id: SessionId, seq: Seq) -> Result<Vec<Strin
 }
 
 /// Asks the person at the terminal; `None` when they are gone.
+///
+/// The answer is read on a thread that nothing waits for, since a read of a terminal cannot be taken back.
 async fn ask(prompt: &'static str) -> Result<Option<String>, CliError> {
-    let asked = tokio::task::spawn_blocking(move || {
-        eprint!("{prompt}");
-        io::stderr().flush()?;
-        let mut line = String::new();
-        Ok::<_, io::Error>((io::stdin().read_line(&mut line)? > 0).then(|| line.trim().to_owned()))
-    });
-    Ok(asked.await.map_err(|error| CliError::Failed(error.to_string()))??)
+    let (send, answer) = tokio::sync::oneshot::channel();
+    std::thread::Builder::new().name("rekindle-prompt".into()).spawn(move || {
+        // Whoever asked may have been interrupted.
+        let _ = send.send(read_answer(prompt));
+    })?;
+    Ok(answer.await.map_err(|error| CliError::Failed(error.to_string()))??)
+}
+
+fn read_answer(prompt: &str) -> io::Result<Option<String>> {
+    eprint!("{prompt}");
+    io::stderr().flush()?;
+    let mut line = String::new();
+    Ok((io::stdin().read_line(&mut line)? > 0).then(|| line.trim().to_owned()))
 }
 
 /// Who says so, as it stands in the log.

@@ -7,11 +7,12 @@ use crate::cli::exit::CliError;
 use crate::cli::output::{Cell, Side, table};
 use crate::cli::paint::Tone;
 use crate::cli::rows::Rows;
+use crate::cli::sandbox;
 use crate::cli::text::{count, duration};
 use crate::projection::Projection;
 use crate::projection::lifecycle::{Lifecycle, ReplayView, StepEnd, StepView};
-use crate::session::Seq;
 use crate::session::replay::ReplayOutcome;
+use crate::session::{Report, Seq};
 use crate::store::{Row, SessionRow, SharedStore};
 
 /// Prints the steps up to event `last`.
@@ -53,12 +54,20 @@ fn step_line(part: &str, step: &StepView) -> Vec<Cell> {
     let outcome = match &step.outcome {
         StepEnd::UnderWay => Cell::new("under way").tone(Tone::Warn),
         StepEnd::Done { report } if report.0.is_null() => Cell::new("done").tone(Tone::Good),
-        StepEnd::Done { report } => Cell::new(format!("done: {}", report.0)).tone(Tone::Good),
+        StepEnd::Done { report } => Cell::new(format!("done: {}", done(report))).tone(Tone::Good),
         StepEnd::Skipped { reason } => Cell::new(format!("skipped: {reason}")).tone(Tone::Dim),
         StepEnd::Failed { error } => Cell::new(format!("failed: {error}")).tone(Tone::Bad),
     };
     let took = step.micros.map(duration).unwrap_or_default();
     line(part, step.step.as_str(), &step.attempts.to_string(), outcome, took)
+}
+
+/// What a step has reported: a runtime in words, all else as it stands.
+fn done(report: &Report) -> String {
+    let Some(sandbox) = sandbox::of_report(report) else { return report.0.to_string() };
+    let text = |key: &str| report.0.get(key).and_then(|value| value.as_str()).unwrap_or_default();
+    let (runtime, workspace, mount) = (text("runtime"), text("workspace"), text("mount").replace('_', " "));
+    format!("{runtime} runtime in {workspace}, found at /workspace by {mount}; {}", sandbox::words(&sandbox))
 }
 
 fn replay_line(replay: &ReplayView) -> Vec<Cell> {

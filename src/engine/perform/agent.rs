@@ -1,23 +1,27 @@
 //! The agent: made of its spec, told what it is, asked what to do.
 
 use std::sync::Arc;
-
-use tokio::sync::broadcast;
+use std::time::Duration;
 
 use super::Performing;
+use super::heard::Heard;
 use crate::engine::error::EngineError;
 use crate::engine::history::half_to_forget;
-use crate::engine::ports::{Agent, AgentRequest, Delta, Deltas, Response, Turn};
+use crate::engine::ports::{Agent, AgentRequest, Past, Question, Response, Turn};
 use crate::session::event::Briefed;
 use crate::session::item::Content;
-use crate::session::model::{CallReport, CallUsage, Decision, Judged, ModelErrorClass, ModelFailure};
+use crate::session::model::{CallReport, CallUsage, Decision, Judged, Judgement, ModelErrorClass, ModelFailure};
 use crate::session::state::Briefing;
-use crate::session::{Action, Analyzer, Command, Item, Risk, Seq, SessionId};
+use crate::session::{Action, Analyzer, Command, Extras, Item, Observation, Risk, Seq};
+
+/// How long an agent may wait before it tries again, and for what it does beside.
+const BETWEEN_TRIES: Duration = Duration::from_secs(150);
 
 impl Performing {
     /// Asks the agent; when it would be told something else than the log says, that is said first.
     pub(super) async fn ask_agent(&mut self, request: Seq, briefing: Option<Briefing>) -> Result<Command, EngineError> {
-        let told = match self.briefed().await {
+        let made = tokio::time::timeout(self.start_step(), self.briefed()).await;
+        let told = match made.unwrap_or_else(|_| Err("the agent could not be made in time".to_owned())) {
             Ok(told) => told,
             Err(message) => return Ok(cannot_ask(request, message)),
         };
@@ -34,10 +38,13 @@ impl Performing {
         history.catch_up(store.as_ref(), self.id, self.session.version).await?;
         // Once more, since reading took time.
         self.own().await?;
-        let deltas = Heard { session: self.id, sender: self.shared.deltas.clone() };
-        let answer = agent.step(Turn { history: history.past() }, &deltas).await;
+        let deltas = Heard::new(self.id, self.shared.deltas.clone(), self.mask.masker());
+        let within = self.patience();
+        let answer = tokio::time::timeout(within, agent.step(Turn { history: history.past() }, &deltas)).await;
+        let answer = answer.unwrap_or_else(|_| Err(no_answer(within)));
+        deltas.end();
         let command = match answer {
-            Ok(response) => Command::Decide { request, decision: Box::new(self.decision(response)) },
+            Ok(response) => Command::Decide { request, decision: Box::new(self.decision(response, directory(history.past()))) },
             Err(failure) => {
                 let condenses =
                     self.session.spec.as_ref().and_then(|spec| spec.agent.as_ref()).is_some_and(|agent| agent.config.condense);
@@ -47,6 +54,17 @@ impl Performing {
             }
         };
         Ok(command)
+    }
+
+    /// How long the agent may take for one decision, whatever it waits for and however often it tries.
+    fn patience(&self) -> Duration {
+        let model = self.session.spec.as_ref().and_then(|spec| spec.agent.as_ref()).map(|agent| &agent.config.model);
+        let (each, tries) = model.map_or((0, 1), |model| (model.timeout_ms, model.retries.saturating_add(1)));
+        (Duration::from_millis(each) + BETWEEN_TRIES).saturating_mul(tries)
+    }
+
+    fn start_step(&self) -> Duration {
+        Duration::from_millis(self.session.spec.as_ref().map(|spec| spec.deadlines).unwrap_or_default().start_step_ms)
     }
 
     /// The agent of this session; made anew by each owner.
@@ -61,6 +79,7 @@ impl Performing {
             session: self.id,
             name: asked.name,
             key: self.secret(asked.config.model.key.as_deref()).await?,
+            delegates: asked.delegates.into_keys().collect(),
             config: asked.config,
             tools: self.holding.tools.as_ref().map(|joined| joined.definitions.clone()).unwrap_or_default(),
             asks_risk,
@@ -77,9 +96,10 @@ impl Performing {
             return Ok(briefed.clone());
         }
         let briefing = agent.briefing();
-        let tools = serde_json::to_vec(&briefing.tools).map_err(|error| error.to_string())?;
+        let tools = serde_json::to_string(&briefing.tools).map_err(|error| error.to_string())?;
+        let (prompt, tools) = (self.mask.text(briefing.prompt.clone()), self.mask.json(tools));
         let put = async |bytes: Vec<u8>| self.shared.store.put_blob(self.id, bytes).await.map_err(|error| error.to_string());
-        let (prompt, tools) = (put(briefing.prompt.clone().into_bytes()).await?, put(tools).await?);
+        let (prompt, tools) = (put(prompt.into_bytes()).await?, put(tools.into_bytes()).await?);
         let names = briefing.tools.iter().map(|tool| tool.name.clone()).collect();
         let asked = self.spec()?.agent.as_ref();
         let (name, model) = asked.map(|asked| (asked.name.clone(), asked.config.model.name.clone())).unwrap_or_default();
@@ -88,25 +108,34 @@ impl Performing {
         Ok(briefed)
     }
 
-    fn decision(&self, response: Response) -> Decision {
+    fn decision(&self, response: Response, directory: Option<&str>) -> Decision {
         let Response { actions, model, response_id, finish_reason, reasoning, usage, request, latency, retries, answer: _ } =
             response;
         let latency_us = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
         let call = CallReport { model, response_id, finish_reason, reasoning, usage, request, latency_us, retries };
-        let actions = actions.into_iter().map(|action| self.judged(action)).collect();
-        Decision { actions, call }
+        let judgements: Vec<_> = (0..actions.len()).map(|at| self.judgement(&actions, at, directory)).collect();
+        let judged = |(action, judgement)| Judged { action, judgement };
+        Decision { actions: actions.into_iter().zip(judgements).map(judged).collect(), call }
     }
 
-    fn judged(&self, action: Item) -> Judged {
-        let spec = self.session.spec.as_ref().map(|spec| &spec.security);
-        let judgement = match (spec, &action.content) {
-            (Some(spec), Content::Action(what)) if !spec.analyzers.is_empty() && what.is_runnable() => {
-                Some(self.shared.ports.judge.judge(spec, &action, declared(what)))
-            }
-            _ => None,
-        };
-        Judged { action, judgement }
+    /// What the judges say of one of the actions of an answer; `directory` is where the shell stood before the first.
+    fn judgement(&self, actions: &[Item], at: usize, directory: Option<&str>) -> Option<Judgement> {
+        let spec = &self.session.spec.as_ref()?.security;
+        let (before, rest) = actions.split_at_checked(at)?;
+        let action = rest.first()?;
+        let Content::Action(what) = &action.content else { return None };
+        let asks = !spec.analyzers.is_empty() && what.is_runnable();
+        let question = Question { spec, action, declared: declared(what), directory, before };
+        asks.then(|| self.shared.ports.judge.judge(question))
     }
+}
+
+/// Where the last command left the shell.
+fn directory(history: &[Past]) -> Option<&str> {
+    history.iter().rev().find_map(|past| match &past.item.content {
+        Content::Observation(Observation { extras: Extras::Run(run), .. }) => run.metadata.working_dir.as_deref(),
+        _ => None,
+    })
 }
 
 /// What the model itself says of its call.
@@ -134,14 +163,8 @@ fn cannot_ask(request: Seq, message: String) -> Command {
     Command::FailModel { request, failure: Box::new(failure), forget: Vec::new() }
 }
 
-struct Heard {
-    session: SessionId,
-    sender: broadcast::Sender<(SessionId, Delta)>,
-}
-
-impl Deltas for Heard {
-    fn delta(&self, delta: Delta) {
-        // Nobody may be listening.
-        let _ = self.sender.send((self.session, delta));
-    }
+/// An agent that does not keep its own time: the call is given up.
+fn no_answer(within: Duration) -> ModelFailure {
+    let message = format!("there was no answer within {} s", within.as_secs());
+    ModelFailure { class: ModelErrorClass::Timeout, message, retry_after: None, usage: CallUsage::default() }
 }

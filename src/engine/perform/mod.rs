@@ -1,20 +1,26 @@
 //! Effect -> port call -> command with the result. Nothing else calls a port.
 
 mod agent;
+mod delegate;
 mod execute;
+mod heard;
 mod replay;
 mod start;
+mod tools;
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
+use tracing::Instrument;
 
-use super::Shared;
 use super::error::EngineError;
 use super::history::History;
 use super::lease::Term;
+use super::mask::Mask;
 use super::ports::{Agent, Joined, Remembered, Runtime};
+use super::tell::effect_span;
+use super::{Engine, Running, Shared, measure};
 use crate::session::event::Briefed;
 use crate::session::replay::Script;
 use crate::session::{Command, Effect, Session, SessionId, StartStep, Timestamp};
@@ -44,33 +50,51 @@ pub(super) struct Performed {
 
 /// Performs `effect` for a session in this state.
 pub(super) async fn perform(
-    shared: Arc<Shared>,
+    (shared, running): (Arc<Shared>, Weak<Running>),
     id: SessionId,
     session: Arc<Session>,
+    mask: Arc<Mask>,
     effect: Effect,
     holding: Holding,
 ) -> Performed {
-    let mut performing = Performing { shared, id, session, holding };
+    let mut performing = Performing { shared, running, id, session, mask, holding };
     let command = performing.perform(effect).await;
     Performed { command, holding: performing.holding }
 }
 
 struct Performing {
     shared: Arc<Shared>,
+    running: Weak<Running>,
     id: SessionId,
     session: Arc<Session>,
+    mask: Arc<Mask>,
     holding: Holding,
 }
 
 impl Performing {
+    /// Performs an effect in a span of its own, timed.
     async fn perform(&mut self, effect: Effect) -> Result<Command, EngineError> {
+        let (span, kind) = effect_span(self.id, &self.session, &effect);
+        let begun = Instant::now();
+        let command = self.perform_untimed(effect).instrument(span).await;
+        measure::effect(kind, begun.elapsed());
+        command
+    }
+
+    async fn perform_untimed(&mut self, effect: Effect) -> Result<Command, EngineError> {
         // Releasing what is one's own harms nobody.
         if !matches!(effect, Effect::Release { .. }) {
             self.own().await?;
+            self.learn_what_is_hidden().await?;
         }
         Ok(match effect {
             Effect::TakeStep { step, attempt, deadline } => self.take_step(step, attempt, deadline).await,
-            Effect::Execute { action, .. } => self.execute(action).await?,
+            Effect::Execute { action, attempt } => self.execute(action, attempt).await?,
+            Effect::Delegate { action, session, order, .. } => self.delegate(action, session, order).await?,
+            Effect::Wait { until } => {
+                tokio::time::sleep(self.until(until)).await;
+                Command::Wake { until }
+            }
             Effect::AskAgent { request, briefing } => self.ask_agent(request, briefing).await?,
             Effect::ReadLine { from } => self.read_line(from).await,
             Effect::Release { step, attempt, deadline } => self.release(step, attempt, deadline).await,
@@ -91,6 +115,19 @@ impl Performing {
             }
             self.holding.owned = Some(term);
         }
+    }
+
+    /// Looks once more what must be hidden, before anything is done that could show it.
+    async fn learn_what_is_hidden(&self) -> Result<(), EngineError> {
+        let secrets = self.session.spec.as_ref().map(|spec| spec.secrets.as_slice()).unwrap_or_default();
+        let hidden = self.shared.ports.secrets.hidden(self.id, secrets).await?;
+        Ok(self.mask.learn(&self.shared.maskers, &hidden)?)
+    }
+
+    /// The engine itself, for sessions that this one begins.
+    fn engine(&self) -> Result<Engine, EngineError> {
+        let running = self.running.upgrade().ok_or(EngineError::ShutDown)?;
+        Ok(Engine { shared: Arc::clone(&self.shared), running })
     }
 
     fn until(&self, deadline: Timestamp) -> Duration {

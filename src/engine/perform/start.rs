@@ -1,12 +1,15 @@
 //! The steps of a start that the world must take.
 
+use serde::Serialize;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Performing;
-use crate::engine::ports::{MemoryRequest, Preparation, Prepared, Provision, Remembered, SecretValue};
+use crate::engine::ports::{About, MemoryRequest, Preparation, Prepared, Provision, Remembered, SecretValue, project};
+use crate::session::mask::Caveat;
 use crate::session::{
-    Command, Content, Digest, Event, Extras, Observation, Report, SecretRef, SecretUse, Seq, SessionSpec, StartStep, StepDone,
-    Timestamp,
+    Command, Content, Digest, Event, Extras, Observation, OnSetupFailure, Report, RuntimeSpec, SecretRef, SecretUse, Seq,
+    SessionSpec, StartStep, StepDone, Timestamp,
 };
 use crate::store::{Read, Row};
 
@@ -14,20 +17,32 @@ use crate::store::{Read, Row};
 const DIRECTORY_LOOKBACK: u32 = 256;
 /// The most that is read of the files that tell an agent something, in bytes.
 const DOCUMENTS_MAX: u64 = 4 * 1024 * 1024;
+/// What is kept of the time for a setup script, so that one that hangs is ended, and told, before the step's own time is up.
+const SETUP_GRACE: Duration = Duration::from_secs(5);
+
+/// A secret in the report of its step.
+#[derive(Serialize)]
+struct Named {
+    #[serde(flatten)]
+    secret: SecretRef,
+    /// What cannot be promised of its value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    caveat: Option<String>,
+}
 
 impl Performing {
     pub(super) async fn take_step(&mut self, step: StartStep, attempt: u32, deadline: Timestamp) -> Command {
         let within = self.until(deadline);
         let taken = tokio::time::timeout(within, async {
             match step {
-                StartStep::Runtime => self.provision(attempt).await,
+                StartStep::Runtime => self.provision(attempt, within).await,
                 StartStep::Replay => self.read_recording().await,
                 StartStep::Repository => self.clone_repository().await,
-                StartStep::SetupScript => self.prepare(Preparation::SetupScript).await,
-                StartStep::GitHooks => self.prepare(Preparation::GitHooks).await,
+                StartStep::SetupScript => self.run_setup_script(within).await,
+                StartStep::GitHooks => self.install_hooks().await,
                 StartStep::Secrets => self.name_secrets().await,
                 StartStep::Memory => self.gather_memory().await,
-                StartStep::McpTools => self.join_servers().await,
+                StartStep::McpTools => self.join_servers(within).await,
                 StartStep::Controller => self.make_agent().await,
                 StartStep::SecurityAnalyzer | StartStep::FirstMessage => Err(format!("the step {step} is decided, not taken")),
             }
@@ -39,7 +54,7 @@ impl Performing {
         }
     }
 
-    async fn provision(&mut self, attempt: u32) -> Result<StepDone, String> {
+    async fn provision(&mut self, attempt: u32, within: Duration) -> Result<StepDone, String> {
         // The one before, if it is still there: two would share a workspace.
         if let Some(former) = self.holding.runtime.take() {
             former.release().await.map_err(|error| error.to_string())?;
@@ -47,15 +62,22 @@ impl Performing {
         let spec = self.spec()?;
         let for_commands = |secret: &SecretRef| secret.used != SecretUse::Engine;
         let environment = self.secrets(for_commands).await?;
+        let key = match &spec.runtime {
+            RuntimeSpec::Remote { key, .. } => self.secret(key.as_deref()).await?,
+            RuntimeSpec::Local { .. } | RuntimeSpec::Command(_) => None,
+        };
         let request = Provision {
             session: self.id,
             birth: self.birth().await,
             name: format!("{}-{}-{attempt}", self.id, StartStep::Runtime),
             epoch: self.session.epoch,
             workspace: spec.workspace.clone(),
-            directory: self.last_directory().await,
+            directory: self.last_directory().await.or_else(|| spec.repository.as_ref().map(|_| project(spec))),
             runtime: spec.runtime.clone(),
             environment,
+            key,
+            version: self.session.version,
+            within,
         };
         let provisioned = self.shared.ports.runtimes.provision(request).await.map_err(|error| error.to_string())?;
         self.holding.runtime = Some(provisioned.runtime);
@@ -94,7 +116,10 @@ impl Performing {
     /// The values of the session's secrets that are wanted.
     pub(super) async fn secrets(&self, wanted: impl Fn(&SecretRef) -> bool) -> Result<Vec<SecretValue>, String> {
         let secrets: Vec<SecretRef> = self.spec()?.secrets.iter().filter(|secret| wanted(secret)).cloned().collect();
-        self.shared.ports.secrets.values(self.id, &secrets).await.map_err(|error| error.to_string())
+        let values = self.shared.ports.secrets.values(self.id, &secrets).await.map_err(|error| error.to_string())?;
+        // Nobody gets a value that is not hidden.
+        self.mask.learn(&self.shared.maskers, &values).map_err(|error| error.to_string())?;
+        Ok(values)
     }
 
     /// The value of the secret of this name.
@@ -111,7 +136,29 @@ impl Performing {
     async fn clone_repository(&mut self) -> Result<StepDone, String> {
         let repository = self.spec()?.repository.clone().ok_or("the session names no repository")?;
         let token = self.secret(repository.token.as_deref()).await?;
-        self.prepare(Preparation::Repository { repository, token }).await
+        self.prepare(Preparation::Repository { session: self.id, repository, token }).await
+    }
+
+    async fn run_setup_script(&mut self, within: Duration) -> Result<StepDone, String> {
+        let spec = self.spec()?;
+        let (directory, fails) = (project(spec), spec.on_setup_failure == OnSetupFailure::Fail);
+        let within = within.saturating_sub(SETUP_GRACE).max(within / 2);
+        let done = self.prepare(Preparation::SetupScript { directory, within }).await?;
+        match &done {
+            StepDone::Report(Report(report)) if fails => match report.get("failed").and_then(|failed| failed.as_str()) {
+                Some(failed) => {
+                    let output = report.get("output").and_then(|output| output.as_str()).unwrap_or_default();
+                    Err(format!("{failed}; it printed:\n{output}"))
+                }
+                None => Ok(done),
+            },
+            _ => Ok(done),
+        }
+    }
+
+    async fn install_hooks(&mut self) -> Result<StepDone, String> {
+        let directory = project(self.spec()?);
+        self.prepare(Preparation::GitHooks { directory }).await
     }
 
     async fn prepare(&mut self, preparation: Preparation) -> Result<StepDone, String> {
@@ -122,10 +169,16 @@ impl Performing {
         }
     }
 
-    /// Which secrets there are, by name and fingerprint; that their values can be had.
+    /// Which secrets there are, by name and fingerprint; that their values can be had, and what cannot be promised of them.
     async fn name_secrets(&mut self) -> Result<StepDone, String> {
-        self.secrets(|_| true).await?;
-        let named = serde_json::to_value(&self.spec()?.secrets).map_err(|error| error.to_string())?;
+        let values = self.secrets(|_| true).await?;
+        let named = self.spec()?.secrets.iter().map(|secret| {
+            let value = values.iter().find(|value| value.name == secret.name);
+            let fingerprint = value.and_then(|value| self.shared.ports.secrets.fingerprint(value));
+            let caveat = value.and_then(|value| Caveat::of(&value.value)).map(|caveat| caveat.to_string());
+            Named { secret: SecretRef { fingerprint, ..secret.clone() }, caveat }
+        });
+        let named = serde_json::to_value(named.collect::<Vec<_>>()).map_err(|error| error.to_string())?;
         Ok(StepDone::Report(Report(named)))
     }
 
@@ -143,28 +196,17 @@ impl Performing {
         }
         let spec = Arc::new(self.spec()?.clone());
         let paths = self.shared.ports.memories.paths(&spec);
-        let documents = match &self.holding.runtime {
-            Some(runtime) => runtime.documents(&paths, DOCUMENTS_MAX).await.map_err(|error| error.to_string())?,
-            None => Vec::new(),
+        let (documents, about) = match &self.holding.runtime {
+            Some(runtime) => {
+                let documents = runtime.documents(&paths, DOCUMENTS_MAX).await.map_err(|error| error.to_string())?;
+                (documents, runtime.about())
+            }
+            None => (Vec::new(), About::default()),
         };
-        let request = MemoryRequest { session: self.id, spec, documents };
+        let request = MemoryRequest { session: self.id, spec, documents, about };
         let remembered = self.shared.ports.memories.gather(request).await?;
         self.holding.memory = Some(remembered.clone());
         Ok(remembered)
-    }
-
-    async fn join_servers(&mut self) -> Result<StepDone, String> {
-        if let Some(former) = self.holding.tools.take() {
-            former.tools.close().await;
-        }
-        let servers = self.spec()?.mcp.clone();
-        let secrets = self.secrets(|_| true).await?;
-        let joined = self.shared.ports.tools.join(self.id, &servers, &secrets).await;
-        let report = serde_json::to_value(&joined.report).map_err(|error| error.to_string())?;
-        self.holding.tools = Some(joined);
-        // It was told of other tools, perhaps.
-        (self.holding.agent, self.holding.briefed) = (None, None);
-        Ok(StepDone::Report(Report(report)))
     }
 
     async fn make_agent(&mut self) -> Result<StepDone, String> {

@@ -6,13 +6,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{
-    Agent, AgentError, AgentRequest, Agents, Joined, Judge, Judgement, Memories, Memory, MemoryRequest, Remembered, SecretError,
-    SecretValue, Secrets, ToolServers, Tools, ToolsReport,
+    Agent, AgentError, AgentRequest, Agents, Join, Joined, Judge, Judgement, Memories, Memory, MemoryRequest, Question,
+    Remembered, SecretError, SecretValue, Secrets, ToolServers, Tools, ToolsReport,
 };
 use crate::session::action::{CallToolMcp, Recall};
-use crate::session::{
-    Extras, Item, McpServer, Observation, Risk, SecretRef, SecuritySpec, SessionId, SessionSpec, Timestamp, decide::NOT_EXECUTED,
-};
+use crate::session::{Extras, McpServer, Observation, Risk, SecretRef, SessionId, SessionSpec, Timestamp, decide::NOT_EXECUTED};
 
 /// Nobody, nothing and nowhere.
 #[derive(Debug, Clone, Copy)]
@@ -26,8 +24,8 @@ impl Agents for Absent {
 }
 
 impl Judge for Absent {
-    fn judge(&self, _spec: &SecuritySpec, _action: &Item, declared: Option<Risk>) -> Judgement {
-        Judgement { risk: declared.unwrap_or(Risk::Unknown), reasons: Vec::new(), by: Vec::new() }
+    fn judge(&self, question: Question<'_>) -> Judgement {
+        Judgement { risk: question.declared.unwrap_or(Risk::Unknown), reasons: Vec::new(), by: Vec::new() }
     }
 }
 
@@ -60,13 +58,10 @@ impl Memory for Absent {
 
 #[async_trait]
 impl ToolServers for Absent {
-    async fn join(&self, _session: SessionId, servers: &[McpServer], _secrets: &[SecretValue]) -> Joined {
-        let absent = |server: &McpServer| ToolsReport {
-            server: server.name.clone(),
-            tools: Vec::new(),
-            error: Some("this engine reaches no servers".to_owned()),
-        };
-        Joined { tools: Arc::new(Self), definitions: Vec::new(), report: servers.iter().map(absent).collect() }
+    async fn join(&self, request: Join) -> Joined {
+        let error = || Some("this engine reaches no servers".to_owned());
+        let absent = |server: &McpServer| ToolsReport { error: error(), ..ToolsReport::new(&server.name) };
+        Joined { tools: Arc::new(Self), definitions: Vec::new(), report: request.servers.iter().map(absent).collect() }
     }
 }
 

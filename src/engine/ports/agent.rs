@@ -18,6 +18,12 @@ pub trait Agents: Send + Sync + 'static {
     /// # Errors
     /// [`AgentError`] naming what is wrong: an unknown name and the known ones, a missing key.
     async fn agent(&self, request: AgentRequest) -> Result<Arc<dyn Agent>, AgentError>;
+
+    /// Whether an agent of this name can be made; a delegate that is called otherwise is the agent that asks for it once more.
+    fn knows(&self, name: &str) -> bool {
+        let _ = name;
+        false
+    }
 }
 
 /// Decides what a session does next, from its history.
@@ -47,6 +53,8 @@ pub struct AgentRequest {
     pub key: Option<SecretValue>,
     /// Tools of servers, beside its own.
     pub tools: Vec<ToolDefinition>,
+    /// The agents that it may hand parts of its task to.
+    pub delegates: Vec<String>,
     /// Whether it is told to say how risky each call is.
     pub asks_risk: bool,
 }

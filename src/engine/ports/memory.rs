@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::Document;
+use super::{About, Document};
 use crate::session::action::Recall;
 use crate::session::{Observation, SessionId, SessionSpec, Timestamp};
 
@@ -30,6 +30,8 @@ pub struct MemoryRequest {
     pub spec: Arc<SessionSpec>,
     /// The files found under [`Memories::paths`].
     pub documents: Vec<Document>,
+    /// What the runtime says of itself.
+    pub about: About,
 }
 
 /// What was gathered.

@@ -15,13 +15,13 @@ pub use agent::{
     ToolDefinition, Turn, Usage,
 };
 pub use memory::{Memories, Memory, MemoryProblem, MemoryRequest, Remembered};
-pub use policy::{Judge, Judgement};
+pub use policy::{Judge, Judgement, Question};
 pub use runtime::{
-    Containment, Document, Mount, Preparation, Prepared, Provision, Provisioned, Runtime, RuntimeError, RuntimeReport, Runtimes,
-    Timeout, WORKSPACE,
+    About, ActionKey, Containment, Document, Gap, Guard, Mount, Preparation, Prepared, Provision, Provisioned, Runtime,
+    RuntimeError, RuntimeReport, Runtimes, SandboxReport, Timeout, WORKSPACE, project,
 };
 pub use secrets::{SecretError, SecretValue, Secrets};
-pub use tools::{Joined, ToolServers, Tools, ToolsReport};
+pub use tools::{Join, Joined, ReportedTool, ToolServers, Tools, ToolsReport};
 
 use crate::session::replay::RecordedEntry;
 

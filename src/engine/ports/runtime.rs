@@ -1,5 +1,6 @@
 //! Where a session's actions run.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +9,9 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use super::SecretValue;
-use crate::session::{Action, Digest, Epoch, Observation, Report, RepositorySpec, RuntimeSpec, SessionId};
+use crate::session::{
+    Action, Digest, Epoch, Observation, Report, RepositorySpec, RuntimeSpec, Sandbox, Seq, SessionId, SessionSpec,
+};
 
 /// Makes runtimes: places where a session's actions run.
 #[async_trait]
@@ -32,17 +35,23 @@ pub trait Runtime: Send + Sync + 'static {
     /// [`RuntimeError::Lost`] when the runtime itself is gone, so that the outcome is unknown.
     async fn execute(&self, action: &Action, timeout: Timeout) -> Result<Observation, RuntimeError>;
 
-    /// Takes a step of the start that happens where the actions run. What is not known here is skipped, but a repository, without
-    /// which there is nothing to work on.
+    /// As [`execute`](Self::execute), for an action that has a key. A runtime that remembers what it was handed answers a key that it
+    /// knows with what came of it, and executes nothing twice.
     ///
     /// # Errors
-    /// [`RuntimeError::Unavailable`] with what went wrong, when the step failed or is not known here.
+    /// [`RuntimeError::Lost`] when the runtime itself is gone, or does not know any more what came of the action.
+    async fn execute_keyed(&self, key: ActionKey, action: &Action, timeout: Timeout) -> Result<Observation, RuntimeError> {
+        let _ = key;
+        self.execute(action, timeout).await
+    }
+
+    /// Takes a step of the start that happens where the actions run.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Failed`] with what went wrong and the way out, when the step failed; [`RuntimeError::Unavailable`] when it is
+    /// not known here.
     async fn prepare(&self, preparation: Preparation) -> Result<Prepared, RuntimeError> {
-        let cannot = format!("this runtime cannot {preparation}");
-        match preparation {
-            Preparation::Repository { .. } => Err(RuntimeError::Unavailable(cannot)),
-            Preparation::SetupScript | Preparation::GitHooks => Ok(Prepared::Skipped(cannot)),
-        }
+        Err(RuntimeError::Unavailable(format!("this runtime cannot {preparation}")))
     }
 
     /// Reads the text files under these paths, each a file or a directory inside the workspace: at most `limit` bytes in all.
@@ -55,11 +64,25 @@ pub trait Runtime: Send + Sync + 'static {
         Ok(Vec::new())
     }
 
+    /// What an agent should know of this place.
+    fn about(&self) -> About {
+        About::default()
+    }
+
     /// Ends everything that runs here. Idempotent.
     ///
     /// # Errors
     /// [`RuntimeError::Unavailable`] when something could not be ended.
     async fn release(&self) -> Result<(), RuntimeError>;
+}
+
+/// What an action is known by, whoever hands it out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ActionKey {
+    /// Where it stands in the log of its session.
+    pub action: Seq,
+    /// Which try this is. After the first one it may have been handed out already.
+    pub attempt: u32,
 }
 
 /// How long an action may take.
@@ -90,7 +113,16 @@ pub struct Provision {
     pub runtime: RuntimeSpec,
     /// What commands find in their environment.
     pub environment: Vec<SecretValue>,
+    /// The key that the runtime asks for.
+    pub key: Option<SecretValue>,
+    /// The last event of the session so far: an action before it can have been handed out before.
+    pub version: Seq,
+    /// How long making it may take.
+    pub within: Duration,
 }
+
+/// How long making a runtime may take where nobody says.
+const PROVISION_WAIT: Duration = Duration::from_secs(60);
 
 impl Provision {
     /// The default runtime of this machine, with nothing in its environment.
@@ -104,6 +136,9 @@ impl Provision {
             directory: None,
             runtime: RuntimeSpec::default(),
             environment: Vec::new(),
+            key: None,
+            version: Seq::ZERO,
+            within: PROVISION_WAIT,
         }
     }
 }
@@ -111,25 +146,35 @@ impl Provision {
 /// A step of the start that happens where the actions run.
 #[derive(Debug, Clone)]
 pub enum Preparation {
-    /// Clone a repository into the workspace, with this token.
+    /// Clone a repository into the workspace, with this token, or attach to its checkout that is there; the shell goes there.
     Repository {
+        /// The session, after which a fresh branch is named.
+        session: SessionId,
         /// What to clone.
         repository: RepositorySpec,
         /// Only git sees it, and only for the server of the repository.
         token: Option<SecretValue>,
     },
-    /// Run the repository's own `.openhands/setup.sh`.
-    SetupScript,
-    /// Install the repository's `.openhands/pre-commit.sh`, keeping a hook that is there.
-    GitHooks,
+    /// Run the project's own `.openhands/setup.sh` in the session's shell. That it fails is reported, and no error.
+    SetupScript {
+        /// Where the project is, as commands see it.
+        directory: String,
+        /// How long it may take.
+        within: Duration,
+    },
+    /// Install the project's `.openhands/pre-commit.sh`, keeping a hook that is there.
+    GitHooks {
+        /// Where the project is, as commands see it.
+        directory: String,
+    },
 }
 
 impl std::fmt::Display for Preparation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Repository { .. } => "clone a repository",
-            Self::SetupScript => "run a setup script",
-            Self::GitHooks => "install git hooks",
+            Self::SetupScript { .. } => "run a setup script",
+            Self::GitHooks { .. } => "install git hooks",
         })
     }
 }
@@ -152,8 +197,25 @@ pub struct Document {
     pub text: String,
 }
 
+/// What an agent should know of the place where its actions run.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct About {
+    /// Where web servers that are started here are reached from outside: address and port.
+    pub web_hosts: BTreeMap<String, u16>,
+    /// What else it should know.
+    pub instructions: String,
+}
+
 /// Where commands find the session's workspace: the path that recordings name.
 pub const WORKSPACE: &str = "/workspace";
+
+/// Where commands find what the session works on: its repository, else the workspace.
+pub fn project(spec: &SessionSpec) -> String {
+    match spec.repository.as_ref().and_then(RepositorySpec::directory) {
+        Some(name) => format!("{WORKSPACE}/{name}"),
+        None => WORKSPACE.to_owned(),
+    }
+}
 
 /// A runtime and what it is.
 #[derive(Clone)]
@@ -175,6 +237,9 @@ pub struct RuntimeReport {
     pub mount: Mount,
     /// How everything that was started is ended, also when the engine is killed.
     pub containment: Containment,
+    /// What keeps commands from the rest of the machine; unset by runtimes that are elsewhere, and by versions that did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<SandboxReport>,
     /// What a person should know.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -200,6 +265,80 @@ pub enum Containment {
     Watchdog,
 }
 
+/// What keeps commands from the rest of the machine, and what could not be had.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SandboxReport {
+    /// Which one.
+    pub kind: Sandbox,
+    /// The version of Landlock that holds; unset where it is not used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub landlock: Option<u32>,
+    /// Whether commands may open connections.
+    pub network: bool,
+    /// What holds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub enforced: Vec<Guard>,
+    /// What does not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<Gap>,
+}
+
+/// A guard that could not be had.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    /// Which one.
+    pub guard: Guard,
+    /// Why not.
+    pub why: String,
+}
+
+/// One thing that a sandbox keeps commands from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Guard {
+    /// Writing outside of the workspace and of directories of the session's own.
+    Writes,
+    /// Changing modes, owners and times of files elsewhere.
+    Attributes,
+    /// Reading the home, other users' files and the machine's secrets.
+    Reads,
+    /// Finding what others put into `/tmp`, and leaving something there.
+    Temporary,
+    /// TCP connections to anything but the session's own servers.
+    Tcp,
+    /// All else that goes over a network.
+    Network,
+    /// Sockets of the machine's own services.
+    Sockets,
+    /// Seeing processes that are not the session's.
+    Processes,
+    /// Signalling and tracing them.
+    Signals,
+    /// Reading and writing the terminals of others.
+    Terminals,
+    /// What only root may do to the whole machine.
+    Privileges,
+}
+
+impl Guard {
+    /// A few words for people: what is shut.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Writes => "writing outside of the workspace",
+            Self::Attributes => "changing modes and owners elsewhere",
+            Self::Reads => "reading the home and the machine's secrets",
+            Self::Temporary => "the machine's /tmp",
+            Self::Tcp => "TCP connections",
+            Self::Network => "all other network",
+            Self::Sockets => "sockets of the machine's services",
+            Self::Processes => "seeing other processes",
+            Self::Signals => "signalling and tracing other processes",
+            Self::Terminals => "other terminals",
+            Self::Privileges => "root's power over the machine",
+        }
+    }
+}
+
 /// What can go wrong with a runtime itself.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -207,6 +346,9 @@ pub enum RuntimeError {
     /// It cannot be had, or could not be ended; trying again may help.
     #[error("the runtime is unavailable: {0}")]
     Unavailable(String),
+    /// What was asked of it could not be done.
+    #[error("{0}")]
+    Failed(String),
     /// It is gone, and what it was doing may or may not have happened.
     #[error("the runtime was lost: {0}")]
     Lost(String),

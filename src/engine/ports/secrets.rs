@@ -14,6 +14,30 @@ pub trait Secrets: Send + Sync + 'static {
     /// # Errors
     /// [`SecretError::Missing`] naming those that are nowhere to be found.
     async fn values(&self, session: SessionId, secrets: &[SecretRef]) -> Result<Vec<SecretValue>, SecretError>;
+
+    /// Everything that must not be shown in this session, whether it uses it or not: the values of these secrets as far as they are
+    /// known, and others that could be met, such as those that a secret had before. Asked before anything is written down, and again
+    /// before each thing that is done; what was told once is hidden for as long as the session is run here.
+    ///
+    /// # Errors
+    /// [`SecretError::Unavailable`] when it cannot be told: nothing is begun then.
+    async fn hidden(&self, session: SessionId, secrets: &[SecretRef]) -> Result<Vec<SecretValue>, SecretError> {
+        let mut known = Vec::new();
+        for secret in secrets {
+            match self.values(session, std::slice::from_ref(secret)).await {
+                Ok(values) => known.extend(values),
+                Err(SecretError::Missing(_)) => {}
+                Err(other) => return Err(other),
+            }
+        }
+        Ok(known)
+    }
+
+    /// Tells values apart without telling them: the first 16 hexadecimal digits of a keyed digest; `None` without a key.
+    fn fingerprint(&self, secret: &SecretValue) -> Option<String> {
+        let _ = secret;
+        None
+    }
 }
 
 /// A secret and its value; the value is never shown by `Debug`.

@@ -1,5 +1,6 @@
 //! Servers that bring further tools.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,24 @@ use crate::session::{McpServer, Observation, SessionId};
 #[async_trait]
 pub trait ToolServers: Send + Sync + 'static {
     /// Joins all servers of a session at once. One that is down or slow is reported, and keeps nobody from the others.
-    async fn join(&self, session: SessionId, servers: &[McpServer], secrets: &[SecretValue]) -> Joined;
+    async fn join(&self, request: Join) -> Joined;
+}
+
+/// What there is to join.
+#[derive(Debug, Clone)]
+pub struct Join {
+    /// The session.
+    pub session: SessionId,
+    /// Its servers.
+    pub servers: Vec<McpServer>,
+    /// Its secrets.
+    pub secrets: Vec<SecretValue>,
+    /// The directory on this machine that it works in, where there is one.
+    pub workspace: PathBuf,
+    /// How long all of it may take.
+    pub within: Duration,
+    /// What came of its servers the last time: tools that models were told of keep their names.
+    pub known: Vec<ToolsReport>,
 }
 
 /// The servers of a session.
@@ -33,12 +51,37 @@ pub struct Joined {
 pub struct ToolsReport {
     /// The server.
     pub server: String,
-    /// The names of its tools.
+    /// What it says that it is: a name and a version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub is: Option<String>,
+    /// Its tools.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub tools: Vec<String>,
+    pub tools: Vec<ReportedTool>,
+    /// What a person should know.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// What went wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+}
+
+impl ToolsReport {
+    /// Nothing came of this server yet.
+    pub fn new(server: &str) -> Self {
+        Self { server: server.to_owned(), is: None, tools: Vec::new(), notes: Vec::new(), error: None }
+    }
+}
+
+/// A tool that a server brings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReportedTool {
+    /// As models know it.
+    pub name: String,
+    /// As the server knows it, where that is something else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<String>,
+    /// The beginning of the SHA-256 of what models are told of it.
+    pub digest: String,
 }
 
 /// Calls the tools of a session's servers.

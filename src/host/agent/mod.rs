@@ -14,5 +14,6 @@ mod prompt;
 mod registry;
 mod render;
 
+pub(in crate::host) use catalogue::name as tool_name;
 pub use model::{Pause, TokioPause};
 pub use registry::{AgentRegistry, CODER};

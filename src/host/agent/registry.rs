@@ -62,7 +62,7 @@ impl AgentRegistry {
     }
 
     fn coder(&self, request: AgentRequest) -> Result<Arc<dyn Agent>, AgentError> {
-        let AgentRequest { config, key, tools, asks_risk, .. } = request;
+        let AgentRequest { config, key, tools, delegates, asks_risk, .. } = request;
         let mut names: HashSet<&str> = config.tools.iter().map(|tool| catalogue::name(*tool)).collect();
         if names.len() < config.tools.len() {
             return Err(AgentError::Misconfigured("the agent is given a tool of its own twice".to_owned()));
@@ -73,13 +73,17 @@ impl AgentRegistry {
         }
         let endpoint = Endpoint::new(&config.model, key)?;
         let model = Box::new(GenaiModel::new(config.model.clone(), endpoint, &self.http)?);
-        let toolbox = Toolbox { own: config.tools, servers: tools, asks_risk, delegates: Vec::new() };
+        let toolbox = Toolbox { own: config.tools, servers: tools, asks_risk, delegates };
         Ok(Arc::new(Coder::new(model, config.model, toolbox, Arc::clone(&self.pause))))
     }
 }
 
 #[async_trait]
 impl Agents for AgentRegistry {
+    fn knows(&self, name: &str) -> bool {
+        name == CODER || self.added.contains_key(name)
+    }
+
     async fn agent(&self, request: AgentRequest) -> Result<Arc<dyn Agent>, AgentError> {
         match self.added.get(&request.name) {
             Some(agents) => agents.agent(request).await,

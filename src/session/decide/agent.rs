@@ -1,10 +1,14 @@
 //! The agent's turn: it is asked when nothing else is owed, within its limits; what it decides enters the log in one append.
 
-use super::{BAD_ANSWER, Deciding, NOT_EXECUTED};
-use crate::session::action::{Action, Condensation, Confirmation};
+use std::borrow::Cow;
+use std::time::Duration;
+
+use super::{BAD_ANSWER, Deciding};
+use crate::session::action::{Action, Condensation, Confirmation, LoopRecovery};
 use crate::session::command::Rejection;
+use crate::session::delegation::Used;
 use crate::session::envelope::Source;
-use crate::session::event::{ActionJudged, Briefed, Entry, Event, ModelFailed, ModelRequested};
+use crate::session::event::{ActionJudged, Briefed, Entry, Event, ModelFailed, ModelRequested, StateChanged};
 use crate::session::id::Seq;
 use crate::session::item::{Content, Item};
 use crate::session::metrics::{Metrics, TokenUsage};
@@ -12,13 +16,24 @@ use crate::session::model::{CallUsage, Decision, Judged, Judgement, ModelErrorCl
 use crate::session::observation::Observation;
 use crate::session::spec::{ConfirmationPolicy, Interaction, Risk};
 use crate::session::state::Briefing;
+use crate::session::stuck::Recovery;
+use crate::session::time::Timestamp;
 use crate::session::turn::AgentState;
+
+/// How long a model is left alone that refuses and does not say for how long; doubled each time in a row.
+const RATE_WAIT: Duration = Duration::from_mins(1);
+/// The most that comes of the doubling.
+const RATE_WAIT_MAX: Duration = Duration::from_mins(15);
+/// The longest that a model may ask to be left alone before a person must say when to go on.
+const RATE_ASKED_MAX: Duration = Duration::from_hours(1);
+/// How often in a row it is waited.
+const RATE_WAITS_MAX: u32 = 8;
 
 impl Deciding {
     /// Asks the agent when it is at work and nothing else is owed; ends its work where a limit is reached.
     pub(super) fn ask_agent(&mut self) -> bool {
         let session = &self.session;
-        let interrupted = session.model.filter(|call| call.epoch.is_none());
+        let interrupted = session.model.filter(|call| call.epoch.is_none() && session.delegation.is_none());
         if let Some(call) = interrupted {
             let attempt = call.attempt.saturating_add(1);
             let asks = ModelRequested { attempt, epoch: session.epoch, iteration: session.iterations };
@@ -29,6 +44,7 @@ impl Deciding {
             && session.agent == AgentState::Running
             && session.open.is_empty()
             && session.model.is_none()
+            && session.delegation.is_none()
             && !session.is_replaying();
         if !asks {
             return false;
@@ -44,17 +60,26 @@ impl Deciding {
 
     /// Why the agent may not be asked again, in V0's words.
     fn hindrance(&self) -> Option<String> {
+        if let Some(reached) = self.limit_reached() {
+            return Some(reached);
+        }
+        let found = self.session.trail.find_loop()?;
+        Some(format!("AgentStuckInLoopError: Agent got stuck in a loop: {}, since event {}", found.what, found.from))
+    }
+
+    /// The limit that the agent and its delegates together have reached, in V0's words.
+    pub(super) fn limit_reached(&self) -> Option<String> {
         let (session, limits) = (&self.session, self.session.limits());
         let headless = session.spec.as_ref().is_some_and(|spec| spec.interaction == Interaction::Headless);
         let mode = if headless { " in headless mode" } else { "" };
-        let used = session.iterations;
+        let Used { iterations: used, cost_micro_usd, .. } = Used::of(session);
         if used >= limits.iterations {
             let max = limits.iterations;
             return Some(format!(
                 "RuntimeError: Agent reached maximum iteration{mode}. Current iteration: {used}, max iteration: {max}"
             ));
         }
-        if let (Some(cost), Some(budget)) = (session.usage.cost_micro_usd, limits.budget_micro_usd)
+        if let (Some(cost), Some(budget)) = (cost_micro_usd, limits.budget_micro_usd)
             && cost >= budget
         {
             let (cost, max) = (dollars(cost), dollars(budget));
@@ -62,8 +87,7 @@ impl Deciding {
                 "RuntimeError: Agent reached maximum budget{mode}. Current budget: {cost:.2}, max budget: {max:.2}"
             ));
         }
-        let found = session.trail.find_loop()?;
-        Some(format!("AgentStuckInLoopError: Agent got stuck in a loop: {}, since event {}", found.what, found.from))
+        None
     }
 
     pub(super) fn brief(&mut self, briefed: Briefed) -> Result<(), Rejection> {
@@ -86,6 +110,14 @@ impl Deciding {
         let Decision { actions, call } = decision;
         let model = call.model.clone();
         self.emit_as(Source::Agent, Some(request), Event::ModelResponded(call));
+        let something = |judged: &Judged| !matches!(judged.action.content, Content::Action(Action::Null));
+        let actions: Vec<Judged> = actions.into_iter().filter(something).collect();
+        if actions.is_empty() {
+            self.bad_answer(
+                request,
+                "The answer holds nothing to do and nothing to say. Call a tool, or say what you need.".to_owned(),
+            );
+        }
         for judged in actions {
             let ends = matches!(judged.action.content, Content::Action(Action::Finish(_) | Action::Reject(_)));
             self.agent_action(judged, &model);
@@ -132,6 +164,8 @@ impl Deciding {
     fn metrics(&self, model: &str) -> Metrics {
         let usage = &self.session.usage;
         let stored = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        // V0 has no word for an unknown cost; a named model that cost nothing would be read as free.
+        let model = if usage.cost_micro_usd.is_some() { model } else { "default" };
         Metrics {
             accumulated_cost: usage.cost_micro_usd.map_or(0.0, dollars),
             accumulated_token_usage: Some(TokenUsage {
@@ -154,23 +188,80 @@ impl Deciding {
             Event::ModelFailed(ModelFailed { class, message: message.clone(), retry_after_ms, usage }),
         );
         match class {
-            ModelErrorClass::BadAnswer => {
-                let told = Item::from(Observation::error(message, BAD_ANSWER));
-                self.emit_as(Source::Agent, Some(request), Event::Item(Box::new(Entry::new(told))));
+            ModelErrorClass::BadAnswer => self.bad_answer(request, message),
+            ModelErrorClass::ContextWindow if !forget.is_empty() => self.condense(forget, None),
+            // Whoever held or stopped it meanwhile is not overruled.
+            ModelErrorClass::RateLimit if self.session.agent == AgentState::Running => {
+                let until = self.rate_wait(retry_after).map(|wait| self.now.plus(wait));
+                let reason = format!("{}: {message}", class.as_v0());
+                self.emit(Event::StateChanged(StateChanged { state: AgentState::RateLimited, reason, status: None, until }));
             }
-            ModelErrorClass::ContextWindow if !forget.is_empty() => self.condense(forget),
-            ModelErrorClass::RateLimit => self.turn(AgentState::RateLimited, &format!("{}: {message}", class.as_v0())),
-            ModelErrorClass::Cancelled => {}
-            _ => self.turn(AgentState::Error, &format!("{}: {message}", class.as_v0())),
+            ModelErrorClass::Cancelled | ModelErrorClass::RateLimit => {}
+            _ => {
+                let (state, reason) = (AgentState::Error, format!("{}: {message}", class.as_v0()));
+                let status = class.status().map(Cow::Borrowed);
+                self.emit(Event::StateChanged(StateChanged { state, reason, status, until: None }));
+            }
         }
         Ok(())
     }
 
+    /// What is wrong with an answer is told to the model, which is asked again.
+    fn bad_answer(&mut self, request: Seq, what: String) {
+        let told = Item::from(Observation::error(what, BAD_ANSWER));
+        self.emit_as(Source::Agent, Some(request), Event::Item(Box::new(Entry::new(told))));
+    }
+
+    /// How long a model is left alone that refuses for now; `None` when a person must say when to go on.
+    fn rate_wait(&self, asked: Option<Duration>) -> Option<Duration> {
+        let waits = u32::try_from(self.session.waits).unwrap_or(u32::MAX);
+        let doubled = RATE_WAIT * 2_u32.pow(waits.min(10));
+        let wait = asked.unwrap_or_else(|| doubled.min(RATE_WAIT_MAX));
+        (waits < RATE_WAITS_MAX && wait <= RATE_ASKED_MAX).then_some(wait)
+    }
+
+    pub(super) fn wake(&mut self, until: Timestamp) -> Result<(), Rejection> {
+        if self.session.until != Some(until) {
+            return Err(Rejection::Stale("the end of a wait".to_owned()));
+        }
+        self.run("the model is asked again");
+        Ok(())
+    }
+
     /// A part of the history is forgotten: by its ids, so that nothing between is.
-    fn condense(&mut self, forget: &[Seq]) {
+    fn condense(&mut self, forget: &[Seq], summary: Option<String>) {
         let ids = forget.iter().map(|seq| i64::try_from(seq.0).unwrap_or(i64::MAX)).collect();
-        let condensation = Action::Condensation(Condensation { forgotten_event_ids: Some(ids), ..Condensation::default() });
+        // What is said of it comes last.
+        let summary_offset = summary.is_some().then_some(i64::MAX);
+        let condensation = Action::Condensation(Condensation {
+            forgotten_event_ids: Some(ids),
+            summary,
+            summary_offset,
+            ..Condensation::default()
+        });
         self.emit_as(Source::Agent, None, Event::Item(Box::new(Entry::new(Item::from(condensation)))));
+    }
+
+    /// Leads an agent out of the loop in which it was stopped.
+    pub(super) fn recover(&mut self, how: Recovery, forget: &[Seq], from: Seq) -> Result<(), Rejection> {
+        self.ready("be led out of a loop")?;
+        let found = self.session.trail.find_loop().filter(|found| self.session.agent == AgentState::Error && found.from == from);
+        let Some(found) = found else {
+            return Err(Rejection::Stale("a way out of a loop".to_owned()));
+        };
+        let chosen = Action::LoopRecovery(LoopRecovery { option: how.option() });
+        self.emit_as(Source::User, None, Event::Item(Box::new(Entry::new(Item::from(chosen)))));
+        if how == Recovery::Stop {
+            self.turn(AgentState::Stopped, "left in a loop");
+            return Ok(());
+        }
+        if !forget.is_empty() {
+            let what = found.what;
+            let told = format!("What was done last went in circles ({what}), so it is not shown any more. Try something else.");
+            self.condense(forget, Some(told));
+        }
+        self.run("led out of a loop");
+        Ok(())
     }
 
     /// Ends the call that is under way, if there is one.
@@ -182,12 +273,6 @@ impl Deciding {
         let failed = ModelFailed { class, message, retry_after_ms: None, usage: CallUsage::default() };
         self.emit_as(Source::Environment, Some(call.request), Event::ModelFailed(failed));
         true
-    }
-
-    /// Delegates need an engine that runs them.
-    pub(super) fn refuse_delegate(&mut self, seq: Seq) {
-        let told = Observation::error("This session has no agents to hand parts of its task to; do it yourself.", NOT_EXECUTED);
-        self.outcome(seq, None, told, None, Source::Environment);
     }
 }
 

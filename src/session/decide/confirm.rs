@@ -1,11 +1,13 @@
 //! What a person says of an agent's work: yes, no, hold, stop, go on.
 
-use super::{Deciding, NOT_EXECUTED};
+use super::{Deciding, NOT_EXECUTED, OUTCOME_UNKNOWN};
 use crate::session::command::Rejection;
+use crate::session::delegation::Used;
 use crate::session::envelope::Source;
 use crate::session::event::{ActionConfirmed, ActionRefused, Event, LimitsChanged, StepFailed};
 use crate::session::id::Seq;
 use crate::session::observation::{Extras, Observation};
+use crate::session::phase::Phase;
 use crate::session::spec::{Interaction, Limits};
 use crate::session::start::StartStep;
 use crate::session::turn::{AgentState, Dispatch, OpenAction};
@@ -16,7 +18,7 @@ impl Deciding {
             self.emit_as(Source::User, Some(open.seq), Event::Confirmed(ActionConfirmed { by: by.to_owned() }));
         }
         if self.session.unconfirmed().next().is_none() && self.session.agent == AgentState::AwaitingUserConfirmation {
-            self.run("");
+            self.run_unless_waiting();
         }
         Ok(())
     }
@@ -27,7 +29,7 @@ impl Deciding {
         }
         if self.session.unconfirmed().next().is_none() && self.session.agent == AgentState::AwaitingUserConfirmation {
             match reason {
-                Some(_) => self.run(""),
+                Some(_) => self.run_unless_waiting(),
                 None => self.turn(AgentState::AwaitingUserInput, "the action was refused"),
             }
         }
@@ -64,10 +66,14 @@ impl Deciding {
     }
 
     pub(super) fn pause(&mut self) -> Result<(), Rejection> {
-        self.ready("pause")?;
+        if !matches!(self.session.phase, Phase::Starting(_)) {
+            self.ready("pause")?;
+        }
         match self.session.agent {
             AgentState::Paused => Ok(()),
-            AgentState::Running | AgentState::AwaitingUserConfirmation if self.session.has_agent() => {
+            AgentState::Loading | AgentState::Running | AgentState::AwaitingUserConfirmation | AgentState::RateLimited
+                if self.session.has_agent() =>
+            {
                 self.turn(AgentState::Paused, "paused by the user");
                 Ok(())
             }
@@ -77,11 +83,16 @@ impl Deciding {
 
     /// Ends what the agent is at. A runtime that is at an action is made anew: nothing else ends a program for certain.
     pub(super) fn stop(&mut self, reason: &str) -> Result<(), Rejection> {
+        if matches!(self.session.phase, Phase::Starting(_)) && self.session.has_agent() {
+            // The start goes on, so that it can be gone on from there; the agent is not asked.
+            self.turn(AgentState::Stopped, reason);
+            return Ok(());
+        }
         self.ready("stop")?;
         self.cancel_call(reason);
         let in_flight = self.session.in_flight().cloned();
         if let Some(open) = &in_flight {
-            self.unknown_outcome(open, &format!("this was stopped while it ran ({reason})"));
+            self.stopped(open, &format!("this was stopped while it ran ({reason})"));
         }
         let open: Vec<OpenAction> = self.session.open.clone();
         for open in open {
@@ -91,7 +102,7 @@ impl Deciding {
                     self.settle(&open, Observation::error(text, NOT_EXECUTED));
                 }
                 Dispatch::InFlight { .. } | Dispatch::Interrupted { .. } => {
-                    self.unknown_outcome(&open, "this was stopped while it ran")
+                    self.stopped(&open, "this was stopped while it ran");
                 }
             }
         }
@@ -105,11 +116,28 @@ impl Deciding {
         Ok(())
     }
 
+    /// The terminal event of an action that was stopped and may have run.
+    fn stopped(&mut self, open: &OpenAction, why: &str) {
+        match &self.session.delegation {
+            Some(delegation) if delegation.action == open.seq => {
+                let text = format!("{} was stopped. What it did until then is done.", delegation.agent);
+                self.settle(open, Observation::error(text, OUTCOME_UNKNOWN));
+            }
+            _ => self.unknown_outcome(open, why),
+        }
+    }
+
     pub(super) fn go_on(&mut self, limits: Option<Limits>) -> Result<(), Rejection> {
-        self.ready("go on")?;
         if !self.session.has_agent() {
             return Err(Rejection::OutOfPhase { asked: "go on by itself".into(), phase: "without an agent".into() });
         }
+        if matches!(self.session.phase, Phase::Starting(_)) {
+            // Held or stopped while it started; it goes to work when it has.
+            let held = matches!(self.session.agent, AgentState::Paused | AgentState::Stopped);
+            self.turn(if held { AgentState::Loading } else { self.session.agent }, "");
+            return Ok(());
+        }
+        self.ready("go on")?;
         match limits {
             Some(limits) if limits != self.session.limits() => {
                 self.emit(Event::LimitsChanged(LimitsChanged { limits, reason: "asked for".to_owned() }));
@@ -117,11 +145,7 @@ impl Deciding {
             Some(_) => {}
             None => self.raise_limits_by_what_they_were("the session goes on"),
         }
-        if self.session.unconfirmed().next().is_some() {
-            self.turn(AgentState::AwaitingUserConfirmation, "");
-        } else {
-            self.run("");
-        }
+        self.run_unless_waiting();
         Ok(())
     }
 
@@ -135,11 +159,16 @@ impl Deciding {
     /// Raises each limit that was reached by what it was at first.
     fn raise_limits_by_what_they_were(&mut self, reason: &str) {
         let (now, first) = (self.session.limits(), self.session.spec.as_ref().map(|spec| spec.limits).unwrap_or_default());
-        let mut limits = now;
-        if self.session.iterations >= now.iterations {
-            limits.iterations = self.session.iterations.saturating_add(first.iterations);
+        if self.session.spec.as_ref().is_some_and(|spec| spec.parent.is_some()) {
+            // What a delegate may use up is its parent's, who gives it more.
+            return;
         }
-        let used = self.session.usage.cost_micro_usd.unwrap_or(0);
+        let mut limits = now;
+        let all = Used::of(&self.session);
+        if all.iterations >= now.iterations {
+            limits.iterations = all.iterations.saturating_add(first.iterations);
+        }
+        let used = all.cost_micro_usd.unwrap_or(0);
         if let (Some(budget), Some(at_first)) = (now.budget_micro_usd, first.budget_micro_usd)
             && used >= budget
         {

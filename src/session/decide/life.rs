@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
-use super::Deciding;
+use super::{Deciding, STOPPED_BY_CLOSE};
+use crate::session::action::{Action, Message};
 use crate::session::command::{Proof, Rejection, StepDone};
 use crate::session::event::{
-    CloseRequested, Closed, Created, Event, OwnerAcquired, ReleaseFailed, ReleaseFinished, ReleaseStarted, ReplayStarted,
+    CloseRequested, Closed, Created, Entry, Event, OwnerAcquired, ReleaseFailed, ReleaseFinished, ReleaseStarted, ReplayStarted,
     Restored, StartPlanned, StepFailed, StepFinished, StepStarted,
 };
 use crate::session::id::NodeId;
+use crate::session::item::Item;
 use crate::session::phase::{Phase, StepProgress, StepRecord};
-use crate::session::spec::{Deadlines, Origin, SecuritySpec, SessionSpec};
+use crate::session::spec::{Deadlines, Origin, RepositorySpec, RuntimeSpec, SecuritySpec, SessionSpec};
 use crate::session::start::{Report, StartStep, StepOutcome};
 use crate::session::state::REDUCER;
 use crate::session::time::Timestamp;
@@ -20,6 +22,9 @@ impl Deciding {
     pub(super) fn create(&mut self, spec: Box<SessionSpec>, node: NodeId) -> Result<(), Rejection> {
         if self.session.phase != Phase::Unborn {
             return Err(Rejection::Exists);
+        }
+        if spec.repository.as_ref().is_some_and(RepositorySpec::holds_credentials) {
+            return Err(Rejection::Credentials);
         }
         let plan = StartStep::plan(&spec.origin);
         self.emit(Event::Created(Created { spec }));
@@ -68,12 +73,17 @@ impl Deciding {
 
     pub(super) fn step_done(&mut self, step: StartStep, attempt: u32, done: StepDone) -> Result<(), Rejection> {
         self.stale(step, attempt)?;
-        let (outcome, plan) = match done {
-            StepDone::Report(report) => (StepOutcome::Done { report }, None),
-            StepDone::Skipped(reason) => (StepOutcome::Skipped { reason }, None),
-            StepDone::Recording(plan) => (StepOutcome::Done { report: Report::default() }, Some(plan)),
+        let (outcome, plan, told) = match done {
+            StepDone::Report(report) => (StepOutcome::Done { report }, None, None),
+            StepDone::Skipped(reason) => (StepOutcome::Skipped { reason }, None, None),
+            StepDone::Tools { report, told } => (StepOutcome::Done { report }, None, told),
+            StepDone::Recording(plan) => (StepOutcome::Done { report: Report::default() }, Some(plan), None),
         };
         self.emit(Event::StepFinished(StepFinished { step, attempt, outcome }));
+        if let Some(told) = told.filter(|_| self.session.has_agent()) {
+            let message = Action::Message(Message { content: told, ..Message::default() });
+            self.emit(Event::Item(Box::new(Entry::new(Item::from(message)))));
+        }
         if let Some(plan) = plan {
             self.emit(Event::ReplayStarted(ReplayStarted { plan }));
         }
@@ -95,6 +105,7 @@ impl Deciding {
         let Deadlines { start_step_ms, prepare_ms, .. } = self.deadline_ms();
         let wait = match step {
             StartStep::Repository | StartStep::SetupScript => prepare_ms,
+            StartStep::Runtime if self.launches() => prepare_ms,
             _ => start_step_ms,
         };
         let deadline = self.now.plus(Duration::from_millis(wait));
@@ -128,19 +139,26 @@ impl Deciding {
         self.emit(Event::StepFinished(StepFinished { step, attempt, outcome }));
         if step == StartStep::FirstMessage {
             match message.filter(|_| first_time) {
-                Some((content, images)) => self.user_message(content, Some(images).filter(|images| !images.is_empty())),
-                None => self.turn(AgentState::AwaitingUserInput, ""),
+                Some((content, images)) => {
+                    self.user_message(content, Some(images).filter(|images| !images.is_empty()));
+                    // Whoever held or stopped it meanwhile lets it go on.
+                    if self.session.agent == AgentState::Loading {
+                        self.run("");
+                    }
+                }
+                None if self.session.agent == AgentState::Loading || !first_time => self.turn(AgentState::AwaitingUserInput, ""),
+                None => {}
             }
         }
         true
     }
 
-    pub(super) fn restore_lost(&mut self) -> bool {
+    pub(super) fn restore_lost(&mut self, steps: &[StartStep]) -> bool {
         let is_lost = |step: &StartStep| {
             let record = self.session.step(*step);
             record.is_some_and(|record| matches!(record.progress, StepProgress::Lost | StepProgress::Interrupted))
         };
-        let lost = StartStep::HOLDING.into_iter().find(is_lost);
+        let lost = steps.iter().copied().filter(|step| step.holds_something()).find(is_lost);
         if let Some(step) = lost {
             self.begin_step(step);
         }
@@ -185,17 +203,22 @@ impl Deciding {
     }
 
     pub(super) fn finish_close(&mut self, reason: String) -> bool {
-        if self.session.last_held().is_some() {
+        if self.session.last_held().is_some() || self.session.delegation.is_some() {
             return false;
         }
         if !self.session.agent_rests() {
-            self.turn(AgentState::Stopped, "the session was closed");
+            self.turn(AgentState::Stopped, STOPPED_BY_CLOSE);
             return true;
         }
         let given_up = |record: &&StepRecord| record.progress == StepProgress::GivenUp;
         let unreleased = self.session.steps.iter().filter(given_up).map(|record| record.step).collect();
         self.emit(Event::Closed(Closed { reason, unreleased }));
         true
+    }
+
+    /// Whether the runtime is something that is started first, which can mean that an image is fetched.
+    fn launches(&self) -> bool {
+        self.session.spec.as_ref().is_some_and(|spec| matches!(spec.runtime, RuntimeSpec::Command(_)))
     }
 
     fn has_analyzers(&self) -> bool {

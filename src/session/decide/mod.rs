@@ -5,17 +5,21 @@
 
 mod agent;
 mod confirm;
+mod delegate;
 mod life;
 mod replay;
 mod turn;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::session::command::{Command, Rejection};
 use crate::session::envelope::{NewEvent, Source};
 use crate::session::event::{Event, Started};
 use crate::session::id::{EventId, Seq, SessionId};
+use crate::session::mask::Masker;
 use crate::session::phase::Phase;
+use crate::session::start::StartStep;
 use crate::session::state::Session;
 use crate::session::time::Timestamp;
 
@@ -41,7 +45,16 @@ pub struct Decided {
     body: String,
 }
 
+/// Why an agent was stopped whose session was closed while it was at work.
+pub const STOPPED_BY_CLOSE: &str = "the session was closed";
+
 impl Decided {
+    fn hide(&mut self, masker: &Masker) {
+        if let Some((event, body)) = masker.event(&self.event, &self.body) {
+            (self.event, self.body) = (event, body);
+        }
+    }
+
     /// The event to append.
     pub fn into_new_event(self, id: EventId, at: Timestamp) -> NewEvent {
         NewEvent {
@@ -62,10 +75,23 @@ impl Decided {
 /// # Errors
 /// A [`Rejection`] when the command does not fit the state; nothing happens then.
 pub fn decide(session: &Session, command: Command, now: Timestamp) -> Result<Vec<Decided>, Rejection> {
+    decide_hiding(session, command, now, None)
+}
+
+/// The same, without the values of secrets: what is decided next sees each event as it will stand in the log.
+///
+/// # Errors
+/// As [`decide`].
+pub fn decide_hiding(
+    session: &Session,
+    command: Command,
+    now: Timestamp,
+    hide: Option<Arc<Masker>>,
+) -> Result<Vec<Decided>, Rejection> {
     if let Some(seq) = session.not_understood {
         return Err(Rejection::NotUnderstood(seq));
     }
-    let mut deciding = Deciding { session: session.clone(), events: Vec::new(), now };
+    let mut deciding = Deciding { session: session.clone(), events: Vec::new(), now, hide };
     deciding.answer(command)?;
     deciding.follow_ups();
     Ok(deciding.events)
@@ -75,12 +101,17 @@ struct Deciding {
     session: Session,
     events: Vec<Decided>,
     now: Timestamp,
+    /// What must not be in any event.
+    hide: Option<Arc<Masker>>,
 }
 
 impl Deciding {
     /// Adds an event and folds it, so that what is decided next sees it.
     fn emit_as(&mut self, source: Source, cause: Option<Seq>, event: Event) -> Seq {
-        let decided = Decided { body: event.body(), event, source, cause };
+        let mut decided = Decided { body: event.body(), event, source, cause };
+        if let Some(masker) = &self.hide {
+            decided.hide(masker);
+        }
         let seq = self.session.version.next();
         let nowhere = SessionId::from_uuid(uuid::Uuid::nil());
         let recorded = decided.clone().into_new_event(EventId::from_uuid(uuid::Uuid::nil()), self.now).recorded(nowhere, seq);
@@ -113,6 +144,12 @@ impl Deciding {
             Command::Pause => self.pause(),
             Command::Stop { reason } => self.stop(&reason),
             Command::Continue { limits } => self.go_on(limits),
+            Command::Recover { how, forget, from } => self.recover(how, &forget, from),
+            Command::Wake { until } => self.wake(until),
+            Command::StartDelegate { action, session, agent } => self.start_delegate(action, session, agent),
+            Command::DelegateWaits { action, wait, used } => self.delegate_waits(action, wait, used),
+            Command::DelegateGoesOn { action } => self.delegate_goes_on(action),
+            Command::EndDelegate { action, outcome, used, closed } => self.end_delegate(action, outcome, used, closed),
             Command::Brief(briefed) => self.brief(briefed),
             Command::Decide { request, decision } => self.decided(request, *decision),
             Command::FailModel { request, failure, forget } => self.model_failed(request, *failure, &forget),
@@ -148,6 +185,9 @@ impl Deciding {
         match self.session.phase.clone() {
             Phase::Unborn | Phase::Imported { .. } | Phase::Closed { .. } => false,
             Phase::Starting(start) => match start.current() {
+                // What earlier steps brought and went with an owner that is gone comes first: the others need it.
+                _ if self.restore_lost(start.taken()) => true,
+                _ if self.session.is_restoring(&start) => false,
                 Some(step) => self.take_step(step),
                 None => {
                     self.emit(Event::Started(Started {}));
@@ -156,12 +196,16 @@ impl Deciding {
             },
             Phase::StartFailed { .. } => self.begin_release(self.now.plus(Duration::from_millis(self.deadline_ms().close_ms))),
             Phase::Ready => {
-                self.settle_interrupted() || self.restore_lost() || self.dispatch_next() || self.ask_agent() || self.end_turn()
+                self.settle_interrupted()
+                    || self.restore_lost(&StartStep::HOLDING)
+                    || self.dispatch_next()
+                    || self.ask_agent()
+                    || self.end_turn()
             }
             Phase::Closing { reason, deadline } => {
                 self.cancel_call("the session was closed")
                     || self.cancel_open()
-                    || self.begin_release(deadline)
+                    || (self.session.delegation.is_none() && self.begin_release(deadline))
                     || self.end_turn()
                     || self.finish_close(reason)
             }

@@ -8,6 +8,7 @@ use crate::session::event::{Dispatched, Entry, Event, StateChanged, StepFailed, 
 use crate::session::id::Seq;
 use crate::session::item::{Content, Item};
 use crate::session::observation::{Extras, Observation};
+use crate::session::phase::{Phase, StepProgress};
 use crate::session::replay::{Verdict, compare};
 use crate::session::start::StartStep;
 use crate::session::state::REDUCER;
@@ -18,10 +19,11 @@ impl Deciding {
         self.ready("take a message")?;
         self.refuse_all("the user", "The user said something else instead.");
         self.user_message(content, images);
+        self.run_unless_waiting();
         Ok(())
     }
 
-    /// A message of the user, what memory is asked because of it, and the agent goes to work.
+    /// A message of the user, and what memory is asked because of it.
     pub(super) fn user_message(&mut self, content: String, images: Option<Vec<String>>) {
         let first = self.session.counts.messages == 0;
         let query = content.clone();
@@ -33,16 +35,35 @@ impl Deciding {
             let recall = Action::Recall(Recall { recall_type, query, thought: String::new() });
             self.emit_as(Source::User, None, Event::Item(Box::new(Entry::new(Item::from(recall)))));
         }
-        self.run("");
+    }
+
+    /// Goes to work, unless a person must still agree to something, here or below.
+    pub(super) fn run_unless_waiting(&mut self) {
+        if self.session.unconfirmed().next().is_some() {
+            self.turn(AgentState::AwaitingUserConfirmation, "");
+        } else if !self.session.waits_for_consent_below() {
+            self.run("");
+        }
+    }
+
+    /// What could not be made again when it was lost is tried once more.
+    fn mend(&mut self) {
+        let failed = |step: &StartStep| self.session.step(*step).is_some_and(|record| record.progress == StepProgress::Failed);
+        if let Some(step) = StartStep::HOLDING.into_iter().find(failed) {
+            self.begin_step(step);
+        }
     }
 
     pub(super) fn run(&mut self, reason: &str) {
+        if self.session.phase == Phase::Ready {
+            self.mend();
+        }
         self.turn(AgentState::Running, reason);
     }
 
     pub(super) fn turn(&mut self, state: AgentState, reason: &str) {
         if self.session.agent != state || (!reason.is_empty() && self.session.agent_reason != reason) {
-            self.emit(Event::StateChanged(StateChanged { state, reason: reason.to_owned() }));
+            self.emit(Event::StateChanged(StateChanged { state, reason: reason.to_owned(), status: None, until: None }));
         }
     }
 
@@ -73,7 +94,7 @@ impl Deciding {
         let refused = action.is_refused();
         let seq = self.emit_as(source, None, Event::Item(Box::new(entry)));
         match action {
-            Action::Delegate(_) if self.session.has_agent() => self.refuse_delegate(seq),
+            Action::Delegate(delegate) if self.session.has_agent() => self.admit_delegate(seq, &delegate),
             Action::Message(message) if source == Source::User => {
                 drop(message);
                 self.run("");
@@ -169,12 +190,14 @@ impl Deciding {
     }
 
     pub(super) fn dispatch_next(&mut self) -> bool {
-        if self.session.in_flight().is_some() || self.session.agent == AgentState::Paused {
-            return false;
-        }
         let Some(open) = self.session.open.first() else {
             return false;
         };
+        // Whoever goes on with a delegate that was begun has it held, too.
+        let held = self.session.agent == AgentState::Paused && self.session.delegation.is_none();
+        if held || self.session.in_flight().is_some() {
+            return false;
+        }
         if open.needs_runtime() && !self.session.has_runtime() {
             return false;
         }
@@ -204,7 +227,10 @@ impl Deciding {
     }
 
     pub(super) fn end_turn(&mut self) -> bool {
-        let over = self.session.turn_open && self.session.agent_rests() && self.session.open.is_empty();
+        let over = self.session.turn_open
+            && self.session.agent_rests()
+            && self.session.open.is_empty()
+            && self.session.delegation.is_none();
         if over {
             let digest = self.session.digest();
             self.emit(Event::TurnEnded(TurnEnded { digest, reducer: REDUCER.to_owned() }));

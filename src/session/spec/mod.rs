@@ -3,7 +3,9 @@
 
 mod agent;
 mod mcp;
+mod memory;
 mod origin;
+mod parent;
 mod repository;
 mod runtime;
 mod secret;
@@ -16,8 +18,10 @@ use serde::{Deserialize, Serialize};
 
 pub use agent::{AgentConfig, AgentSpec, Interaction, Limits, ModelApi, ModelSpec, Price, Tool};
 pub use mcp::{McpServer, McpTransport};
+pub use memory::{MemorySpec, OnBadFile};
 pub use origin::{OnDivergence, OnUnknown, Origin};
-pub use repository::{Provider, RepositorySpec};
+pub use parent::{Parent, task};
+pub use repository::{OnSetupFailure, Provider, RepositorySpec};
 pub use runtime::{Launcher, RuntimeSpec, Sandbox};
 pub use secret::{SecretRef, SecretUse};
 pub use security::{Analyzer, ConfirmationPolicy, Risk, SecuritySpec};
@@ -32,6 +36,9 @@ pub struct SessionSpec {
     /// A line for people; the first message when unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
+    /// Who it is for, in the words of whoever opened it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
     /// How long things may take.
     #[serde(default)]
     pub deadlines: Deadlines,
@@ -47,6 +54,9 @@ pub struct SessionSpec {
     /// The code to work on, cloned into the workspace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repository: Option<RepositorySpec>,
+    /// What is done when the project's setup script fails.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub on_setup_failure: OnSetupFailure,
     /// Which secrets it has, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<SecretRef>,
@@ -56,6 +66,9 @@ pub struct SessionSpec {
     /// Servers that bring further tools.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mcp: Vec<McpServer>,
+    /// What the agent is told of the workspace.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub memory: MemorySpec,
     /// Where actions run.
     #[serde(default, skip_serializing_if = "is_default")]
     pub runtime: RuntimeSpec,
@@ -65,6 +78,9 @@ pub struct SessionSpec {
     /// Free words of whoever opened it, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, String>,
+    /// Whose delegate it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Parent>,
 }
 
 impl SessionSpec {
@@ -74,17 +90,21 @@ impl SessionSpec {
             origin,
             workspace: workspace.into(),
             title: None,
+            user: None,
             deadlines: Deadlines::default(),
             agent: None,
             limits: Limits::default(),
             interaction: Interaction::default(),
             repository: None,
+            on_setup_failure: OnSetupFailure::default(),
             secrets: Vec::new(),
             security: SecuritySpec::default(),
             mcp: Vec::new(),
+            memory: MemorySpec::default(),
             runtime: RuntimeSpec::default(),
             instructions: None,
             metadata: BTreeMap::new(),
+            parent: None,
         }
     }
 }

@@ -20,6 +20,37 @@ pub struct RepositorySpec {
     pub depth: Option<u32>,
 }
 
+impl RepositorySpec {
+    /// The name of its directory in the workspace: the last part of its location, without `.git`. `None` where that names nothing.
+    pub fn directory(&self) -> Option<&str> {
+        let location = self.location.trim_end_matches('/');
+        let location = location.strip_suffix("/.git").unwrap_or(location).trim_end_matches('/');
+        let last = location.rsplit('/').next().unwrap_or_default();
+        // What ssh is told: `host:name.git`.
+        let last = if location.contains('/') { last } else { last.rsplit(':').next().unwrap_or_default() };
+        let name = last.strip_suffix(".git").unwrap_or(last);
+        let names_something = !matches!(name, "" | "." | "..") && !name.contains(char::is_control);
+        // Of an address only the host would be left.
+        let is_host = location.split("://").nth(1).is_some_and(|rest| !rest.contains('/'));
+        (names_something && !is_host).then_some(name)
+    }
+
+    /// Whether a password or a token stands in what is said of it, where the log would keep it.
+    pub fn holds_credentials(&self) -> bool {
+        let host = match &self.provider {
+            Provider::GitHub { host } | Provider::GitLab { host } | Provider::Bitbucket { host } => host.as_deref(),
+            Provider::Plain => None,
+        };
+        let has_login = |url: &str| {
+            let (scheme, rest) = url.split_once("://").unwrap_or(("ssh", url));
+            let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+            // Over ssh a user is named, and what opens is a key.
+            authority.rsplit_once('@').is_some_and(|(login, _)| scheme != "ssh" || login.contains(':'))
+        };
+        has_login(&self.location) || host.is_some_and(|host| host.contains('@'))
+    }
+}
+
 /// Where repositories are kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -44,4 +75,64 @@ pub enum Provider {
     },
     /// Any other: the location is a URL or a path.
     Plain,
+}
+
+/// What is done when the project's setup script fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnSetupFailure {
+    /// It is told, and the start goes on.
+    #[default]
+    GoOn,
+    /// The start fails.
+    Fail,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_login_that_the_log_would_keep_is_seen() {
+        let holds = |provider: Provider, location: &str| {
+            RepositorySpec { provider, location: location.to_owned(), branch: None, token: None, depth: None }.holds_credentials()
+        };
+        for location in ["https://t@h/o/n", "http://u:t@h/n", "ssh://u:t@h/n", "ftp://u:t@h/n", "u:t@h:o/n", "https://a@b@h/n"] {
+            assert!(holds(Provider::Plain, location), "{location}");
+        }
+        for location in ["https://h/o/n@v", "ssh://git@h/o/n", "git@h:o/n", "/a@b:c/n", "o/n", "https://h/?a@b"] {
+            assert!(!holds(Provider::Plain, location), "{location}");
+        }
+        assert!(holds(Provider::GitHub { host: Some("t@h".to_owned()) }, "o/n"));
+        assert!(!holds(Provider::GitHub { host: Some("https://h".to_owned()) }, "o/n"));
+    }
+
+    #[test]
+    fn a_repository_is_found_under_its_own_name() {
+        for (location, name) in [
+            ("owner/name", Some("name")),
+            ("https://git.example/group/sub/name.git", Some("name")),
+            ("https://git.example/name/", Some("name")),
+            ("git@git.example:owner/name.git", Some("name")),
+            ("git.example:name.git", Some("name")),
+            ("/home/me/a:b", Some("a:b")),
+            ("/home/me/proj/.git", Some("proj")),
+            ("https://git.example/", None),
+            ("https://git.example", None),
+            ("/", None),
+            ("..", None),
+            ("/a/..", None),
+            (".git", None),
+            ("/a/b\nc", None),
+        ] {
+            let spec = RepositorySpec {
+                provider: Provider::Plain,
+                location: location.to_owned(),
+                branch: None,
+                token: None,
+                depth: None,
+            };
+            assert_eq!(spec.directory(), name, "{location}");
+        }
+    }
 }

@@ -27,6 +27,16 @@ pub enum RuntimeSpec {
     Command(Launcher),
 }
 
+impl RuntimeSpec {
+    /// Whether it remembers what it was handed, so that a later owner can ask what came of an action.
+    pub const fn remembers(&self) -> bool {
+        match self {
+            Self::Local { .. } => false,
+            Self::Remote { .. } | Self::Command(_) => true,
+        }
+    }
+}
+
 impl Default for RuntimeSpec {
     fn default() -> Self {
         Self::Local { sandbox: Sandbox::default(), network: false }

@@ -467,6 +467,8 @@ pub enum EffectClass {
     Pure,
     /// Doing it twice is doing it once: dispatched again.
     Idempotent,
+    /// Whoever was handed it remembers its key: asked what came of it, and handed it again only where it never arrived.
+    Keyed,
     /// May not be repeated: its outcome stays unknown, and is said to be.
     Unsafe,
 }
@@ -475,16 +477,25 @@ impl EffectClass {
     /// The class of the actions with this V0 tag.
     pub fn of(tag: &str) -> Self {
         match tag {
-            "read" => Self::Pure,
-            "write" => Self::Idempotent,
+            "read" | "recall" => Self::Pure,
+            // A delegate is begun once, under an id that follows from the action; trying again finds it.
+            "write" | "delegate" => Self::Idempotent,
             _ => Self::Unsafe,
         }
     }
 
-    /// Whether an action that may have run may run again.
+    /// The class in a runtime that remembers what it was handed.
+    pub fn of_remembered(tag: &str) -> Self {
+        match Self::of(tag) {
+            Self::Unsafe if Action::RUNNABLE.contains(&tag) && tag != "call_tool_mcp" => Self::Keyed,
+            class => class,
+        }
+    }
+
+    /// Whether an action that may have run may be handed out again.
     pub const fn repeatable(self) -> bool {
         match self {
-            Self::Pure | Self::Idempotent => true,
+            Self::Pure | Self::Idempotent | Self::Keyed => true,
             Self::Unsafe => false,
         }
     }

@@ -267,6 +267,19 @@ impl<'b> Events<'b> {
             .bind(self.hash)
     }
 
+    /// Binds what the row of its session does not say of the only event, whose body is short.
+    pub(super) fn bind_only(&self, query: Statement) -> Statement {
+        query
+            .bind(self.id.first().copied())
+            .bind(self.kind.first().copied())
+            .bind(self.v.first().copied())
+            .bind(self.source.first().copied())
+            .bind(self.cause.first().copied().flatten())
+            .bind(self.must_understand.first().copied())
+            .bind(self.body.first().copied().flatten())
+            .bind(self.salt.first().map(Vec::as_slice))
+    }
+
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.id.len()

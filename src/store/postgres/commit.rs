@@ -139,6 +139,7 @@ async fn commit_at_once(
     let count = |rows: usize| i64::try_from(rows).unwrap_or(i64::MAX);
     let events = plan.events.len();
     let query = match (plan.moved.as_slice(), plan.begun.as_slice()) {
+        ([moved], []) if events == 1 => plan.events.bind_only(moved.bind_one(sqlx::query(sql::COMMIT_EVENT))),
         ([moved], []) => plan.events.bind_of_one(moved.bind_one(sqlx::query(sql::COMMIT_ONE)).bind(count(events))),
         (moved, begun) => {
             let query = Begun::bind(begun, Moved::bind(moved, sqlx::query(sql::COMMIT_AT_ONCE))).bind(shards).bind(counts);

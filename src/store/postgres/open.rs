@@ -15,12 +15,13 @@ const SHARDS: Shard = 256;
 const RACES_MAX: u32 = 20;
 
 /// Brings the tables from nothing, or from any older format, to the present one. Each sets `format` to its own number.
-const MIGRATIONS: [(&str, &str); 5] = [
+const MIGRATIONS: [(&str, &str); 6] = [
     ("event log", include_str!("../../../migrations/postgres/0001_event_log.sql")),
     ("catch-up projections", include_str!("../../../migrations/postgres/0002_catch_up_projections.sql")),
     ("retention", include_str!("../../../migrations/postgres/0003_retention.sql")),
     ("inbox", include_str!("../../../migrations/postgres/0004_inbox.sql")),
     ("kept content and lease clock", include_str!("../../../migrations/postgres/0005_kept_content_and_lease_clock.sql")),
+    ("recent sessions", include_str!("../../../migrations/postgres/0006_recent_sessions.sql")),
 ];
 
 /// Tables whose rows belong to a shard, the table of shards first.
@@ -56,12 +57,16 @@ pub(super) async fn open(servers: &Servers, options: OpenOptions) -> Result<Foun
             Some(_) | None => {}
         }
         // Another process that does the same at once is in the way for a moment.
-        if let Err(error) = make(&mut connection, servers, options).await {
-            races += 1;
-            if races >= RACES_MAX || !in_the_way(&error) {
-                return Err(error);
+        let made = make(&mut connection, servers, options).await;
+        races += 1;
+        match made {
+            Err(error) if races >= RACES_MAX || !in_the_way(&error) => return Err(error),
+            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
+            Ok(()) if races >= RACES_MAX => {
+                let what = "its tables do not come to the present format; what is noted in _sqlx_migrations is not what was done";
+                return Err(StoreError::Unavailable(what.into()));
             }
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            Ok(()) => {}
         }
     };
     let distributed = is_distributed(&mut connection, servers).await.map_err(unreachable)?;
@@ -111,6 +116,10 @@ async fn make(connection: &mut PgConnection, servers: &Servers, options: OpenOpt
     if options.placement == Placement::Distributed && !citus {
         return Err(OpenError::NotDistributable(servers.address.clone()).into());
     }
+    let there = look(connection, servers).await.map_err(failed)?.is_some();
+    if there && is_distributed(connection, servers).await.map_err(failed)? {
+        migrate_distributed(connection).await.map_err(failed)?;
+    }
     let mut migrator = migrator();
     // A lock of the session is lost on poolers and unknown to some databases; that two make the tables at once is seen by who is second.
     migrator.set_locking(false);
@@ -137,6 +146,36 @@ async fn make(connection: &mut PgConnection, servers: &Servers, options: OpenOpt
         distribute(&mut transaction).await.map_err(failed)?;
     }
     transaction.commit().await.map_err(failed)
+}
+
+/// Does each migration that a distributed store lacks statement by statement: Citus hands the whole text that it was sent on to its
+/// workers, which take one statement at a time.
+async fn migrate_distributed(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let format: i64 = sqlx::query(sql::FORMAT).fetch_one(&mut *connection).await?.try_get(0)?;
+    for migration in migrator().iter().filter(|migration| migration.version > format) {
+        let mut transaction = connection.begin_with(sql::BEGIN).await?;
+        for statement in statements_of(migration.sql.as_str()) {
+            sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut *transaction).await?;
+        }
+        let note = sqlx::query(sql::NOTE_MIGRATION).bind(migration.version).bind(migration.description.to_string());
+        note.bind(migration.checksum.to_vec()).execute(&mut *transaction).await?;
+        transaction.commit().await?;
+    }
+    Ok(())
+}
+
+/// The statements of a migration, each of which ends with its line, without comments.
+fn statements_of(migration: &str) -> Vec<String> {
+    let (mut statements, mut statement) = (Vec::new(), String::new());
+    for line in migration.lines() {
+        let code = line.split("--").next().unwrap_or_default().trim_end();
+        statement.push_str(code);
+        statement.push('\n');
+        if code.ends_with(';') {
+            statements.push(std::mem::take(&mut statement));
+        }
+    }
+    statements
 }
 
 async fn distribute(connection: &mut PgConnection) -> Result<(), sqlx::Error> {

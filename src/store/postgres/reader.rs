@@ -1,24 +1,23 @@
 //! Reading: one bounded page at a time, again when the server was away for a moment.
 
-use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
-use sqlx::postgres::{PgConnection, PgPool, PgRow};
+use sqlx::postgres::{PgConnection, PgPool};
 use sqlx::{Connection as _, Row as _};
 use tokio::time::Instant;
 
 use super::super::read::{PAGE_BYTES_MAX, PAGE_ROWS_MAX};
 use super::super::statements::postgres as sql;
 use super::super::{
-    DamagedEvent, FeedCursor, FeedDamage, FeedPage, FeedRow, Order, Page, Read, Row, ServerCondition, SessionFilter, SessionRow,
-    Shard, StoreError, id_range,
+    DamagedEvent, FeedCursor, FeedPage, Order, Page, Read, Row, ServerCondition, SessionFilter, SessionRow, Shard, StoreError,
+    id_range,
 };
-use super::condition;
 use super::decode::{self, EventRow};
 use super::fault::Fault;
 use super::servers::Servers;
+use super::{condition, feed};
 use crate::session::{Body, Digest, Seq, SessionId};
 
 /// How long to wait before a read is repeated.
@@ -31,10 +30,12 @@ pub(super) struct Readers {
     pub(super) servers: Arc<Servers>,
     /// How long a read is repeated while the server is away.
     pub(super) patience: Duration,
+    /// Whether each statement must name the one shard that it is for.
+    pub(super) routed: bool,
 }
 
 /// Why something could not be read.
-enum Trouble {
+pub(super) enum Trouble {
     Database(sqlx::Error),
     Refused(StoreError),
 }
@@ -51,7 +52,8 @@ impl Readers {
     }
 
     pub(super) async fn feed(&self, after: FeedCursor, limit: u32) -> Result<FeedPage, StoreError> {
-        self.run(move |connection, named| Box::pin(feed(connection, named, after.clone(), limit))).await
+        let routed = self.routed;
+        self.run(move |connection, named| Box::pin(feed::feed(connection, named, routed, after.clone(), limit))).await
     }
 
     pub(super) async fn session(&self, shard: Shard, id: SessionId) -> Result<Option<SessionRow>, StoreError> {
@@ -180,108 +182,6 @@ async fn fill(
     Ok(())
 }
 
-async fn feed(connection: &mut PgConnection, named: bool, after: FeedCursor, limit: u32) -> Result<FeedPage, Trouble> {
-    let heads = sqlx::query(sql::FEED_HEADS).persistent(named).fetch_all(&mut *connection).await?;
-    let mut news = Vec::new();
-    for row in &heads {
-        let (shard, head): (Shard, i64) = (row.try_get(0)?, row.try_get(1)?);
-        let position = i64::try_from(after.position(shard)).unwrap_or(i64::MAX);
-        if head < position {
-            let (at, head) = (after.position(shard), u64::try_from(head).unwrap_or_default());
-            return Err(Trouble::Refused(StoreError::Ahead { shard, at, head }));
-        }
-        if head > position {
-            news.push((shard, position, head));
-        }
-    }
-    // Those that are the furthest behind first, so that none starves.
-    news.sort_by_key(|(shard, position, head)| (Reverse(head - position), *shard));
-    let mut page = FeedPage { next: after, ..FeedPage::default() };
-    let limit = usize::try_from(limit.min(PAGE_ROWS_MAX)).unwrap_or(usize::MAX);
-    let mut bytes = 0;
-    for (shard, position, head) in news {
-        if page.rows.len() >= limit || bytes >= PAGE_BYTES_MAX {
-            break;
-        }
-        let room = i64::try_from(limit - page.rows.len()).unwrap_or(i64::MAX);
-        let query = sqlx::query(sql::FEED).persistent(named).bind(shard).bind(position).bind(head).bind(room);
-        let rows = query.fetch_all(&mut *connection).await?;
-        let last = if i64::try_from(rows.len()).is_ok_and(|count| count < room) { Some(head) } else { None };
-        bytes += feed_shard(connection, named, &mut page, Part { shard, position, last }, &rows).await?;
-    }
-    Ok(page)
-}
-
-/// What of a shard a page takes.
-struct Part {
-    shard: Shard,
-    /// Where it begins, not included.
-    position: i64,
-    /// Where it ends if all rows up to there were asked for.
-    last: Option<i64>,
-}
-
-async fn feed_shard(
-    connection: &mut PgConnection,
-    named: bool,
-    page: &mut FeedPage,
-    part: Part,
-    rows: &[PgRow],
-) -> Result<usize, Trouble> {
-    let Part { shard, position, last } = part;
-    let mut before = position;
-    let mut bytes = 0;
-    for row in rows {
-        if bytes >= PAGE_BYTES_MAX {
-            return Ok(bytes);
-        }
-        let pos = decode::position(row).map_err(|what| Trouble::Refused(StoreError::Unavailable(what.into())))?;
-        let place = i64::try_from(pos).unwrap_or(i64::MAX);
-        if place > before + 1 {
-            missing(connection, named, page, shard, before + 1, place - 1).await?;
-        }
-        before = place;
-        page.next.advance(shard, pos);
-        let event = match decode::event(row) {
-            Ok(event) => with_body(connection, named, shard, event).await?,
-            Err(damaged) => Err(damaged),
-        };
-        match event {
-            Ok(row) => {
-                bytes += bytes_of(&row);
-                page.rows.push(FeedRow { shard, pos, row });
-            }
-            Err(event) => page.damaged.push(FeedDamage { shard, pos, event }),
-        }
-    }
-    if let Some(last) = last
-        && last > before
-    {
-        missing(connection, named, page, shard, before + 1, last).await?;
-        page.next.advance(shard, u64::try_from(last).unwrap_or_default());
-    }
-    Ok(bytes)
-}
-
-/// Passes over positions that have no event: purged ones are known, others are damage.
-async fn missing(
-    connection: &mut PgConnection,
-    named: bool,
-    page: &mut FeedPage,
-    shard: Shard,
-    first: i64,
-    last: i64,
-) -> Result<(), Trouble> {
-    let query = sqlx::query(sql::HOLES).persistent(named).bind(shard).bind(first).bind(last);
-    let purged: i64 = query.fetch_one(connection).await?.try_get(0)?;
-    if purged < last - first + 1 {
-        let what = format!("of the positions {first} to {last} of shard {shard} not all are there");
-        let event = DamagedEvent { session: None, seq: Seq::ZERO, what };
-        page.damaged.push(FeedDamage { shard, pos: u64::try_from(last).unwrap_or_default(), event });
-    }
-    Ok(())
-}
-
 async fn session(connection: &mut PgConnection, named: bool, shard: Shard, id: SessionId) -> Result<Option<SessionRow>, Trouble> {
     let query = sqlx::query(sql::SESSION).persistent(named).bind(shard).bind(id.as_uuid());
     let Some(row) = query.fetch_optional(connection).await? else { return Ok(None) };
@@ -361,7 +261,7 @@ fn set_body(row: &mut Row, body: String) {
     }
 }
 
-fn bytes_of(row: &Row) -> usize {
+pub(super) fn bytes_of(row: &Row) -> usize {
     match row {
         Row::Event { event, .. } => event.body.as_json().len(),
         Row::Damaged { .. } => 0,

@@ -12,6 +12,8 @@ use super::super::{OpenError, StoreError};
 
 /// How long one server may take to answer before the next is tried.
 const CONNECT_WAIT: Duration = Duration::from_secs(3);
+/// How long after its last use a connection is believed to be one still.
+const TRUSTED: Duration = Duration::from_millis(200);
 /// What `pooled` is while the pool must be told anew how to connect.
 const NOWHERE: usize = usize::MAX;
 
@@ -198,6 +200,12 @@ impl Servers {
             .max_connections(connections)
             // Shorter than the patience, since meanwhile the server may have been found elsewhere.
             .acquire_timeout(patience.min(CONNECT_WAIT))
+            // To ask the server before each use would be a second way there and back for every page.
+            .test_before_acquire(false)
+            .before_acquire(|connection, known| {
+                // One that does not answer is let go, and another is opened.
+                Box::pin(async move { Ok(known.idle_for < TRUSTED || connection.ping().await.is_ok()) })
+            })
             .after_connect(move |connection, _| {
                 let servers = std::sync::Arc::clone(&servers);
                 Box::pin(async move {

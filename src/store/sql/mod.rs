@@ -13,13 +13,15 @@ use futures_util::future::BoxFuture;
 use sqlx::database::HasStatementCache;
 use sqlx::query::Query;
 use sqlx::{ColumnIndex, Decode, Encode, Executor, Row as _, Transaction, Type};
+use tokio::sync::OnceCell;
 use uuid::Uuid;
 
+use super::cursor::StoreMark;
 use super::dialect::{Dialect, LeaseClock};
 use super::statements::common as sql;
 use super::{
     Append, Appended, FeedCursor, FeedPage, LEASE_MAX, NodeRow, Page, Read, SNAPSHOTS_KEPT, SessionFilter, SessionRow, Shard,
-    Snapshot, Store, StoreError, StoreInfo, WakeUps, chain, is_name_of, is_reached, no_event, no_session,
+    Snapshot, Store, StoreError, StoreInfo, WakeUps, chain, is_name_of, is_ours, is_reached, no_event, no_session,
 };
 use crate::session::{Digest, NodeId, Seq, SessionId, SessionName, Timestamp};
 
@@ -33,6 +35,8 @@ const NODES_KEPT: Duration = Duration::from_hours(24);
 #[derive(Debug)]
 pub(super) struct SqlStore<D> {
     dialect: Arc<D>,
+    /// What its cursors are known by, once one was asked for.
+    mark: OnceCell<StoreMark>,
 }
 
 /// Why a transaction was taken back.
@@ -59,7 +63,7 @@ where
 {
     /// A store that speaks `dialect`.
     pub(super) fn new(dialect: D) -> Self {
-        Self { dialect: Arc::new(dialect) }
+        Self { dialect: Arc::new(dialect), mark: OnceCell::new() }
     }
 
     /// Reads rows in a task of its own, so that no connection goes back in the middle of an answer.
@@ -88,6 +92,20 @@ where
     async fn fetch_one(&self, query: Statement<D>) -> Result<RowOf<D>, StoreError> {
         let row = self.fetch(query).await?.pop();
         row.ok_or_else(|| StoreError::Unavailable("a row that every store has is not there".into()))
+    }
+
+    /// What its cursors are known by.
+    async fn mark(&self) -> Result<StoreMark, StoreError>
+    where
+        for<'q> i64: Decode<'q, D::Db> + Type<D::Db>,
+        usize: ColumnIndex<RowOf<D>>,
+    {
+        let read = async || {
+            let born: i64 =
+                self.fetch_one(statement(sql::STORE)).await?.try_get(1).map_err(|error| self.dialect.failed_read(error))?;
+            Ok(StoreMark::of(&born.to_be_bytes()))
+        };
+        self.mark.get_or_try_init(read).await.copied()
     }
 
     /// What the clock says by which leases are told, and which one it is.
@@ -295,7 +313,10 @@ where
     }
 
     async fn feed(&self, after: FeedCursor, limit: u32) -> Result<FeedPage, StoreError> {
-        let page = self.dialect.feed(after.clone(), limit).await?;
+        let mark = self.mark().await?;
+        is_ours(&after, mark)?;
+        let mut page = self.dialect.feed(after.clone(), limit).await?;
+        page.next.mark(mark);
         if page.next == after && after != FeedCursor::default() {
             is_reached(&after, &self.feed_head().await?)?;
         }
@@ -310,6 +331,7 @@ where
             let (shard, position): (Shard, i64) = (row.try_get(0).map_err(failed)?, row.try_get(1).map_err(failed)?);
             head.advance(shard, u64::try_from(position).unwrap_or_default());
         }
+        head.mark(self.mark().await?);
         Ok(head)
     }
 

@@ -65,6 +65,9 @@ pub const VERSION_DISTRIBUTED: &str = "select 'PostgreSQL ' || current_setting('
 pub const HAS_STORE: &str = "select to_regclass('store') is not null and to_regclass('event') is not null";
 /// The format of the tables and the number of shards.
 pub const FORMAT: &str = "select format, shards from store";
+/// Notes that a migration was done, as sqlx does.
+pub const NOTE_MIGRATION: &str = "insert into _sqlx_migrations (version, description, success, checksum, execution_time) \
+     values ($1, $2, true, $3, 0)";
 /// Makes the store's own row.
 pub const INSERT_STORE: &str = "insert into store (format, shards, created_at) values ($1, $2, $3)";
 /// Makes the rows of all shards.
@@ -178,21 +181,35 @@ pub const COMMIT_AT_ONCE: &str = concat!(
      $55::integer[]) as new (shard, session_id, seq, pos, event_id, kind, v, at, source, cause, must_understand, body, blob, \
      salt, hash, place)"
 );
+macro_rules! move_one_session {
+    () => {
+        "with moved as (update session set head_seq = $3, head_hash = $4, updated_at = $5, epoch = $6, \
+         owner = coalesce($7, owner), phase = coalesce($8, phase), due = coalesce($9, due), origin = coalesce($10, origin), \
+         title = case when $8 is null then title else $11 end, actions = coalesce($12, actions), \
+         messages = coalesce($13, messages), errors = coalesce($14, errors), tokens = coalesce($15, tokens), \
+         cost_micro_usd = case when $8 is null then cost_micro_usd else $16 end \
+         where shard = $1 and session_id = $2 and head_seq = $17 and epoch = $18 returning 1), "
+    };
+}
 /// The same for one session that is there already: no session at that place, nothing written.
-pub const COMMIT_ONE: &str = "with moved as (update session set head_seq = $3, head_hash = $4, updated_at = $5, epoch = $6, \
-     owner = coalesce($7, owner), phase = coalesce($8, phase), due = coalesce($9, due), origin = coalesce($10, origin), \
-     title = case when $8 is null then title else $11 end, actions = coalesce($12, actions), messages = coalesce($13, messages), \
-     errors = coalesce($14, errors), tokens = coalesce($15, tokens), \
-     cost_micro_usd = case when $8 is null then cost_micro_usd else $16 end \
-     where shard = $1 and session_id = $2 and head_seq = $17 and epoch = $18 returning 1), \
-     taken as (update shard set head_pos = head_pos + $19 where shard = $1 and exists (select 1 from moved) \
+pub const COMMIT_ONE: &str = concat!(
+    move_one_session!(),
+    "taken as (update shard set head_pos = head_pos + $19 where shard = $1 and exists (select 1 from moved) \
      returning head_pos - $19 as base) \
      insert into event (shard, session_id, seq, pos, event_id, kind, v, at, source, cause, must_understand, body, salt, hash) \
      select $1, $2, new.seq, taken.base + new.pos, new.event_id, new.kind, new.v, new.at, new.source, new.cause, \
      new.must_understand, new.body::json, new.salt, new.hash \
      from taken, unnest($20::bigint[], $21::bigint[], $22::uuid[], $23::text[], $24::integer[], $25::bigint[], $26::text[], \
      $27::bigint[], $28::boolean[], $29::text[], $30::bytea[], $31::bytea[]) \
-     as new (seq, pos, event_id, kind, v, at, source, cause, must_understand, body, salt, hash)";
+     as new (seq, pos, event_id, kind, v, at, source, cause, must_understand, body, salt, hash)"
+);
+/// The same for one event, which is where its session then stands. Without arrays it takes about 0.7 of the time.
+pub const COMMIT_EVENT: &str = concat!(
+    move_one_session!(),
+    "taken as (update shard set head_pos = head_pos + 1 where shard = $1 and exists (select 1 from moved) returning head_pos) \
+     insert into event (shard, session_id, seq, pos, event_id, kind, v, at, source, cause, must_understand, body, salt, hash) \
+     select $1, $2, $3, taken.head_pos, $19, $20, $21, $5, $22, $23, $24, $25::text::json, $26, $4 from taken"
+);
 /// What a committer's statements touch, they touch by key; statistics of a table that was empty a moment ago must not say otherwise,
 /// and planning anew each time would take longer than the work.
 pub const BY_KEY: &str = "set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off; \
@@ -241,10 +258,15 @@ pub const INSERT_EVENTS: &str = concat!(insert_events!("new.shard", ""), "order 
 /// Writes events of the shard `$16`, whose row takes part for the same reason.
 pub const INSERT_EVENTS_ROUTED: &str = concat!(insert_events!("shard.shard", "shard, "), "where shard.shard = $16");
 
+macro_rules! columns_of_event {
+    () => {
+        "event.session_id, event.seq, event.event_id, event.kind, event.v, event.at, event.source, event.cause, \
+         event.must_understand, event.body, event.blob, event.salt, event.digest, event.hash, event.pos"
+    };
+}
 macro_rules! event_columns {
     () => {
-        "select event.session_id, event.seq, event.event_id, event.kind, event.v, event.at, event.source, event.cause, \
-             event.must_understand, event.body, event.blob, event.salt, event.digest, event.hash, event.pos from event "
+        concat!("select ", columns_of_event!(), " from event ")
     };
 }
 macro_rules! session_columns {
@@ -266,6 +288,14 @@ pub const EVENTS_BACKWARD: &str =
 pub const FEED_HEADS: &str = "select shard, head_pos from shard";
 /// Reads the feed of one shard.
 pub const FEED: &str = concat!(event_columns!(), "where shard = $1 and pos > $2 and pos <= $3 order by pos limit $4");
+/// Reads the feeds of many shards that have little each, `$4` events of each at most; beside each event, which of them it is of.
+pub const FEED_OF_SHARDS: &str = concat!(
+    "select ",
+    columns_of_event!(),
+    ", wanted.place from unnest($1::integer[], $2::bigint[], $3::bigint[]) with ordinality as wanted (shard, after, upto, place), \
+     lateral (select * from event where event.shard = wanted.shard and event.pos > wanted.after and event.pos <= wanted.upto \
+     order by event.pos limit $4) as event order by wanted.place, event.pos"
+);
 /// How many positions between two were purged.
 pub const HOLES: &str = "select cast(coalesce(sum(least(last_pos, $3) - greatest(first_pos, $2) + 1), 0) as bigint) from hole \
      where shard = $1 and last_pos >= $2 and first_pos <= $3";
@@ -275,7 +305,7 @@ pub const LONG_BODY: &str = "select bytes from blob where shard = $1 and digest 
 /// Reads one session's row.
 pub const SESSION: &str = concat!(session_columns!(), "where shard = $1 and session_id = $2");
 /// Lists all sessions.
-pub const SESSIONS: &str = concat!(session_columns!(), "order by updated_at desc, session_id desc limit $1");
+pub const SESSIONS: &str = concat!(session_columns!(), "order by updated_minute desc, updated_at desc, session_id desc limit $1");
 /// Lists sessions that need a worker.
 pub const SESSIONS_DUE: &str = concat!(session_columns!(), "where due order by updated_at desc, session_id desc limit $1");
 /// Lists sessions by the beginning of their id.
@@ -306,6 +336,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("MOVE_SESSIONS_ROUTED", MOVE_SESSIONS_ROUTED),
     ("COMMIT_AT_ONCE", COMMIT_AT_ONCE),
     ("COMMIT_ONE", COMMIT_ONE),
+    ("COMMIT_EVENT", COMMIT_EVENT),
     ("TAKE_POSITIONS", TAKE_POSITIONS),
     ("TAKE_POSITIONS_ROUTED", TAKE_POSITIONS_ROUTED),
     ("INSERT_BLOBS", INSERT_BLOBS),
@@ -319,6 +350,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("EVENTS_BACKWARD", EVENTS_BACKWARD),
     ("FEED_HEADS", FEED_HEADS),
     ("FEED", FEED),
+    ("FEED_OF_SHARDS", FEED_OF_SHARDS),
     ("HOLES", HOLES),
     ("LONG_BODY", LONG_BODY),
     ("SESSION", SESSION),

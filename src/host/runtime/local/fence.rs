@@ -16,7 +16,7 @@ use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use super::kill;
-use super::launch::KILL_WAIT;
+use super::launch::{self, KILL_WAIT};
 use crate::engine::ports::Provision;
 
 /// How often it is looked whether a process has ended.
@@ -46,6 +46,9 @@ pub(super) struct Footprint {
     pub(super) first: Option<FirstProcess>,
     /// The mark in their environment.
     pub(super) mark: String,
+    /// A directory of the session's own outside of its workspace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) own: Option<PathBuf>,
 }
 
 /// A process that no other is mistaken for.
@@ -170,6 +173,25 @@ impl FirstProcess {
     pub(super) fn is_there(&self) -> bool {
         boot().as_ref() == Some(&self.boot) && started(self.pid).as_ref() == Some(&self.started)
     }
+
+    /// Kills it, if it is there.
+    pub(super) fn kill(&self) {
+        if self.is_there() {
+            let _ = signal::kill(Pid::from_raw(self.pid), Signal::SIGKILL);
+        }
+    }
+
+    /// Waits at most `limit` for its end; tells whether it has ended.
+    pub(super) fn ends_within(&self, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        while self.is_there() {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            std::thread::sleep(LOOK);
+        }
+        true
+    }
 }
 
 impl Footprint {
@@ -184,11 +206,12 @@ impl Footprint {
     /// Ends every process of the runtime and waits until they are gone.
     pub(super) fn end(&self) -> io::Result<()> {
         let Some(first) = &self.first else {
-            return kill::all_marked(&self.mark, KILL_WAIT);
+            kill::all_marked(&self.mark, KILL_WAIT)?;
+            return launch::remove(self.own.as_deref());
         };
         let deadline = Instant::now() + KILL_WAIT;
         while first.is_there() {
-            let _ = signal::kill(Pid::from_raw(first.pid), Signal::SIGKILL);
+            first.kill();
             if Instant::now() >= deadline {
                 return Err(io::Error::new(io::ErrorKind::TimedOut, "the processes of the owner before cannot be ended"));
             }

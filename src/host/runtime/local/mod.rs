@@ -2,6 +2,10 @@
 //!
 //! Where the system permits, a session has namespaces of its own: its workspace is mounted at `/workspace`, and the kernel ends
 //! all its processes with it. Elsewhere paths are mapped, and a watchdog ends the processes by a mark in their environment.
+//!
+//! Its commands run in a sandbox unless none is asked for by name: they find the machine's programs, write to the workspace and
+//! to directories that go with the session, and reach neither the home, nor other processes, nor a network that is not allowed.
+//! Landlock holds this, inside or outside of namespaces; what it cannot hold is in the report.
 
 mod environment;
 mod fence;
@@ -10,10 +14,14 @@ mod kill;
 mod launch;
 mod leftover;
 mod mapping;
+mod namespaces;
 mod oneoff;
 mod output;
+mod prepare;
+mod programs;
 mod python;
 mod run;
+mod sandbox;
 mod session;
 mod shell;
 mod terminal;
@@ -29,12 +37,17 @@ use async_trait::async_trait;
 use tokio::sync::{Mutex as AsyncMutex, oneshot};
 use uuid::Uuid;
 
-use crate::engine::ports::{Mount, Provision, Provisioned, Runtime, RuntimeError, RuntimeReport, Runtimes, Timeout, WORKSPACE};
-use crate::session::{Action, Observation};
+use crate::engine::ports::{
+    Document, Mount, Preparation, Prepared, Provision, Provisioned, Runtime, RuntimeError, RuntimeReport, Runtimes, Timeout,
+    WORKSPACE,
+};
+use crate::session::{Action, Observation, RuntimeSpec};
 
 use fence::{Fence, Refused};
-use launch::Ground;
+use launch::{Ground, Plan};
 use mapping::Mapping;
+use programs::Programs;
+use sandbox::Asked;
 use session::{Request, Session};
 
 pub use leftover::{Leftover, leftovers};
@@ -175,9 +188,9 @@ impl Drop for Shared {
     }
 }
 
-#[async_trait]
-impl Runtime for LocalRuntime {
-    async fn execute(&self, action: &Action, timeout: Timeout) -> Result<Observation, RuntimeError> {
+impl LocalRuntime {
+    /// Refuses an owner that was taken over, and what comes after the release.
+    async fn admit(&self) -> Result<(), RuntimeError> {
         let shared = &self.shared;
         let seen = shared.epoch.load(Ordering::Acquire);
         if seen > self.epoch {
@@ -189,7 +202,15 @@ impl Runtime for LocalRuntime {
         let fenced = Arc::clone(shared);
         let check = move || fenced.fence.as_ref().map_or(Ok(()), Fence::check);
         let checked = tokio::task::spawn_blocking(check).await;
-        checked.map_err(|error| RuntimeError::Unavailable(error.to_string()))?.map_err(refused)?;
+        checked.map_err(|error| RuntimeError::Unavailable(error.to_string()))?.map_err(refused)
+    }
+}
+
+#[async_trait]
+impl Runtime for LocalRuntime {
+    async fn execute(&self, action: &Action, timeout: Timeout) -> Result<Observation, RuntimeError> {
+        self.admit().await?;
+        let shared = &self.shared;
         let (reply, answer) = oneshot::channel();
         let request = Request { action: action.clone(), timeout, reply };
         let sent = shared.requests.lock().unwrap_or_else(PoisonError::into_inner).send(request);
@@ -197,6 +218,14 @@ impl Runtime for LocalRuntime {
         let ended = || RuntimeError::Lost("the session's thread has ended".into());
         sent.map_err(|_| ended())?;
         answer.await.map_err(|_| ended())?
+    }
+
+    async fn prepare(&self, preparation: Preparation) -> Result<Prepared, RuntimeError> {
+        self.prepare_workspace(preparation).await
+    }
+
+    async fn documents(&self, paths: &[String], limit: u64) -> Result<Vec<Document>, RuntimeError> {
+        self.read_documents(paths, limit).await
     }
 
     async fn release(&self) -> Result<(), RuntimeError> {
@@ -215,14 +244,20 @@ impl Runtime for LocalRuntime {
 /// Starts a runtime; nothing of it is left when it fails.
 fn open(options: &LocalOptions, request: &Provision) -> Result<Arc<Shared>, RuntimeError> {
     let unavailable = |what: &str, error: &dyn fmt::Display| RuntimeError::Unavailable(format!("{what}: {error}"));
+    let RuntimeSpec::Local { sandbox, network } = request.runtime else {
+        return Err(RuntimeError::Unavailable("this is the runtime of this machine, and another one was asked for".to_owned()));
+    };
+    let asked = Asked { sandbox, network };
     let workspace = make_workspace(&request.workspace)
         .map_err(|error| unavailable(&format!("the workspace {} cannot be made or used", request.workspace.display()), &error))?;
     // The name may come again after a crash, when the watchdog of the first run still ends what it left.
     let mark = ("REKINDLE_RUNTIME".to_owned(), Uuid::new_v4().simple().to_string());
-    let environment = environment::environment(&request.name, &mark, &options.environment);
+    let environment = environment::environment(&request.name, &mark, &options.environment, asked.is_confined());
+    let secrets = environment::secrets(&request.environment).map_err(RuntimeError::Unavailable)?;
     // What the ground is made of; without namespaces `sh` is its guard.
-    if let Some(missing) = launch::missing_program(&["bash", "setsid", "sh"], &environment) {
-        return Err(RuntimeError::Unavailable(missing));
+    let programs = Programs::of(&environment, &workspace);
+    for program in ["bash", "setsid", "sh"] {
+        programs.find(program).map_err(RuntimeError::Unavailable)?;
     }
     // Before anything is started here, what the owner before has started is ended.
     let (fence, unfenced) = match Fence::claim(request) {
@@ -230,8 +265,9 @@ fn open(options: &LocalOptions, request: &Provision) -> Result<Arc<Shared>, Runt
         Err(Refused::File(what, error)) if error.kind() != io::ErrorKind::TimedOut => (None, Some(format!("{what}: {error}"))),
         Err(error) => return Err(refused(error)),
     };
-    let (ground, refusal) = Ground::open(options.isolation, &workspace, environment, format!("{}={}", mark.0, mark.1))
-        .map_err(|error| unavailable("the processes' ground", &error))?;
+    let mark = format!("{}={}", mark.0, mark.1);
+    let plan = Plan { isolation: options.isolation, asked, workspace: &workspace, environment, secrets, mark, programs };
+    let (ground, refusal) = Ground::open(plan).map_err(|error| unavailable("the session's sandbox", &error))?;
     let ground = Arc::new(ground);
     if let Some(fence) = &fence
         && let Err(error) = fence.note(ground.footprint())
@@ -248,6 +284,7 @@ fn open(options: &LocalOptions, request: &Provision) -> Result<Arc<Shared>, Runt
     if let Some(why) = refusal {
         warnings.push(format!("no namespaces: {why}"));
     }
+    warnings.extend(ground.warnings());
     if !mounted {
         warnings.extend(mapping_warnings(&workspace));
     }
@@ -256,6 +293,7 @@ fn open(options: &LocalOptions, request: &Provision) -> Result<Arc<Shared>, Runt
         workspace: workspace.clone(),
         mount: ground.mount(),
         containment: ground.containment(),
+        sandbox: Some(ground.sandbox().clone()),
         warnings,
     };
     let mapping = Mapping::new(workspace, mounted);

@@ -61,18 +61,19 @@ impl Session {
     ) -> io::Result<(String, Option<i64>)> {
         let (mut reader, writer) = io::pipe()?;
         shell::nonblocking(&reader)?;
-        let mut launcher = self.ground.command(false);
+        let mut launcher = self.ground.command(false)?;
         // The text is an argument of the program that reads it, where 128 KiB are the limit: so it comes as the standard input.
         let (text, mut text_writer) = io::pipe()?;
         launcher
             .args(["bash", "--noprofile", "--norc", "-c"])
-            .arg("cd -- \"$1\" || exit; IFS= read -r -d '' command; exec </dev/null; eval \"$command\"")
+            .args(["exec 190<&- 191<&- 192<&- 193<&- 194<&-; ulimit -c 0; cd -- \"$1\" || exit; IFS= read -r -d '' command; exec </dev/null; eval \"$command\""])
             .args(["bash", &self.mapping.inward(directory)])
-            .stdin(Stdio::from(text))
-            .stdout(Stdio::from(OwnedFd::from(writer.try_clone()?)))
-            .stderr(Stdio::from(OwnedFd::from(writer)));
-        let mut child = launcher.spawn()?;
-        drop(launcher);
+            .streams(
+                Stdio::from(text),
+                Stdio::from(OwnedFd::from(writer.try_clone()?)),
+                Stdio::from(OwnedFd::from(writer)),
+            );
+        let mut child = self.ground.spawn(launcher)?;
         let text = self.mapping.inward(command);
         // A long text does not fit into the pipe, and the command's reader may be slow.
         std::thread::Builder::new().name("rekindle-static".into()).spawn(move || {

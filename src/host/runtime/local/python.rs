@@ -5,7 +5,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use command_fds::{CommandFdExt, FdMapping};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
@@ -27,7 +26,7 @@ use super::{kill, shell};
 const WORKER: &str = include_str!("python_worker.py");
 /// Has the worker's own frames carry a name by which tracebacks leave them out. The text comes over a pipe, as an argument would
 /// show up in every list of processes.
-const LOADER: &str = "import os; exec(compile(open(197, encoding='utf-8').read(), '<rekindle>', 'exec'), {'__name__': '__rekindle__', '__builtins__': __builtins__})";
+const LOADER: &str = "import os, resource; os.closerange(190, 197); resource.setrlimit(resource.RLIMIT_CORE, (0, 0)); exec(compile(open(197, encoding='utf-8').read(), '<rekindle>', 'exec'), {'__name__': '__rekindle__', '__builtins__': __builtins__})";
 /// How long the interpreter may take to begin.
 const START_WAIT: Duration = Duration::from_secs(20);
 /// How long a cell may take to end after it was interrupted.
@@ -145,21 +144,18 @@ impl Python {
         shell::nonblocking(&output_reader)?;
         shell::nonblocking(&requests)?;
         shell::nonblocking(&answers)?;
-        let mut command = ground.command(false);
-        command
+        let mut launch = ground.command(false)?;
+        launch
             .args(["python3", "-u", "-c", LOADER])
-            .stdin(Stdio::null())
-            .stdout(Stdio::from(OwnedFd::from(output_writer.try_clone()?)))
-            .stderr(Stdio::from(OwnedFd::from(output_writer)))
-            .fd_mappings(vec![
-                FdMapping { parent_fd: program.into(), child_fd: 197 },
-                FdMapping { parent_fd: request_reader.into(), child_fd: 198 },
-                FdMapping { parent_fd: answer_writer.into(), child_fd: 199 },
-            ])
-            .map_err(io::Error::other)?;
-        let child = command.spawn()?;
-        // The command holds the child's ends of the pipes.
-        drop(command);
+            .streams(
+                Stdio::null(),
+                Stdio::from(OwnedFd::from(output_writer.try_clone()?)),
+                Stdio::from(OwnedFd::from(output_writer)),
+            )
+            .pass(program, 197)
+            .pass(request_reader, 198)
+            .pass(answer_writer, 199);
+        let child = ground.spawn(launch)?;
         // It fits into the pipe; a program that does not start is found out below.
         let _ = program_writer.write_all(WORKER.as_bytes());
         drop(program_writer);

@@ -8,7 +8,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use command_fds::{CommandFdExt, FdMapping};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
@@ -95,22 +94,19 @@ impl Shell {
         let (records, record_writer) = io::pipe()?;
         nonblocking(&commands)?;
         nonblocking(&records)?;
-        let mut command = ground.command(true);
-        command
+        let mut launch = ground.command(true)?;
+        launch
             .args(["bash", "--noprofile", "--noediting", "--rcfile", "/proc/self/fd/197", "-i"])
             .env("REKINDLE_DIRECTORY", directory)
-            .stdin(Stdio::from(terminal.input()?))
-            .stdout(Stdio::from(OwnedFd::from(output_writer.try_clone()?)))
-            .stderr(Stdio::from(OwnedFd::from(output_writer.try_clone()?)))
-            .fd_mappings(vec![
-                FdMapping { parent_fd: rc_reader.into(), child_fd: 197 },
-                FdMapping { parent_fd: command_reader.into(), child_fd: 198 },
-                FdMapping { parent_fd: record_writer.into(), child_fd: 199 },
-            ])
-            .map_err(io::Error::other)?;
-        let child = command.spawn()?;
-        // The command holds the child's ends of the pipes: while it lives, the end of the shell would not be seen.
-        drop(command);
+            .streams(
+                Stdio::from(terminal.input()?),
+                Stdio::from(OwnedFd::from(output_writer.try_clone()?)),
+                Stdio::from(OwnedFd::from(output_writer.try_clone()?)),
+            )
+            .pass(rc_reader, 197)
+            .pass(command_reader, 198)
+            .pass(record_writer, 199);
+        let child = ground.spawn(launch)?;
         // It fits into the pipe; a shell that does not start is found out below, and waited for.
         let _ = rc_writer.write_all(RC.as_bytes());
         drop(rc_writer);

@@ -1,6 +1,7 @@
 //! Reading, writing and editing files of the workspace, on the agent's behalf.
 
 mod diff;
+mod documents;
 mod editor;
 mod place;
 mod text;
@@ -12,6 +13,8 @@ use std::path::PathBuf;
 use crate::session::action::{EditFile, ReadFile, WriteFile};
 use crate::session::observation::{FileEdited, FileRead, FileWritten};
 use crate::session::{Extras, Observation};
+
+pub(super) use documents::documents;
 
 use editor::Editor;
 use place::{Found, Place};
