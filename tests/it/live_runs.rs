@@ -124,13 +124,12 @@ async fn a_model_that_refuses_the_key_is_told_and_a_resume_goes_on_once_that_is_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_an_endpoint_does_wrong_for_good_ends_the_run_with_its_reason_and_for_a_while_does_not() {
-    let failing: [(&str, Reply, &[&str]); 5] = [
+async fn what_an_endpoint_does_wrong_for_good_ends_the_run_with_its_reason() {
+    let failing: [(&str, Reply, &[&str]); 4] = [
         ("content policy", Reply::error(400, "content_policy_violation", "content policy"), &["content policy"]),
         ("no such model", Reply::error(404, "model_not_found", "no model fake"), &["404", "no model fake"]),
         ("unreadable answer", Reply::Raw("data: {nonsense\n\n".to_owned()), &["answer"]),
         ("never there", Reply::error(500, "server_error", "out of order"), &["out of order"]),
-        ("asked too often", Reply::Error(429, vec![("retry-after", "3600".into())], "{}".into()), &["429"]),
     ];
     for (what, reply, words) in failing {
         let (rig, model) = (Rig::new(), ModelServer::replying(move |_| reply.clone()).await);
@@ -142,6 +141,19 @@ async fn what_an_endpoint_does_wrong_for_good_ends_the_run_with_its_reason_and_f
         }
         assert!(!failed.err.contains("panicked"), "{what}: {failed:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_model_that_is_asked_too_often_is_asked_again_when_it_says_so() {
+    let rig = Rig::new();
+    let limited = Reply::Error(429, vec![("retry-after", "1".into())], "{}".into());
+    let model = ModelServer::scripted([limited, finishes(1, "done").into()]).await;
+    let config = rig.write("config.toml", "[model]\nretries = 0\n");
+    let done = said(rig.live(&model, &["--config", &config, "do it"])).await;
+    assert_eq!(done.code, 0, "{done:?}");
+    let log = log(&rig).await;
+    let limited = |event: &&Value| event["kind"] == "turn.state_changed" && event.to_string().contains("rate_limited");
+    assert_eq!(log.iter().filter(limited).count(), 1, "{log:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
