@@ -130,6 +130,7 @@ mod runtime_files;
 mod runtime_launcher;
 #[cfg(feature = "host")]
 mod runtime_python;
+#[cfg(feature = "host")]
 mod runtime_remote;
 #[cfg(feature = "cli")]
 mod runtime_remote_killed;
