@@ -20,6 +20,7 @@ use rekindle::store::{
 use sqlx::postgres::PgConnection;
 use sqlx::{Connection as _, Row as _};
 use support::{Stream, events, new_session, shown};
+use uuid::Uuid;
 
 const ROUNDS: usize = 9;
 const RAW_TABLE: &str = "create table raw (shard integer, session_id uuid, seq bigint, pos bigint, event_id uuid, kind text, v integer, \
@@ -303,7 +304,7 @@ async fn pages(connection: &mut PgConnection, store: &SharedStore, session: Sess
         let query = sqlx::query(sqlx::AssertSqlSafe(raw_page.clone())).bind(session.as_uuid()).bind(shard);
         let rows = query.fetch_all(&mut *connection).await.unwrap();
         // As whoever wants to show them: owned, like ours.
-        let owned: Vec<(i64, uuid::Uuid, String, i64, String, String)> = rows
+        let owned: Vec<(i64, Uuid, String, i64, String, String)> = rows
             .iter()
             .map(|row| (row.get(0), row.get(1), row.get(2), row.get(4), row.get(5), row.try_get_unchecked(8).unwrap()))
             .collect();
@@ -326,11 +327,22 @@ async fn pages(connection: &mut PgConnection, store: &SharedStore, session: Sess
         assert_eq!(store.sessions(SessionFilter::All, 50).await.unwrap().len(), 50);
         ours.push(millis(begin));
         let begin = Instant::now();
-        let rows = sqlx::query(rekindle::store::statements::postgres::SESSIONS).bind(50_i64).fetch_all(&mut *connection).await;
-        assert_eq!(rows.unwrap().len(), 50);
+        let query = sqlx::query(rekindle::store::statements::postgres::SESSIONS).bind(50_i64);
+        let rows = query.fetch_all(&mut *connection).await.unwrap();
+        // Owned, like ours.
+        let owned: Vec<RawSession> = rows.iter().map(raw_session).collect();
+        assert_eq!(owned.len(), 50);
         raw.push(millis(begin));
     }
     println!("| the 50 most recent of 10k sessions | {} | {} | {} |", shown(&ours, 2), shown(&raw, 2), of_rounds(&ours, &raw));
+}
+
+type RawSession = (Uuid, Option<String>, i64, Vec<u8>, Option<Uuid>, i64, String, bool, String, Option<String>, i64, Option<i64>);
+
+fn raw_session(row: &sqlx::postgres::PgRow) -> RawSession {
+    let get = (row.get(0), row.get(1), row.get(2), row.get(3), row.get(5), row.get(7), row.get(8), row.get(9));
+    let (id, name, head, hash, owner, updated_at, phase, due) = get;
+    (id, name, head, hash, owner, updated_at, phase, due, row.get(10), row.get(11), row.get(15), row.get(16))
 }
 
 /// From the append on one node to the event in the hands of a subscriber on another.

@@ -151,6 +151,7 @@ impl Servers {
         let mut connection = self.connect().await?;
         if self.pooler != Pooler::Transaction {
             sqlx::raw_sql(sql::BY_KEY).execute(&mut connection).await?;
+            sqlx::raw_sql(sql::COMPRESS_FAST).execute(&mut connection).await?;
         }
         Ok(connection)
     }
