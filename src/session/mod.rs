@@ -46,8 +46,8 @@ pub use observation::{Extras, Observation};
 pub use phase::Phase;
 pub use spec::{
     AgentConfig, AgentSpec, Analyzer, ConfirmationPolicy, Deadlines, Interaction, Launcher, Limits, McpServer, McpTransport,
-    MemorySpec, ModelApi, ModelSpec, OnBadFile, OnDivergence, OnSetupFailure, OnUnknown, Origin, Parent, Price, Provider,
-    RepositorySpec, Risk, RuntimeSpec, Sandbox, SecretRef, SecretUse, SecuritySpec, SessionSpec, Tool,
+    MemorySpec, ModelApi, ModelSpec, OnBadFile, OnDivergence, OnSetupFailure, OnUnknown, Origin, Parent, PluginSpec, Price,
+    Provider, RepositorySpec, Risk, RuntimeSpec, Sandbox, SecretRef, SecretUse, SecuritySpec, SessionSpec, Tool,
 };
 pub use start::{Report, StartStep};
 pub use state::{REDUCER, Session};

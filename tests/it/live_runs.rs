@@ -1,6 +1,7 @@
 //! The real program lets an agent work on a task, with a model behind real HTTP: to the end, through everything that can go wrong, and
 //! with a person who has a say.
 
+use std::fs;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
@@ -211,6 +212,34 @@ async fn a_limit_ends_the_run_and_a_resume_that_raises_it_goes_on() {
     let done = asked(&rig, &["resume", "live", "--iterations", "20"]).await;
     assert_eq!(done.code, 0, "{done:?}");
     assert_eq!(model.received().len(), 7, "nothing was asked twice");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_plugin_prepares_is_there_for_the_agent_and_again_after_a_resume() {
+    let rig = Rig::new();
+    let plugins = rig.path("rekindle/plugins");
+    fs::create_dir_all(&plugins).unwrap();
+    fs::write(plugins.join("tools.sh"), "export LEVEL=\"a 'b' $((1 + 1))\"\ntwice() { echo \"$1$1\"; }\n").unwrap();
+    fs::write(plugins.join("broken.sh"), "echo no such luck\nreturn 7\n").unwrap();
+    let ask = |n| calls(n, "bash", &json!({ "command": "twice \"$LEVEL;\"" }));
+    let model = following(vec![ask(1), ask(2), finishes(3, "Done.")]).await;
+    let broken = said(rig.live(&model, &["--plugin", "broken", "say it twice"])).await;
+    assert_eq!(broken.code, 1, "{broken:?}");
+    assert!(broken.err.contains("the plugin broken ended with exit code 7") && broken.err.contains("no such luck"), "{broken:?}");
+    let near = said(rig.live(&model, &["--plugin", "tool", "say it twice"])).await;
+    assert_eq!((near.code, near.err.contains("did you mean `tools`?")), (2, true), "{near:?}");
+    let begun = rig.live_as("plugged", &model, &["--plugin", "tools", "--iterations", "1", "say it twice"]);
+    let stopped = said(begun).await;
+    assert_eq!(stopped.code, 1, "{stopped:?}");
+    let done = asked(&rig, &["resume", "plugged", "--iterations", "9"]).await;
+    assert_eq!(done.code, 0, "{done:?}");
+    let requests = model.received();
+    let last = messages(requests.last().unwrap());
+    let results: Vec<String> = last.iter().filter(|message| message["role"] == "tool").map(words).collect();
+    assert_eq!(results.len(), 2);
+    assert!(results.iter().all(|result| result.contains("a 'b' 2;a 'b' 2;")), "before the resume and after it: {results:#?}");
+    let steps = asked(&rig, &["show", "plugged", "--steps", "-o", "json"]).await;
+    assert!(steps.out.contains("\"plugin\""), "the log tells of it: {}", steps.out);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -68,8 +68,13 @@ pub fn finishes(number: usize, words: &str) -> ModelAnswer {
 impl Rig {
     /// `rekindle run` against `server`, in a workspace named `work`, with nobody to ask.
     pub fn live(&self, server: &ModelServer, args: &[&str]) -> Command {
+        self.live_as("live", server, args)
+    }
+
+    /// The same, of this name.
+    pub fn live_as(&self, name: &str, server: &ModelServer, args: &[&str]) -> Command {
         let mut command =
-            self.command(&["run", "--model", "fake", "--base-url", &server.base_url(), "--name", "live", "--headless", "-w"]);
+            self.command(&["run", "--model", "fake", "--base-url", &server.base_url(), "--name", name, "--headless", "-w"]);
         command.arg(self.path("work")).args(args);
         command.env_remove("OPENAI_API_KEY").env_remove("ANTHROPIC_API_KEY").env("XDG_CONFIG_HOME", self.home.path());
         command

@@ -26,6 +26,8 @@ pub struct Config {
     pub model: ModelConfig,
     /// The agent's own tools.
     pub tools: Option<Vec<String>>,
+    /// What its shell is prepared with: scripts in `plugins/NAME.sh` beside the user's own configuration file.
+    pub plugins: Vec<String>,
     /// Microagents that it is not told of.
     pub disabled_microagents: Vec<String>,
     /// What it is told of the workspace.
@@ -268,9 +270,14 @@ impl Config {
 
 /// The user's own configuration file.
 fn own() -> Option<PathBuf> {
+    Some(directory()?.join("config.toml"))
+}
+
+/// Where the user's own configuration is.
+pub(super) fn directory() -> Option<PathBuf> {
     let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let base = set("XDG_CONFIG_HOME").or_else(|| Some(set("HOME")?.join(".config")))?;
-    Some(base.join("rekindle/config.toml"))
+    Some(base.join("rekindle"))
 }
 
 /// Adds to the message about an unknown key which of the known ones is nearest.
@@ -280,11 +287,16 @@ fn nearest(message: &str) -> String {
         return message.to_owned();
     };
     let known: Vec<&str> = quoted.collect();
-    let best = known.iter().max_by(|a, b| strsim::jaro_winkler(unknown, a).total_cmp(&strsim::jaro_winkler(unknown, b)));
-    match best.filter(|best| strsim::jaro_winkler(unknown, best) > 0.7) {
+    match nearest_of(unknown, known.iter().copied()) {
         Some(best) => format!("there is no key `{unknown}`; did you mean `{best}`?"),
         None => format!("there is no key `{unknown}`; there are: {}", known.join(", ")),
     }
+}
+
+/// The one of `known` that was probably meant.
+pub(super) fn nearest_of<'a>(unknown: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let likeness = |name: &str| strsim::jaro_winkler(unknown, name);
+    known.filter(|name| likeness(name) > 0.7).max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
 }
 
 #[cfg(test)]

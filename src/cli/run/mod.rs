@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod place;
+mod plugins;
 pub mod spec;
 pub mod talk;
 
@@ -75,6 +76,9 @@ pub struct Args {
     /// A server that brings further tools, as NAME=URL or NAME="COMMAND ARGUMENT…"; it runs with your rights, not in the sandbox
     #[arg(long, value_name = "NAME=SERVER")]
     mcp: Vec<String>,
+    /// A script of your own that its shell is prepared with, kept in ~/.config/rekindle/plugins/NAME.sh
+    #[arg(long, value_name = "NAME")]
+    plugin: Vec<String>,
     /// What the agent is told beside the task
     #[arg(long, value_name = "TEXT")]
     instructions: Option<String>,
@@ -125,6 +129,11 @@ impl Args {
             // What the file says of the local runtime holds for no other.
             let (sandbox, network) = if self.runtime.as_deref() == Some("local") { (sandbox, network) } else { (None, None) };
             config.runtime = RuntimeConfig { at: self.runtime.clone(), key, sandbox, network, ..RuntimeConfig::default() };
+        }
+        for name in &self.plugin {
+            if !config.plugins.contains(name) {
+                config.plugins.push(name.clone());
+            }
         }
         config.iterations = self.iterations.or(config.iterations);
         config.budget = self.budget.or(config.budget);

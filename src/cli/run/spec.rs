@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::config::{Config, McpConfig, ModelConfig, PriceConfig, RepositoryConfig};
+use super::plugins;
 use crate::cli::exit::CliError;
 use crate::host::workspace;
 use crate::session::{
@@ -96,6 +97,7 @@ impl Asked {
             mcp,
             memory: MemorySpec { on_bad_file: if config.memory.strict { OnBadFile::Fail } else { OnBadFile::Note } },
             runtime,
+            plugins: plugins::read(&config.plugins)?,
             instructions: config.instructions.clone(),
             metadata: config.metadata.clone(),
             ..SessionSpec::new(Origin::Fresh { message: task, images }, workspace)

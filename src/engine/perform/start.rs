@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Performing;
-use crate::engine::ports::{About, MemoryRequest, Preparation, Prepared, Provision, Remembered, SecretValue, project};
+use crate::engine::ports::{
+    About, MemoryRequest, Preparation, Prepared, Provision, Provisioned, Remembered, Runtime, RuntimeError, SecretValue, project,
+};
 use crate::session::mask::Caveat;
 use crate::session::{
-    Command, Content, Digest, Event, Extras, Observation, OnSetupFailure, Report, RuntimeSpec, SecretRef, SecretUse, Seq,
-    SessionSpec, StartStep, StepDone, Timestamp,
+    Command, Content, Digest, Event, Extras, Observation, OnSetupFailure, PluginSpec, Report, RuntimeSpec, SecretRef, SecretUse,
+    Seq, SessionSpec, StartStep, StepDone, Timestamp,
 };
 use crate::store::{Read, Row};
 
@@ -79,10 +81,26 @@ impl Performing {
             version: self.session.version,
             within,
         };
-        let provisioned = self.shared.ports.runtimes.provision(request).await.map_err(|error| error.to_string())?;
-        self.holding.runtime = Some(provisioned.runtime);
-        let report = serde_json::to_value(&provisioned.report).map_err(|error| error.to_string())?;
-        Ok(StepDone::Report(Report(report)))
+        let plugins = spec.plugins.clone();
+        let Provisioned { runtime, report } =
+            self.shared.ports.runtimes.provision(request).await.map_err(|error| error.to_string())?;
+        let mut report = serde_json::to_value(&report).map_err(|error| error.to_string())?;
+        self.holding.runtime = Some(Arc::clone(&runtime));
+        match plug_in(runtime.as_ref(), plugins, within).await {
+            Ok(reports) => {
+                if let (Some(report), false) = (report.as_object_mut(), reports.is_empty()) {
+                    report.insert("plugins".to_owned(), reports.into());
+                }
+                Ok(StepDone::Report(Report(report)))
+            }
+            Err(error) => {
+                self.holding.runtime = None;
+                match runtime.release().await {
+                    Ok(()) => Err(error.to_string()),
+                    Err(left) => Err(format!("{error}; and the runtime could not be released: {left}")),
+                }
+            }
+        }
     }
 
     /// The chain hash of the session's first event.
@@ -214,4 +232,20 @@ impl Performing {
         let report = serde_json::to_value(&briefed).map_err(|error| error.to_string())?;
         Ok(StepDone::Report(Report(report)))
     }
+}
+
+/// Makes the shell of `runtime` what the session's plugins make it; what each said of it.
+async fn plug_in(
+    runtime: &dyn Runtime,
+    plugins: Vec<PluginSpec>,
+    within: Duration,
+) -> Result<Vec<serde_json::Value>, RuntimeError> {
+    let within = within.saturating_sub(SETUP_GRACE).max(within / 2);
+    let mut reports = Vec::with_capacity(plugins.len());
+    for plugin in plugins {
+        if let Prepared::Done(Report(report)) = runtime.prepare(Preparation::Plugin { plugin, within }).await? {
+            reports.push(report);
+        }
+    }
+    Ok(reports)
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::SecretValue;
 use crate::session::{
-    Action, Digest, Epoch, Observation, Report, RepositorySpec, RuntimeSpec, Sandbox, Seq, SessionId, SessionSpec,
+    Action, Digest, Epoch, Observation, PluginSpec, Report, RepositorySpec, RuntimeSpec, Sandbox, Seq, SessionId, SessionSpec,
 };
 
 /// Makes runtimes: places where a session's actions run.
@@ -162,6 +162,13 @@ pub enum Preparation {
         /// How long it may take.
         within: Duration,
     },
+    /// Source a script of the user's own in the session's shell. That it fails is an error.
+    Plugin {
+        /// The script.
+        plugin: PluginSpec,
+        /// How long it may take.
+        within: Duration,
+    },
     /// Install the project's `.openhands/pre-commit.sh`, keeping a hook that is there.
     GitHooks {
         /// Where the project is, as commands see it.
@@ -174,6 +181,7 @@ impl std::fmt::Display for Preparation {
         f.write_str(match self {
             Self::Repository { .. } => "clone a repository",
             Self::SetupScript { .. } => "run a setup script",
+            Self::Plugin { .. } => "source a plugin",
             Self::GitHooks { .. } => "install git hooks",
         })
     }

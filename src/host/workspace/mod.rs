@@ -47,6 +47,7 @@ pub(super) async fn prepare(runtime: &dyn Runtime, root: &Path, preparation: Pre
             Ok(Prepared::Done(checkout.report()))
         }
         Preparation::SetupScript { directory, within } => setup::run(runtime, root, &directory, within).await,
+        Preparation::Plugin { plugin, within } => setup::plug_in(runtime, &plugin, within).await,
         Preparation::GitHooks { directory } => hooks::install(runtime, root, &directory).await,
     }
 }

@@ -1,4 +1,4 @@
-# Runs the setup script in a shell of its own, in $__rekindle_directory, so that `exit`, `set -e` and `cd` there end or move nothing
+# Runs $__rekindle_script in a shell of its own, in $__rekindle_directory, so that `exit`, `set -e` and `cd` there end or move nothing
 # else; what it has exported and which functions it has made is then taken over. It is kept in a file that has no name any more, since
 # there may be secrets in it.
 if __rekindle_name=$(mktemp); then
@@ -20,8 +20,9 @@ fi
     }
     trap __rekindle_keep EXIT
     cd -- "$__rekindle_directory" || exit
-    unset __rekindle_directory __rekindle_name
-    source ./.openhands/setup.sh
+    exec {__rekindle_words}< <(printf '%s\n' "$__rekindle_script")
+    unset __rekindle_directory __rekindle_name __rekindle_script
+    source "/dev/fd/$__rekindle_words"
     __rekindle_code=$?
     __rekindle_keep
     exit "$__rekindle_code"
@@ -29,4 +30,4 @@ fi
 __rekindle_code=$?
 source "/dev/fd/$__rekindle_kept" 2>/dev/null
 exec {__rekindle_kept}>&-
-eval "unset __rekindle_kept __rekindle_name __rekindle_directory __rekindle_code; (exit $__rekindle_code)"
+eval "unset __rekindle_kept __rekindle_name __rekindle_directory __rekindle_script __rekindle_code; (exit $__rekindle_code)"

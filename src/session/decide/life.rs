@@ -105,7 +105,7 @@ impl Deciding {
         let Deadlines { start_step_ms, prepare_ms, .. } = self.deadline_ms();
         let wait = match step {
             StartStep::Repository | StartStep::SetupScript => prepare_ms,
-            StartStep::Runtime if self.launches() => prepare_ms,
+            StartStep::Runtime if self.launches() || self.plugs_in() => prepare_ms,
             _ => start_step_ms,
         };
         let deadline = self.now.plus(Duration::from_millis(wait));
@@ -219,6 +219,10 @@ impl Deciding {
     /// Whether the runtime is something that is started first, which can mean that an image is fetched.
     fn launches(&self) -> bool {
         self.session.spec.as_ref().is_some_and(|spec| matches!(spec.runtime, RuntimeSpec::Command(_)))
+    }
+
+    fn plugs_in(&self) -> bool {
+        self.session.spec.as_ref().is_some_and(|spec| !spec.plugins.is_empty())
     }
 
     fn has_analyzers(&self) -> bool {

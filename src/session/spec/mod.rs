@@ -6,6 +6,7 @@ mod mcp;
 mod memory;
 mod origin;
 mod parent;
+mod plugin;
 mod repository;
 mod runtime;
 mod secret;
@@ -21,6 +22,7 @@ pub use mcp::{McpServer, McpTransport};
 pub use memory::{MemorySpec, OnBadFile};
 pub use origin::{OnDivergence, OnUnknown, Origin};
 pub use parent::{Parent, task};
+pub use plugin::PluginSpec;
 pub use repository::{OnSetupFailure, Provider, RepositorySpec};
 pub use runtime::{Launcher, RuntimeSpec, Sandbox};
 pub use secret::{SecretRef, SecretUse};
@@ -72,6 +74,9 @@ pub struct SessionSpec {
     /// Where actions run.
     #[serde(default, skip_serializing_if = "is_default")]
     pub runtime: RuntimeSpec,
+    /// What its shell is prepared with, in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub plugins: Vec<PluginSpec>,
     /// What the agent is told beside the task, for this conversation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instructions: Option<String>,
@@ -102,6 +107,7 @@ impl SessionSpec {
             mcp: Vec::new(),
             memory: MemorySpec::default(),
             runtime: RuntimeSpec::default(),
+            plugins: Vec::new(),
             instructions: None,
             metadata: BTreeMap::new(),
             parent: None,

@@ -9,7 +9,7 @@ use sha2::Sha256;
 use uuid::Uuid;
 
 use crate::engine::ports::{Document, Preparation, Provision, RuntimeReport, SecretValue};
-use crate::session::{Digest, Epoch, Report, RepositorySpec, Seq, SessionId};
+use crate::session::{Digest, Epoch, PluginSpec, Report, RepositorySpec, Seq, SessionId};
 
 /// The variable that the server finds its key in.
 pub const API_KEY_VARIABLE: &str = "REKINDLE_RUNTIME_KEY";
@@ -127,6 +127,7 @@ pub(super) enum Task {
 pub(super) enum Prepare {
     Repository { session: SessionId, repository: RepositorySpec, token: Option<Secret> },
     SetupScript { directory: String, within_ms: u64 },
+    Plugin { plugin: PluginSpec, within_ms: u64 },
     GitHooks { directory: String },
 }
 
@@ -138,6 +139,9 @@ impl From<Preparation> for Prepare {
             }
             Preparation::SetupScript { directory, within } => {
                 Self::SetupScript { directory, within_ms: u64::try_from(within.as_millis()).unwrap_or(u64::MAX) }
+            }
+            Preparation::Plugin { plugin, within } => {
+                Self::Plugin { plugin, within_ms: u64::try_from(within.as_millis()).unwrap_or(u64::MAX) }
             }
             Preparation::GitHooks { directory } => Self::GitHooks { directory },
         }
@@ -153,6 +157,7 @@ impl From<Prepare> for Preparation {
             Prepare::SetupScript { directory, within_ms } => {
                 Self::SetupScript { directory, within: Duration::from_millis(within_ms) }
             }
+            Prepare::Plugin { plugin, within_ms } => Self::Plugin { plugin, within: Duration::from_millis(within_ms) },
             Prepare::GitHooks { directory } => Self::GitHooks { directory },
         }
     }
