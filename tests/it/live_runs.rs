@@ -225,7 +225,7 @@ async fn what_a_plugin_prepares_is_there_for_the_agent_and_again_after_a_resume(
     let model = following(vec![ask(1), ask(2), finishes(3, "Done.")]).await;
     let broken = said(rig.live(&model, &["--plugin", "broken", "say it twice"])).await;
     assert_eq!(broken.code, 1, "{broken:?}");
-    assert!(broken.err.contains("the plugin broken ended with exit code 7") && broken.err.contains("no such luck"), "{broken:?}");
+    assert!(broken.out.contains("the plugin broken ended with exit code 7") && broken.out.contains("no such luck"), "{broken:?}");
     let near = said(rig.live(&model, &["--plugin", "tool", "say it twice"])).await;
     assert_eq!((near.code, near.err.contains("did you mean `tools`?")), (2, true), "{near:?}");
     let begun = rig.live_as("plugged", &model, &["--plugin", "tools", "--iterations", "1", "say it twice"]);

@@ -9,7 +9,7 @@ use rekindle::engine::ports::{
 };
 use rekindle::host::runtime::remote::RuntimeServer;
 use rekindle::session::action::{ReadFile, WriteFile};
-use rekindle::session::{Action, Epoch, Extras, Observation, Report, Seq, SessionId};
+use rekindle::session::{Action, Epoch, Extras, Observation, PluginSpec, Report, Seq, SessionId};
 use rekindle::testing::{Answer, FakeRuntimes};
 use serde_json::{Value, json};
 
@@ -376,6 +376,9 @@ impl Runtime for Preparing {
             Preparation::SetupScript { directory, within } => {
                 Ok(Prepared::Skipped(format!("there is none in {directory} for {} s", within.as_secs())))
             }
+            Preparation::Plugin { plugin, within } => {
+                Ok(Prepared::Skipped(format!("{}: {} for {} s", plugin.name, plugin.script, within.as_secs())))
+            }
             Preparation::GitHooks { .. } => Err(RuntimeError::Unavailable("the disk is full".to_owned())),
         }
     }
@@ -408,6 +411,9 @@ async fn preparations_documents_and_the_environment_reach_the_runtime_behind_the
     let script = Preparation::SetupScript { directory: directory.clone(), within: Duration::from_secs(7) };
     let skipped = made.runtime.prepare(script).await.unwrap();
     assert_eq!(skipped, Prepared::Skipped("there is none in /workspace/y for 7 s".to_owned()));
+    let plugin = PluginSpec { name: "p".to_owned(), script: "export A='x'".to_owned() };
+    let plugged = made.runtime.prepare(Preparation::Plugin { plugin, within: Duration::from_secs(7) }).await.unwrap();
+    assert_eq!(plugged, Prepared::Skipped("p: export A='x' for 7 s".to_owned()));
     let failed = made.runtime.prepare(Preparation::GitHooks { directory }).await.unwrap_err();
     assert!(failed.to_string().contains("the disk is full"), "{failed}");
     proxy.cut_answers(1);
