@@ -4,6 +4,14 @@
 //! [`RUNG`](crate::store::RUNG) events apart, so that this takes milliseconds however long the session is; where they are missing, the
 //! first one who comes by makes them.
 
+mod bisect;
+mod blame;
+mod refold;
+
+pub use bisect::{BisectError, Bisected, bisect};
+pub use blame::{Blamed, blame};
+pub use refold::{Mismatch, Refolded, refold};
+
 use super::error::EngineError;
 use super::fold::{Fold, Rungs};
 use super::restore::Restored;
