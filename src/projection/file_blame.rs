@@ -105,14 +105,16 @@ impl FileLines {
     }
 
     /// The file holds this text from now on; lines that are new in it are by `by`.
-    fn becomes(&mut self, text: &str, by: By) {
+    fn becomes(&mut self, text: &str, by: By, same: Same) {
         let new: Vec<&str> = text.split('\n').collect();
-        let old: Vec<Option<&str>> = self.lines.iter().map(|line| line.text.as_deref()).collect();
-        let kept = same_lines(&old, &new);
-        let mut old = std::mem::take(&mut self.lines).into_iter().map(Some).collect::<Vec<_>>();
+        let kept = {
+            let old: Vec<Option<&str>> = self.lines.iter().map(|line| line.text.as_deref().map(|text| same.part(text))).collect();
+            same_lines(&old, &new.iter().map(|text| same.part(text)).collect::<Vec<_>>())
+        };
+        let old: Vec<By> = std::mem::take(&mut self.lines).into_iter().map(|line| line.by).collect();
         let line = |(text, from): (&&str, Option<usize>)| {
-            let kept = from.and_then(|from| old.get_mut(from)).and_then(Option::take);
-            kept.unwrap_or_else(|| Line { text: Some((*text).to_owned()), by })
+            let by = from.and_then(|from| old.get(from)).copied().unwrap_or(by);
+            Line { text: Some((*text).to_owned()), by }
         };
         self.lines = new.iter().zip(kept).map(line).collect();
         self.whole = true;
@@ -120,25 +122,26 @@ impl FileLines {
 
     /// Follows a difference as it was recorded: where lines went out and came in, by their numbers.
     fn follow(&mut self, diff: &str, by: By) {
-        let mut at = 0;
+        let mut within = None;
         for line in diff.split('\n') {
-            if line.starts_with("--- ") && at == 0 || line.starts_with("+++ ") && at == 0 {
+            if let Some(begin) = hunk(line) {
+                within = Some(begin);
+                self.reach(begin);
                 continue;
             }
-            if let Some(begin) = hunk(line) {
-                at = begin;
-                self.reach(at);
-            } else if let Some(text) = line.strip_prefix('+') {
-                let place = at.min(self.lines.len());
+            // Before the first hunk stand the names of the file.
+            let Some(at) = &mut within else { continue };
+            if let Some(text) = line.strip_prefix('+') {
+                let place = (*at).min(self.lines.len());
                 self.lines.insert(place, Line { text: Some(text.to_owned()), by });
-                at += 1;
+                *at += 1;
             } else if line.starts_with('-') {
-                if at < self.lines.len() {
-                    self.lines.remove(at);
+                if *at < self.lines.len() {
+                    self.lines.remove(*at);
                 }
             } else if line.starts_with(' ') {
-                at += 1;
-                self.reach(at);
+                *at += 1;
+                self.reach(*at);
             }
         }
     }
@@ -162,6 +165,24 @@ impl FileLines {
     fn reach(&mut self, count: usize) {
         if !self.whole && self.lines.len() < count {
             self.lines.resize(count, Line::UNKNOWN);
+        }
+    }
+}
+
+/// What makes two lines the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Same {
+    /// All of their text.
+    Exactly,
+    /// Their text without blanks at its end, which recorded differences leave out.
+    ButForBlanks,
+}
+
+impl Same {
+    fn part(self, text: &str) -> &str {
+        match self {
+            Self::Exactly => text,
+            Self::ButForBlanks => text.trim_end(),
         }
     }
 }
@@ -327,7 +348,7 @@ impl FileLines {
         let author = By::Event { seq: by };
         match evidence {
             // The tool ends every line of what it is given, also the empty one behind a last line end.
-            Evidence::Written(text) => self.becomes(&format!("{}\n", text.replace("\r\n", "\n")), author),
+            Evidence::Written(text) => self.becomes(&format!("{}\n", text.replace("\r\n", "\n")), author, Same::Exactly),
             Evidence::Spliced(start, end, text) => self.splice(*start, *end, text, author),
             Evidence::Edited(edit, diff) => self.edited(edit, diff, author),
             Evidence::Seen(text) => {
@@ -336,7 +357,7 @@ impl FileLines {
                 if self.text().is_none() {
                     self.shows(0, &text.split('\n').collect::<Vec<_>>(), now);
                 }
-                self.becomes(text, by);
+                self.becomes(text, by, Same::ButForBlanks);
                 return false;
             }
             Evidence::SeenPart(first, texts) => {
@@ -359,7 +380,7 @@ impl FileLines {
             _ => None,
         };
         match after {
-            Some(after) => self.becomes(&after.replace("\r\n", "\n"), by),
+            Some(after) => self.becomes(&after.replace("\r\n", "\n"), by, Same::Exactly),
             None if diff.is_empty() => {
                 // Something changed, and nothing says where.
                 self.whole = false;

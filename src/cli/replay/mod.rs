@@ -4,14 +4,14 @@ mod execute;
 mod fold;
 
 use super::Context;
-use super::address::Address;
+use super::address::{Address, find};
 use super::complete::sessions;
 use super::exit::{CliError, Exit};
 use super::sandbox::SandboxArgs;
 use super::span::LeaseArgs;
 use crate::session::SessionName;
 use clap_complete::ArgValueCompleter;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub use execute::{free, to_rest, unreadable};
 
@@ -102,7 +102,15 @@ enum Unknown {
 pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
     let Args { what, mode, all, performing } = args;
     match (mode, what) {
-        (Mode::Execute, Some(what)) => execute::run(context, what, performing).await,
+        (Mode::Execute, Some(what)) => {
+            if !Path::new(&what).exists()
+                && let Some(fold) = is_session(context, &what).await
+            {
+                let why = format!("there is no file {what:?}; it is a session, whose log is folded again with `{fold}`");
+                return Err(CliError::NotFound(why));
+            }
+            execute::run(context, what, performing).await
+        }
         (Mode::Execute, None) => {
             let fold = context.command("replay --all --mode fold");
             debug_assert!(all, "clap asks for one or the other");
@@ -114,4 +122,12 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
         }
         (Mode::Fold, None) => fold::run(context, None).await,
     }
+}
+
+/// The command that replays a session, where `what` names one.
+async fn is_session(context: &Context, what: &str) -> Option<String> {
+    let address: Address = what.parse().ok()?;
+    let store = context.store().await.ok()?;
+    find(context, store.as_ref(), &address.session).await.ok()?;
+    Some(context.command(format_args!("replay {address} --mode fold")))
 }
