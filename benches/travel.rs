@@ -45,7 +45,10 @@ fn main() {
         while let Some(snapshot) = store.snapshot(session, REDUCER, upto).await.expect("it is read") {
             (rungs, bytes, upto) = (rungs + 1, bytes + snapshot.bytes.len(), Seq(snapshot.seq.0 - 1));
         }
-        println!("{size} events: {ladder:.0} ms for the first state at the end, which leaves {rungs} snapshots of {} bytes\n", bytes / rungs.max(1));
+        println!(
+            "{size} events: {ladder:.0} ms for the first state at the end, which leaves {rungs} snapshots of {} bytes\n",
+            bytes / rungs.max(1)
+        );
 
         let mut states = Vec::new();
         for at in &places {
@@ -66,7 +69,9 @@ fn main() {
         for round in 0..ROUNDS {
             let wanted = messages * (round + 1) / (ROUNDS + 1);
             let begun = Instant::now();
-            bisect(store.as_ref(), session, Seq::ZERO, None, |state| Ok(state.counts.messages > wanted)).await.expect("it is found");
+            bisect(store.as_ref(), session, Seq::ZERO, None, |state| Ok(state.counts.messages > wanted))
+                .await
+                .expect("it is found");
             bisects.push(ms(begun));
         }
         let (mut recent, mut oldest) = (Vec::new(), Vec::new());

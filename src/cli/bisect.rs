@@ -97,7 +97,11 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
         context.out.line(format_args!("        {}  {old} → {new}", paint.dim(one_line(&change.path))))?;
     }
     let between = count(bad.0.saturating_sub(good.0), "event");
-    context.note(format_args!("it holds first after event {}; {} of {between} looked at", found.event.seq, count(found.folds.into(), "state")));
+    context.note(format_args!(
+        "it holds first after event {}; {} of {between} looked at",
+        found.event.seq,
+        count(found.folds.into(), "state")
+    ));
     Ok(Exit::Done)
 }
 
@@ -112,9 +116,9 @@ fn none(expression: &str, session: SessionId, error: BisectError) -> CliError {
             "{expression:?} holds of session {session} before its first event, so no event is the first; begin behind one after \
              which it does not hold with --good N"
         )),
-        BisectError::HoldsAlready(good) => {
-            CliError::NotFound(format!("{expression:?} holds of session {session} after event {good} already; say an earlier --good"))
-        }
+        BisectError::HoldsAlready(good) => CliError::NotFound(format!(
+            "{expression:?} holds of session {session} after event {good} already; say an earlier --good"
+        )),
         BisectError::NeverHolds(bad) => CliError::NotFound(format!(
             "{expression:?} does not hold of session {session} after event {bad}; say an event after which it does with --bad-at M"
         )),
@@ -122,9 +126,7 @@ fn none(expression: &str, session: SessionId, error: BisectError) -> CliError {
             "{expression:?} cannot be asked of the state after event {seq}: {}; a part that may be missing is asked with ?, as in .x.y?",
             one_line(&what)
         )),
-        BisectError::Bounds { good, bad, .. } => {
-            CliError::Usage(format!("--good {good} must come before --bad-at {bad}"))
-        }
+        BisectError::Bounds { good, bad, .. } => CliError::Usage(format!("--good {good} must come before --bad-at {bad}")),
         BisectError::Engine(error) => error.into(),
     }
 }

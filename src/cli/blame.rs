@@ -129,7 +129,9 @@ async fn of_file(
     while let Some(place) = rows.next().await? {
         match place {
             Row::Event { event, .. } => files.apply(&event),
-            Row::Damaged { seq, what } => context.note(format_args!("event {seq} is damaged and passed over: {}", one_line(&what))),
+            Row::Damaged { seq, what } => {
+                context.note(format_args!("event {seq} is damaged and passed over: {}", one_line(&what)))
+            }
         }
     }
     let (name, line) = match asked.rsplit_once(':').map(|(name, line)| (name, line.parse::<usize>())) {
@@ -219,13 +221,16 @@ fn no_line(path: &str, file: &FileLines, line: usize) -> String {
 /// That nothing has this name, and what has one like it.
 fn unknown(row: &SessionRow, name: &str, why: NoFile, part: Option<(&StatePath, &Session)>) -> CliError {
     match why {
-        NoFile::Several(files) => CliError::Usage(format!("{name:?} is the end of several files; say more of it:{}", listed(&files))),
+        NoFile::Several(files) => {
+            CliError::Usage(format!("{name:?} is the end of several files; say more of it:{}", listed(&files)))
+        }
         NoFile::Unknown(files) => {
             let mut said = match part {
                 Some(_) => format!("session {} has no such part of its state, and its agent touched no file {name:?}", row.id),
                 None => format!("the agent of session {} touched no file {name:?} with its tools", row.id),
             };
-            let meant: Vec<String> = part.map(|(path, state)| path.meant(state)).unwrap_or_default().iter().map(ToString::to_string).collect();
+            let meant: Vec<String> =
+                part.map(|(path, state)| path.meant(state)).unwrap_or_default().iter().map(ToString::to_string).collect();
             if !meant.is_empty() {
                 said.push_str(&format!("; did you mean {}?", meant.join(" or ")));
             } else if !files.is_empty() {

@@ -10,9 +10,34 @@ use crate::session::Session;
 /// What of the language's library reaches outside of the state, or takes libraries that are not here: regular expressions, dates,
 /// encodings, rarer mathematics.
 const LEFT_OUT: [&str; 28] = [
-    "stderr", "debug", "halt", "halt_error", "logb", "significand", "pow10", "drem", "nexttoward", "scalb", "gamma", "test", "scan",
-    "scan_", "match", "capture", "splits", "sub", "gsub", "capture_of_match", "todate", "fromdate", "@html", "@htmld", "@uri", "@urid",
-    "@base64", "@base64d",
+    "stderr",
+    "debug",
+    "halt",
+    "halt_error",
+    "logb",
+    "significand",
+    "pow10",
+    "drem",
+    "nexttoward",
+    "scalb",
+    "gamma",
+    "test",
+    "scan",
+    "scan_",
+    "match",
+    "capture",
+    "splits",
+    "sub",
+    "gsub",
+    "capture_of_match",
+    "todate",
+    "fromdate",
+    "@html",
+    "@htmld",
+    "@uri",
+    "@urid",
+    "@base64",
+    "@base64d",
 ];
 /// The same of what is built in.
 const NATIVE_LEFT_OUT: [&str; 4] = ["halt", "env", "input", "inputs"];
@@ -68,7 +93,9 @@ fn unreadable(text: &str, error: &load::Error<&str>) -> Vec<String> {
     };
     match error {
         load::Error::Io(_) => vec!["modules cannot be loaded here".to_owned()],
-        load::Error::Lex(errors) => errors.iter().map(|(wanted, rest)| format!("{}: {} expected", at(rest), wanted.as_str())).collect(),
+        load::Error::Lex(errors) => {
+            errors.iter().map(|(wanted, rest)| format!("{}: {} expected", at(rest), wanted.as_str())).collect()
+        }
         load::Error::Parse(errors) => {
             errors.iter().map(|(wanted, found)| format!("{}: {} expected", at_token(text, found), wanted.as_str())).collect()
         }

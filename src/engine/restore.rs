@@ -5,8 +5,8 @@
 //! digest of the state folded here.
 
 use super::error::EngineError;
-use super::fold::{Fold, Rungs};
 pub use super::fold::snapshot;
+use super::fold::{Fold, Rungs};
 use crate::session::{Digest, Proof, Seq, Session, SessionId};
 use crate::store::{PURGED, SessionRow, Store};
 

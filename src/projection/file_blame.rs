@@ -149,7 +149,8 @@ impl FileLines {
     /// Some lines, the first of them the `first`th from 0, were seen to be these.
     fn shows(&mut self, first: usize, texts: &[&str], seen: Seq) {
         self.reach(first + texts.len());
-        let differs = |(line, text): (&Line, &&str)| line.text.as_deref().is_some_and(|known| known.trim_end() != text.trim_end());
+        let differs =
+            |(line, text): (&Line, &&str)| line.text.as_deref().is_some_and(|known| known.trim_end() != text.trim_end());
         let changed = self.lines.iter().skip(first).zip(texts).any(differs);
         if changed {
             // Lines may have moved: what is not seen is not known any more.

@@ -243,10 +243,13 @@ mod tests {
 
     #[test]
     fn a_path_finds_what_the_whole_json_holds_there() {
-        let mut state = Session { agent_reason: "why".to_owned(), told: vec!["a".to_owned(), "b".to_owned()], ..Session::default() };
+        let mut state =
+            Session { agent_reason: "why".to_owned(), told: vec!["a".to_owned(), "b".to_owned()], ..Session::default() };
         state.usage.prompt_tokens = 7;
         let whole = serde_json::to_value(&state).unwrap();
-        for pointer in ["/agent", "/agent_reason", "/usage/prompt_tokens", "/usage", "/told/1", "/told/2", "/model", "/none", "/agent/x"] {
+        for pointer in
+            ["/agent", "/agent_reason", "/usage/prompt_tokens", "/usage", "/told/1", "/told/2", "/model", "/none", "/agent/x"]
+        {
             assert_eq!(of(pointer, &state).as_ref(), whole.pointer(pointer), "{pointer}");
         }
         assert_eq!(of("usage.prompt_tokens", &state), Some(7.into()));

@@ -30,7 +30,10 @@ fn seq_of(rig: &Rig, kind: &str) -> u64 {
 fn every_command_that_reads_takes_a_place_in_the_past() {
     let rig = rig();
     assert_eq!(rig.json(&["state", "sample@3", "-o", "json"])["seq"], 3);
-    assert_eq!(rig.json(&["state", "sample@-1", "-o", "json"])["state"]["version"], rig.json(&["ls", "-o", "json"])[0]["events"].as_u64().unwrap() - 1);
+    assert_eq!(
+        rig.json(&["state", "sample@-1", "-o", "json"])["state"]["version"],
+        rig.json(&["ls", "-o", "json"])[0]["events"].as_u64().unwrap() - 1
+    );
     assert_eq!(rig.run(&["show", "sample@3", "--events"]).out.lines().count(), 3);
     let verified = rig.json(&["verify", "sample@3", "-o", "json"]);
     assert_eq!((verified["ok"].as_bool(), verified["events"].as_u64()), (Some(true), Some(3)));

@@ -80,7 +80,10 @@ fn what_is_written_edited_and_inserted_is_by_the_event_that_did_it() {
     let path = "/workspace/a.txt";
     let second = log.edit(json!({"path": path, "command": "str_replace", "old_str": "two", "new_str": "2\n2.5"}), "");
     assert_eq!(log.lines(path), [(first, Some("one")), (second, Some("2")), (second, Some("2.5")), (first, Some("three"))]);
-    let third = log.edit(json!({"path": path, "command": "insert", "insert_line": 1, "new_str": "1.5"}), "--- x\n+++ x\n@@ -1,0 +2 @@\n+1.5");
+    let third = log.edit(
+        json!({"path": path, "command": "insert", "insert_line": 1, "new_str": "1.5"}),
+        "--- x\n+++ x\n@@ -1,0 +2 @@\n+1.5",
+    );
     assert_eq!(log.lines("a.txt")[..3], [(first, Some("one")), (third, Some("1.5")), (second, Some("2"))]);
     let back = log.edit(json!({"path": path, "command": "undo_edit"}), "--- x\n+++ x\n@@ -2 +1,0 @@\n-1.5");
     assert!(back > third);
@@ -130,7 +133,8 @@ fn what_a_command_did_is_not_known_and_said_not_to_be() {
     let named = log.run("sed -i s/two/2/ a.txt");
     let other = log.run("make");
     let (path, file) = log.files.find("a.txt").unwrap();
-    let since: Vec<(u64, bool)> = log.files.commands_since(file.last_known().unwrap(), path).map(|(seq, named)| (seq.0, named)).collect();
+    let since: Vec<(u64, bool)> =
+        log.files.commands_since(file.last_known().unwrap(), path).map(|(seq, named)| (seq.0, named)).collect();
     assert_eq!(since, [(named, true), (other, false)]);
     let seen = log.view("/workspace/a.txt", 1, &["one", "2", ""]);
     let (_, file) = log.files.find("a.txt").unwrap();
@@ -153,9 +157,10 @@ fn a_file_is_found_by_the_end_of_its_path_and_never_guessed() {
 
 #[tokio::test]
 async fn the_files_of_real_recordings_are_told() {
-    for (name, file, line, text) in
-        [("basic.json", "game_2048.py", 1, "import random"), ("pony_parser_49.json", "parser.c", 696, "  SET_FLAG(AST_FLAG_IN_PARENS);")]
-    {
+    for (name, file, line, text) in [
+        ("basic.json", "game_2048.py", 1, "import random"),
+        ("pony_parser_49.json", "parser.c", 696, "  SET_FLAG(AST_FLAG_IN_PARENS);"),
+    ] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/trajectories").join(name);
         let trajectory = rekindle::trajectory::read_file(&path).unwrap();
         let store = MemoryStore::new();

@@ -10,8 +10,8 @@ use rekindle::engine::travel::{BisectError, Refolded, bisect, blame, refold, sta
 use rekindle::projection::part::StatePath;
 use rekindle::session::event::{Created, TurnEnded};
 use rekindle::session::{
-    AgentState, Body, Digest, Event, EventId, Kind, NewEvent, Origin, REDUCER, Recorded, Seq, Session, SessionId, SessionSpec, Source,
-    Timestamp,
+    AgentState, Body, Digest, Event, EventId, Kind, NewEvent, Origin, REDUCER, Recorded, Seq, Session, SessionId, SessionSpec,
+    Source, Timestamp,
 };
 use rekindle::store::{Append, Expected, MemoryStore, RUNG, Read, Row, SharedStore, Writer};
 use serde_json::{Value, json};
@@ -27,7 +27,8 @@ fn new_session() -> SessionId {
 
 async fn append(store: &SharedStore, session: SessionId, events: Vec<NewEvent>) {
     for events in events.chunks(512) {
-        let append = Append { session, expected: Expected::Any, writer: Writer::Anyone, events: events.to_vec(), directory: None };
+        let append =
+            Append { session, expected: Expected::Any, writer: Writer::Anyone, events: events.to_vec(), directory: None };
         store.append(append).await.unwrap();
     }
 }
@@ -108,7 +109,9 @@ impl Writing {
                 None,
             ),
             4 => self.end_turn(),
-            _ => self.push("action.think", json!({"action": "think", "args": {"thought": format!("hm {what}")}}).to_string(), None),
+            _ => {
+                self.push("action.think", json!({"action": "think", "args": {"thought": format!("hm {what}")}}).to_string(), None)
+            }
         };
     }
 
@@ -420,8 +423,15 @@ async fn bisecting_a_long_session_steps_from_rung_to_rung() {
         assert_eq!(Some(found.event.seq.0 as usize), linear(&states, 0, states.len() - 1, holds));
         assert!(found.folds <= 24, "{}", found.folds);
     }
-    let untold = bisect(store.as_ref(), id, Seq::ZERO, None, |state| {
-        if state.version.0 == 3 * RUNG { Err("no".to_owned()) } else { Ok(false) }
-    });
+    let untold =
+        bisect(
+            store.as_ref(),
+            id,
+            Seq::ZERO,
+            None,
+            |state| {
+                if state.version.0 == 3 * RUNG { Err("no".to_owned()) } else { Ok(false) }
+            },
+        );
     assert!(matches!(untold.await, Err(BisectError::Untold { what, .. }) if what == "no"));
 }

@@ -81,7 +81,8 @@ pub async fn only_the_newest_snapshots_are_kept(store: &SharedStore) {
 /// For time travel: however long a session is, no state of it is far from a snapshot.
 pub async fn the_first_snapshot_of_each_stretch_is_kept(store: &SharedStore) {
     let session = new_session();
-    let put = [2 * RUNG + 9, 300, 5, 4, RUNG - 1, RUNG + 700, RUNG, 2 * RUNG + 8, 5 * RUNG, 5 * RUNG + 1, 5 * RUNG + 2, 5 * RUNG + 3];
+    let put =
+        [2 * RUNG + 9, 300, 5, 4, RUNG - 1, RUNG + 700, RUNG, 2 * RUNG + 8, 5 * RUNG, 5 * RUNG + 1, 5 * RUNG + 2, 5 * RUNG + 3];
     for seq in put {
         store.put_snapshot(a_snapshot(session, seq, "r1")).await.unwrap();
         store.put_snapshot(a_snapshot(session, seq, "r2")).await.unwrap();

@@ -20,8 +20,8 @@ use super::cursor::StoreMark;
 use super::dialect::{Dialect, LeaseClock};
 use super::statements::common as sql;
 use super::{
-    Append, Appended, FeedCursor, FeedPage, LEASE_MAX, NodeRow, Page, RUNG, Read, SNAPSHOTS_KEPT, SessionFilter, SessionRow, Shard,
-    Snapshot, Store, StoreError, StoreInfo, WakeUps, chain, is_name_of, is_ours, is_reached, no_event, no_session,
+    Append, Appended, FeedCursor, FeedPage, LEASE_MAX, NodeRow, Page, RUNG, Read, SNAPSHOTS_KEPT, SessionFilter, SessionRow,
+    Shard, Snapshot, Store, StoreError, StoreInfo, WakeUps, chain, is_name_of, is_ours, is_reached, no_event, no_session,
 };
 use crate::session::{Digest, NodeId, Seq, SessionId, SessionName, Timestamp};
 
