@@ -90,6 +90,20 @@ impl fmt::Display for Named {
     }
 }
 
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let session = &self.session;
+        match self.place {
+            Place::Whole => write!(f, "{session}"),
+            Place::At(seq) => write!(f, "{session}@{seq}"),
+            Place::Before(back) => write!(f, "{session}@-{back}"),
+            Place::Event(seq) => write!(f, "{session}:{seq}"),
+            Place::Events(first, Some(last)) => write!(f, "{session}:{first}..{last}"),
+            Place::Events(first, None) => write!(f, "{session}:{first}.."),
+        }
+    }
+}
+
 fn parse_place(text: &str) -> Result<Place, String> {
     let number = |text: &str| match text.parse() {
         Ok(0) | Err(_) => Err(format!("{text:?} is no event; events are numbered from 1")),
@@ -123,7 +137,13 @@ impl Address {
     pub fn whole(&self) -> Result<&Named, CliError> {
         match self.place {
             Place::Whole => Ok(&self.session),
-            _ => Err(CliError::Usage(format!("this takes a whole session; leave out what comes after {}", self.session))),
+            Place::At(_) | Place::Before(_) => Err(CliError::Usage(format!(
+                "this acts on the session as it is, not as it was; say {} alone, or look at {self} with a command that reads",
+                self.session
+            ))),
+            Place::Event(_) | Place::Events(..) => {
+                Err(CliError::Usage(format!("this takes a whole session; leave out what comes after {}", self.session)))
+            }
         }
     }
 
@@ -239,6 +259,7 @@ mod tests {
             ("x:..9", text("x"), Place::Events(Seq(1), Some(Seq(9)))),
         ] {
             assert_eq!(address(written), Address { session, place }, "{written}");
+            assert_eq!(address(&address(written).to_string()), address(written), "{written}");
         }
     }
 

@@ -1,5 +1,7 @@
 //! Layer 7 · the `rekindle` program: one file per subcommand. Standard output carries data, standard error everything else.
 
+mod bisect;
+mod blame;
 mod close;
 mod completions;
 mod consent;
@@ -29,6 +31,7 @@ mod address;
 mod complete;
 mod describe;
 pub mod exit;
+mod expression;
 mod host;
 mod location;
 mod metrics;
@@ -49,7 +52,7 @@ use std::io::{self, IsTerminal};
 
 use clap::Parser;
 
-use crate::store::{SessionRow, SharedStore};
+use crate::store::{RUNG, SessionRow, SharedStore};
 use address::Named;
 use exit::{CliError, Exit};
 use location::{Access, Location};
@@ -111,6 +114,8 @@ enum Command {
     Ls(ls::Args),
     Show(show::Args),
     State(state::Args),
+    Blame(blame::Args),
+    Bisect(bisect::Args),
     Tail(tail::Args),
     Usage(usage::Args),
     Verify(verify::Args),
@@ -189,6 +194,8 @@ pub async fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Ls(args) => ls::run(context, args).await,
         Command::Show(args) => Box::pin(show::run(context, args)).await,
         Command::State(args) => Box::pin(state::run(context, args)).await,
+        Command::Blame(args) => Box::pin(blame::run(context, args)).await,
+        Command::Bisect(args) => Box::pin(bisect::run(context, args)).await,
         Command::Tail(args) => Box::pin(tail::run(context, args)).await,
         Command::Usage(args) => Box::pin(usage::run(context, args)).await,
         Command::Verify(args) => Box::pin(verify::run(context, args)).await,
@@ -249,6 +256,19 @@ impl Context {
 
     async fn open(&self, access: Access) -> Result<SharedStore, CliError> {
         self.location.open(access).await?.ok_or_else(|| CliError::NotFound(self.none_yet()))
+    }
+
+    /// The store and the session that is meant, to look at its states. The store of a long session is opened so that the snapshots
+    /// that are made on the way can be kept, where that is possible.
+    async fn states(&self, named: &Named) -> Result<(SharedStore, SessionRow), CliError> {
+        let (store, row) = self.session(named).await?;
+        if row.head.0 < RUNG {
+            return Ok((store, row));
+        }
+        match self.store_for_writing().await {
+            Ok(writable) => Ok((writable, row)),
+            Err(_) => Ok((store, row)),
+        }
     }
 
     /// The store and the session that is meant.

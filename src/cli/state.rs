@@ -5,13 +5,12 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::Context;
-use super::address::{Address, find};
+use super::address::Address;
 use super::complete::sessions;
 use super::exit::{CliError, Exit};
 use super::ls::state_tone;
 use super::text::{count, one_line};
-use crate::engine::Trust;
-use crate::engine::restore::restore_at;
+use crate::engine::travel::state_at;
 use crate::projection::{directory::shown, moment};
 use crate::session::{Digest, REDUCER, Seq, Session, SessionId, Timestamp};
 
@@ -41,10 +40,9 @@ struct StateView<'a> {
 /// # Errors
 /// When there is no such session or event, or the log does not prove its state.
 pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
-    let store = context.store().await?;
-    let row = find(context, store.as_ref(), &args.address.session).await?;
+    let (store, row) = context.states(&args.address.session).await?;
     let at = args.address.at(&row)?;
-    let restored = restore_at(store.as_ref(), row.id, at, Trust::Snapshot).await?;
+    let restored = state_at(store.as_ref(), row.id, at).await?;
     let session = &restored.session;
     if !context.out.is_table() {
         let state = RawValue::from_string(session.to_json()).map_err(std::io::Error::from)?;

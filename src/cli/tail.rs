@@ -3,7 +3,7 @@
 use clap_complete::ArgValueCompleter;
 
 use super::Context;
-use super::address::{Address, within};
+use super::address::{Address, Place, within};
 use super::complete::sessions;
 use super::exit::{CliError, Exit};
 use super::output::{Format, JsonList};
@@ -18,8 +18,8 @@ use crate::store::{FeedCursor, Row, SharedStore};
 /// Show a session's last events, and follow those that come
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The session
-    #[arg(value_name = "S", default_value = "@last", add = ArgValueCompleter::new(sessions))]
+    /// The session; S@N for the events after N
+    #[arg(value_name = "S[@N]", default_value = "@last", add = ArgValueCompleter::new(sessions))]
     address: Address,
     /// Go on with the events that come, until interrupted
     #[arg(short, long)]
@@ -50,11 +50,26 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
         let begin = args.after.map_or(Begin::Last(args.lines), Begin::After);
         return tail_all::run(context, begin, if args.follow { End::Never } else { End::Head }).await;
     }
-    let (store, row) = context.session(args.address.whole()?).await?;
-    let first = match args.from {
+    let (store, row) = context.session(&args.address.session).await?;
+    let from = match (args.address.place, args.from) {
+        (Place::Whole, from) => from,
+        (Place::At(_) | Place::Before(_), None) => Some(args.address.at(&row)?.next().0),
+        (Place::At(_) | Place::Before(_), Some(_)) => {
+            return Err(CliError::Usage("S@N says already where to begin; leave out --from, or @N".to_owned()));
+        }
+        (Place::Event(seq) | Place::Events(seq, _), _) => {
+            let (show, tail) = (context.command(format_args!("show {}", args.address)), seq.0.saturating_sub(1));
+            let tail = context.command(format_args!("tail {} --from {}", args.address.session, tail + 1));
+            return Err(CliError::Usage(format!("single events are shown by `{show}`; `{tail}` begins with one and goes on")));
+        }
+    };
+    let is_behind = matches!(args.address.place, Place::At(_) | Place::Before(_));
+    let first = match from {
         Some(0) => return Err(CliError::Usage("events are numbered from 1".to_owned())),
         // The next one may be waited for.
         Some(from) if args.follow && Seq(from) == row.head.next() && row.directory.phase != "closed" => Seq(from),
+        // What comes after the last event is nothing yet.
+        Some(from) if is_behind => Seq(from),
         Some(from) => within(&row, Seq(from))?,
         None => Seq(row.head.0.saturating_sub(args.lines).saturating_add(1)),
     };

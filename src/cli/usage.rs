@@ -1,23 +1,32 @@
 //! `rekindle usage`: what went on day by day, in all sessions together.
 
 use chrono::NaiveDate;
+use clap_complete::ArgValueCompleter;
 use serde::Serialize;
 
 use super::Context;
+use super::address::Address;
+use super::complete::sessions;
 use super::exit::{CliError, Exit};
 use super::location::Access;
 use super::output::{Cell, Side, table};
 use super::paint::Tone;
 use super::text::{count, one_line};
 use crate::engine::clock::{Clock, SystemClock};
+use crate::engine::travel::state_at;
 use crate::projection::activity::{Activity, ActivityByDay, days};
 use crate::projection::catch_up::CatchUp;
 use crate::projection::lag::lag;
+use crate::projection::moment;
+use crate::session::{Seq, SessionId, Timestamp};
 use crate::store::{SharedStore, StoreError};
 
-/// Show what all sessions did and used, day by day
+/// Show what all sessions did and used, day by day; or what one did and used so far
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    /// One session; S@N for what it had used after event N
+    #[arg(value_name = "S[@N]", conflicts_with = "since", add = ArgValueCompleter::new(sessions))]
+    address: Option<Address>,
     /// Only from this day on, as 2026-01-31, in UTC
     #[arg(long, value_name = "DAY")]
     since: Option<NaiveDate>,
@@ -36,6 +45,9 @@ struct Line<'a> {
 /// # Errors
 /// When the store cannot be read.
 pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
+    if let Some(address) = &args.address {
+        return of_session(context, address).await;
+    }
     let Some(store) = context.location.open(Access::Write).await? else {
         context.note(context.none_yet());
         if !context.out.is_table() {
@@ -76,6 +88,55 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
         context.note(format_args!("session {} is in here only up to event {}: {what}", held.session, held.seq));
     }
     store.close().await;
+    Ok(Exit::Done)
+}
+
+/// What one session used. The shape of `usage S -o json`.
+#[derive(Serialize)]
+struct SessionUsage {
+    session: SessionId,
+    events: Seq,
+    #[serde(serialize_with = "moment")]
+    at: Timestamp,
+    iterations: u64,
+    actions: u64,
+    observations: u64,
+    messages: u64,
+    errors: u64,
+    prompt_tokens: u64,
+    completion_tokens: u64,
+    cost_micro_usd: Option<u64>,
+}
+
+/// Shows what one session used, up to its end or to an event.
+async fn of_session(context: &mut Context, address: &Address) -> Result<Exit, CliError> {
+    let (store, row) = context.states(&address.session).await?;
+    let at = address.at(&row)?;
+    let state = state_at(store.as_ref(), row.id, at).await?.session;
+    let (counts, used) = (state.counts, state.usage);
+    if !context.out.is_table() {
+        context.out.json(&SessionUsage {
+            session: row.id,
+            events: state.version,
+            at: state.at,
+            iterations: state.iterations,
+            actions: counts.actions,
+            observations: counts.observations,
+            messages: counts.messages,
+            errors: counts.errors,
+            prompt_tokens: used.prompt_tokens,
+            completion_tokens: used.completion_tokens,
+            cost_micro_usd: used.cost_micro_usd,
+        })?;
+        return Ok(Exit::Done);
+    }
+    let columns = ["EVENTS", "ITERATIONS", "ACTIONS", "MESSAGES", "ERRORS", "TOKENS", "COST"].map(|title| (title, Side::Right));
+    let cost = used.cost_micro_usd.map_or_else(|| "-".to_owned(), dollars);
+    let tokens = used.prompt_tokens.saturating_add(used.completion_tokens);
+    let figures = [state.version.0, state.iterations, counts.actions, counts.messages, counts.errors, tokens];
+    let mut cells: Vec<_> = figures.iter().map(|figure| Cell::new(figure.to_string())).collect();
+    cells.push(Cell::new(cost));
+    table(&mut context.out, &columns, &[cells])?;
     Ok(Exit::Done)
 }
 

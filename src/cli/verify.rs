@@ -9,7 +9,7 @@ use super::complete::sessions;
 use super::exit::{CliError, Exit};
 use super::paint::Tone;
 use super::text::{count, one_line};
-use crate::engine::restore::restore;
+use crate::engine::restore::{restore, restore_at};
 use crate::engine::{EngineError, Trust};
 use crate::session::{Digest, Seq, SessionId};
 use crate::store::{PURGED, SessionFilter, SessionRow, Store, StoreError};
@@ -20,8 +20,8 @@ use crate::store::{PURGED, SessionFilter, SessionRow, Store, StoreError};
 /// is recorded on the way. Ends with 5 when a log is damaged, naming the first bad event.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The session
-    #[arg(value_name = "S", default_value = "@last", conflicts_with = "all", add = ArgValueCompleter::new(sessions))]
+    /// The session; S@N for its events up to N
+    #[arg(value_name = "S[@N]", default_value = "@last", conflicts_with = "all", add = ArgValueCompleter::new(sessions))]
     address: Address,
     /// All of them
     #[arg(short, long)]
@@ -53,17 +53,22 @@ pub struct Found {
 /// When there is no such session, or the store cannot be read.
 pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
     let store = context.store().await?;
-    let rows = if args.all {
-        store.sessions(SessionFilter::All, u32::MAX).await?
+    let (rows, upto) = if args.all {
+        (store.sessions(SessionFilter::All, u32::MAX).await?, None)
     } else {
-        vec![find(context, store.as_ref(), args.address.whole()?).await?]
+        let row = find(context, store.as_ref(), &args.address.session).await?;
+        let upto = Some(args.address.at(&row)?).filter(|upto| *upto < row.head);
+        (vec![row], upto)
     };
     let mut found = Vec::with_capacity(rows.len());
     for row in &rows {
         if args.all {
             context.progress(format_args!("checking {} ({})", row.id, count(row.head.0, "event")));
         }
-        let one = check(store.as_ref(), row).await?;
+        let one = match upto {
+            None => check(store.as_ref(), row).await?,
+            Some(upto) => check_upto(store.as_ref(), row, upto).await?,
+        };
         if context.out.is_table() {
             print(context, &one)?;
         }
@@ -101,6 +106,16 @@ pub async fn check(store: &dyn Store, row: &SessionRow) -> Result<Found, CliErro
         Err(EngineError::Unproven { seq, what, .. } | EngineError::Store(StoreError::Damaged { seq, what, .. })) => {
             Ok(found(false, None, Some(seq), Some(what)))
         }
+        Err(other) => Err(other.into()),
+    }
+}
+
+/// Checks the beginning of a session, up to and with one event; what comes behind it is not looked at.
+async fn check_upto(store: &dyn Store, row: &SessionRow, upto: Seq) -> Result<Found, CliError> {
+    let found = |ok, hash, digest, bad, what| Found { session: row.id, ok, events: upto, hash, digest, bad, what };
+    match restore_at(store, row.id, upto, Trust::Nothing).await {
+        Ok(restored) => Ok(found(true, restored.hash, Some(restored.proof.digest), None, None)),
+        Err(EngineError::Unproven { seq, what, .. }) => Ok(found(false, Digest::ZERO, None, Some(seq), Some(what))),
         Err(other) => Err(other.into()),
     }
 }

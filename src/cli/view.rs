@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::projection::moment;
-use crate::session::{Body, Digest, Epoch, EventId, Kind, NodeId, Seq, SessionId, SessionName, Source, Timestamp};
+use crate::session::{Body, Digest, Epoch, EventId, Kind, NodeId, Recorded, Seq, SessionId, SessionName, Source, Timestamp};
 use crate::store::{Row, SessionRow};
 
 /// One session, as `ls` and `doctor` show it.
@@ -91,6 +91,24 @@ pub struct EventView<'a> {
     hash: Digest,
     /// The stored text, byte for byte.
     body: Option<&'a RawValue>,
+}
+
+/// An event that an answer names: its place and its envelope.
+#[derive(Debug, Serialize)]
+pub struct Cited<'a> {
+    seq: Seq,
+    kind: &'a Kind,
+    #[serde(serialize_with = "moment")]
+    at: Timestamp,
+    source: Source,
+    cause: Option<Seq>,
+}
+
+impl<'a> Cited<'a> {
+    /// Of an event.
+    pub const fn of(event: &'a Recorded) -> Self {
+        Self { seq: event.seq, kind: &event.kind, at: event.at, source: event.source, cause: event.cause }
+    }
 }
 
 impl<'a> RowView<'a> {

@@ -5,6 +5,7 @@ mod delegates;
 mod errand;
 mod error;
 mod feed;
+pub mod fold;
 mod history;
 mod lease;
 mod letters;
@@ -19,6 +20,7 @@ mod serve;
 mod submit;
 mod subscribe;
 mod tell;
+pub mod travel;
 mod way_out;
 mod worker;
 

@@ -15,7 +15,7 @@ use super::restore::snapshot;
 use super::submit::Writing;
 use super::tell::session_span;
 use crate::session::{Command, Effect, Rejection, Seq};
-use crate::store::StoreError;
+use crate::store::{RUNG, StoreError};
 
 /// How many commands may wait for a worker.
 const MAILBOX_MAX: usize = 32;
@@ -154,7 +154,7 @@ impl Worker {
                 // It can be had again, and a session that rests needs it no more.
                 self.holding.script = None;
             }
-            if self.writing.session.version.0 >= self.kept.0 + SNAPSHOT_EVERY {
+            if self.wants_snapshot() {
                 Box::pin(self.keep_snapshot()).await;
             }
             let busy = self.under_way.as_ref().is_some_and(|under_way| !under_way.effect.is_watching());
@@ -269,6 +269,12 @@ impl Worker {
             return Err(Failure::own(format!("{effect:?} did not bring the session further")));
         }
         Ok(())
+    }
+
+    /// Every so often, and soon after a stretch of the log begins, so that the stretch has a snapshot near its beginning.
+    const fn wants_snapshot(&self) -> bool {
+        let (now, kept) = (self.writing.session.version.0, self.kept.0);
+        now >= kept + SNAPSHOT_EVERY || now / RUNG > kept / RUNG
     }
 
     async fn keep_snapshot(&mut self) {

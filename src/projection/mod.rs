@@ -3,9 +3,11 @@
 pub mod activity;
 pub mod catch_up;
 pub mod directory;
+pub mod file_blame;
 mod fold;
 pub mod lag;
 pub mod lifecycle;
+pub mod part;
 pub mod transcript;
 pub mod usage;
 

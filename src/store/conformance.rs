@@ -139,6 +139,7 @@ macro_rules! store_conformance {
             snapshots_of_other_reducers_are_not_found,
             a_snapshot_may_be_put_twice,
             only_the_newest_snapshots_are_kept,
+            the_first_snapshot_of_each_stretch_is_kept,
             a_lease_is_known,
             a_lease_passes,
             a_lease_can_be_renewed,

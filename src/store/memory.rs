@@ -266,9 +266,14 @@ impl Store for MemoryStore {
         let (session, reducer) = (snapshot.session, snapshot.reducer.clone());
         state.snapshots.insert((session, reducer.clone(), snapshot.seq), snapshot);
         let kept = state.snapshots.range((session, reducer.clone(), Seq::ZERO)..=(session, reducer, Seq(u64::MAX)));
-        let old: Vec<_> = kept.rev().skip(super::SNAPSHOTS_KEPT).map(|(key, _)| key.clone()).collect();
-        for key in old {
-            state.snapshots.remove(&key);
+        let mut kept: Vec<_> = kept.map(|(key, _)| key.clone()).collect();
+        kept.truncate(kept.len().saturating_sub(super::SNAPSHOTS_KEPT));
+        let mut stretch = None;
+        for key in kept {
+            // The first of its stretch stays.
+            if stretch.replace(key.2.0 / super::RUNG) == Some(key.2.0 / super::RUNG) {
+                state.snapshots.remove(&key);
+            }
         }
         Ok(())
     }

@@ -53,8 +53,12 @@ use crate::session::{Digest, NodeId, Seq, SessionId, SessionName};
 /// The format of the tables that this version writes and reads.
 pub const FORMAT: i64 = 6;
 
-/// How many snapshots of one session and reducer are kept.
+/// How many snapshots of one session and reducer are kept for being the newest.
 pub const SNAPSHOTS_KEPT: usize = 2;
+
+/// Of each stretch of so many events the first snapshot is kept as well, so that any state is at most about two such stretches away
+/// from one. A state takes a few KB whatever the length of its session, the events of a stretch a thousand times that.
+pub const RUNG: u64 = 4096;
 
 /// The longest lease: one that is asked for longer is cut, so that no node is believed to live for ever.
 pub const LEASE_MAX: Duration = Duration::from_hours(24);
@@ -97,7 +101,8 @@ pub trait Store: Care + Inbox + ReadModels {
     /// Reads content by its digest.
     async fn blob(&self, session: SessionId, digest: Digest) -> Result<Option<Vec<u8>>, StoreError>;
 
-    /// Keeps a snapshot; older ones of the same reducer may go. Losing one loses time, never data.
+    /// Keeps a snapshot. Of those of the same reducer, the [`SNAPSHOTS_KEPT`] newest stay, and the first one of each stretch of
+    /// [`RUNG`] events; others go. Losing one loses time, never data.
     async fn put_snapshot(&self, snapshot: Snapshot) -> Result<(), StoreError>;
 
     /// Finds the newest snapshot that `reducer` made at or before `upto`.

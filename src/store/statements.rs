@@ -18,9 +18,10 @@ pub mod common {
     pub const PUT_SNAPSHOT: &str = "insert into snapshot (shard, session_id, seq, reducer, digest, bytes) \
          values ($1, $2, $3, $4, $5, $6) \
          on conflict (shard, session_id, reducer, seq) do update set digest = excluded.digest, bytes = excluded.bytes";
-    /// Lets older snapshots of a reducer go.
+    /// Lets older snapshots of a reducer go, but for the first one of each stretch of the log.
     pub const PRUNE_SNAPSHOTS: &str = "delete from snapshot where shard = $1 and session_id = $2 and reducer = $3 and seq not in \
-         (select seq from snapshot where shard = $1 and session_id = $2 and reducer = $3 order by seq desc limit $4)";
+         (select seq from snapshot where shard = $1 and session_id = $2 and reducer = $3 order by seq desc limit $4) and seq not in \
+         (select min(seq) from snapshot where shard = $1 and session_id = $2 and reducer = $3 group by seq / $5)";
     /// The newest snapshot of a reducer at or before a seq.
     pub const SNAPSHOT: &str = "select seq, digest, bytes from snapshot \
          where shard = $1 and session_id = $2 and reducer = $3 and seq <= $4 order by seq desc limit 1";

@@ -114,7 +114,7 @@ fn an_address_that_cannot_be_one_is_a_usage_error() {
     let file = rig.recording("t.json", &[("true", "", 0)]);
     assert_eq!(rig.run(&["import", &file]).code, 0);
     rig.run(&["state", "@last:3"]).assert_refused(2, &["@last@3"]);
-    rig.run(&["verify", "@last@3"]).assert_refused(2, &["whole session"]);
+    rig.run(&["close", "@last:3"]).assert_refused(2, &["whole session"]);
     rig.run(&["tail", "-f", "-o", "json"]).assert_refused(2, &["ndjson"]);
 }
 

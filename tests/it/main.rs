@@ -42,6 +42,8 @@ mod cli_store;
 #[cfg(feature = "cli")]
 mod cli_support;
 #[cfg(feature = "cli")]
+mod cli_travel;
+#[cfg(feature = "cli")]
 mod clock_jumps;
 #[cfg(feature = "cli")]
 mod copy_killed;
@@ -54,6 +56,7 @@ mod engine_sessions;
 mod feed;
 #[cfg(feature = "postgres")]
 mod feed_torture;
+mod file_blame;
 #[cfg(feature = "host")]
 mod git_server;
 mod golden_vectors;
@@ -179,6 +182,7 @@ mod store_open_errors;
 mod stored_forms;
 #[cfg(feature = "postgres")]
 mod tcp_proxy;
+mod time_travel;
 mod trajectory_bad_input;
 mod trajectory_round_trip;
 #[cfg(feature = "cli")]

@@ -187,8 +187,11 @@ impl Scan<'_> {
                 None => self.skipped.push(format!("the {what} of {id}:{seq}, which is not there")),
             }
         }
-        if let Some(snapshot) = self.store.snapshot(id, REDUCER, self.row.head).await? {
+        let mut upto = self.row.head;
+        while let Some(snapshot) = self.store.snapshot(id, REDUCER, upto).await? {
             self.in_text(None, "snapshot", "", &String::from_utf8_lossy(&snapshot.bytes));
+            let Some(older) = snapshot.seq.0.checked_sub(1) else { break };
+            upto = Seq(older);
         }
         self.in_text(None, "title", "", self.row.directory.title.as_deref().unwrap_or_default());
         Ok(())

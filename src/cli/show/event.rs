@@ -16,26 +16,29 @@ const SHOWN_MAX: (usize, usize) = (200, 20_000);
 /// One place of a log on one line.
 pub fn event_line(paint: Paint, row: &Row) -> String {
     match row {
-        Row::Event { event, .. } => {
-            let kind = format!("{:<24}", one_line(event.kind.as_str()));
-            let cause = event.cause.map(|cause| format!("←{cause} ")).unwrap_or_default();
-            let redacted = if event.body == Body::Redacted { "redacted" } else { "" };
-            format!(
-                "{:>6}  {}  {:<11}  {}  {}{}{redacted}",
-                event.seq,
-                paint.dim(time(event.at)),
-                event.source,
-                paint.tone(kind_tone(event), kind),
-                paint.dim(cause),
-                describe(event)
-            )
-            .trim_end()
-            .to_owned()
-        }
+        Row::Event { event, .. } => recorded_line(paint, event),
         Row::Damaged { seq, what } => {
             format!("{seq:>6}  {}", paint.tone(Tone::Bad, format!("damaged: {}", one_line(what))))
         }
     }
+}
+
+/// One event on one line.
+pub fn recorded_line(paint: Paint, event: &Recorded) -> String {
+    let kind = format!("{:<24}", one_line(event.kind.as_str()));
+    let cause = event.cause.map(|cause| format!("←{cause} ")).unwrap_or_default();
+    let redacted = if event.body == Body::Redacted { "redacted" } else { "" };
+    format!(
+        "{:>6}  {}  {:<11}  {}  {}{}{redacted}",
+        event.seq,
+        paint.dim(time(event.at)),
+        event.source,
+        paint.tone(kind_tone(event), kind),
+        paint.dim(cause),
+        describe(event)
+    )
+    .trim_end()
+    .to_owned()
 }
 
 fn kind_tone(event: &Recorded) -> Tone {

@@ -4,7 +4,7 @@ mod event;
 mod steps;
 mod transcript;
 
-pub use event::event_line;
+pub use event::{event_line, recorded_line};
 pub use transcript::{print as print_transcript, verdict_tone};
 
 use clap_complete::ArgValueCompleter;

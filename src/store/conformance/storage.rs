@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::session::Digest;
-use crate::store::Snapshot;
+use crate::store::{RUNG, Snapshot};
 
 /// Content by digest, once.
 pub async fn blobs_are_kept_by_their_content(store: &SharedStore) {
@@ -72,10 +72,29 @@ pub async fn only_the_newest_snapshots_are_kept(store: &SharedStore) {
     for seq in [10, 20, 30, 40] {
         store.put_snapshot(a_snapshot(session, seq, "r1")).await.unwrap();
     }
-    assert_eq!(store.snapshot(session, "r1", Seq(20)).await.unwrap(), None);
+    assert_eq!(store.snapshot(session, "r1", Seq(29)).await.unwrap().unwrap().seq, Seq(10));
     assert_eq!(store.snapshot(session, "r1", Seq(30)).await.unwrap().unwrap().seq, Seq(30));
     assert_eq!(store.snapshot(session, "r1", Seq(99)).await.unwrap().unwrap().seq, Seq(40));
     assert!(store.snapshot(session, "other", Seq(99)).await.unwrap().is_some());
+}
+
+/// For time travel: however long a session is, no state of it is far from a snapshot.
+pub async fn the_first_snapshot_of_each_stretch_is_kept(store: &SharedStore) {
+    let session = new_session();
+    let put =
+        [2 * RUNG + 9, 300, 5, 4, RUNG - 1, RUNG + 700, RUNG, 2 * RUNG + 8, 5 * RUNG, 5 * RUNG + 1, 5 * RUNG + 2, 5 * RUNG + 3];
+    for seq in put {
+        store.put_snapshot(a_snapshot(session, seq, "r1")).await.unwrap();
+        store.put_snapshot(a_snapshot(session, seq, "r2")).await.unwrap();
+    }
+    let mut found = Vec::new();
+    let mut upto = Seq(u64::MAX);
+    while let Some(snapshot) = store.snapshot(session, "r1", upto).await.unwrap() {
+        assert_eq!(snapshot, a_snapshot(session, snapshot.seq.0, "r1"));
+        found.push(snapshot.seq.0);
+        upto = Seq(snapshot.seq.0 - 1);
+    }
+    assert_eq!(found, [5 * RUNG + 3, 5 * RUNG + 2, 5 * RUNG, 2 * RUNG + 8, RUNG, 4]);
 }
 
 /// Long enough that no test outlives it.

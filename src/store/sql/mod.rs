@@ -20,8 +20,8 @@ use super::cursor::StoreMark;
 use super::dialect::{Dialect, LeaseClock};
 use super::statements::common as sql;
 use super::{
-    Append, Appended, FeedCursor, FeedPage, LEASE_MAX, NodeRow, Page, Read, SNAPSHOTS_KEPT, SessionFilter, SessionRow, Shard,
-    Snapshot, Store, StoreError, StoreInfo, WakeUps, chain, is_name_of, is_ours, is_reached, no_event, no_session,
+    Append, Appended, FeedCursor, FeedPage, LEASE_MAX, NodeRow, Page, RUNG, Read, SNAPSHOTS_KEPT, SessionFilter, SessionRow,
+    Shard, Snapshot, Store, StoreError, StoreInfo, WakeUps, chain, is_name_of, is_ours, is_reached, no_event, no_session,
 };
 use crate::session::{Digest, NodeId, Seq, SessionId, SessionName, Timestamp};
 
@@ -283,7 +283,12 @@ where
                     .bind(snapshot.bytes);
                 insert.execute(&mut **transaction).await?;
                 let kept = i64::try_from(SNAPSHOTS_KEPT).unwrap_or(i64::MAX);
-                let prune = statement(sql::PRUNE_SNAPSHOTS).bind(shard).bind(session).bind(snapshot.reducer).bind(kept);
+                let prune = statement(sql::PRUNE_SNAPSHOTS)
+                    .bind(shard)
+                    .bind(session)
+                    .bind(snapshot.reducer)
+                    .bind(kept)
+                    .bind(stored(RUNG));
                 prune.execute(&mut **transaction).await?;
                 Ok(())
             })
@@ -291,25 +296,28 @@ where
         .await
     }
 
-    async fn snapshot(&self, session: SessionId, reducer: &str, upto: Seq) -> Result<Option<Snapshot>, StoreError> {
+    async fn snapshot(&self, session: SessionId, reducer: &str, mut upto: Seq) -> Result<Option<Snapshot>, StoreError> {
         self.dialect.readable()?;
         let failed = |error| self.dialect.failed_read(error);
-        let query = statement(sql::SNAPSHOT)
-            .bind(self.dialect.shard_of(session))
-            .bind(session.as_uuid())
-            .bind(reducer.to_owned())
-            .bind(stored(upto.0));
-        let Some(row) = self.fetch(query).await?.pop() else { return Ok(None) };
-        let seq: i64 = row.try_get(0).map_err(failed)?;
-        let digest: Vec<u8> = row.try_get(1).map_err(failed)?;
-        let bytes: Vec<u8> = row.try_get(2).map_err(failed)?;
-        // A damaged snapshot is as good as none: the log has it all.
-        let Some(digest) = Digest::from_slice(&digest).filter(|digest| *digest == Digest::of(&bytes)) else {
-            tracing::warn!(%session, seq, "a snapshot is damaged and is not used");
-            return Ok(None);
-        };
-        let seq = Seq(u64::try_from(seq).unwrap_or_default());
-        Ok(Some(Snapshot { session, seq, reducer: reducer.to_owned(), digest, bytes }))
+        loop {
+            let query = statement(sql::SNAPSHOT)
+                .bind(self.dialect.shard_of(session))
+                .bind(session.as_uuid())
+                .bind(reducer.to_owned())
+                .bind(stored(upto.0));
+            let Some(row) = self.fetch(query).await?.pop() else { return Ok(None) };
+            let seq: i64 = row.try_get(0).map_err(failed)?;
+            let digest: Vec<u8> = row.try_get(1).map_err(failed)?;
+            let bytes: Vec<u8> = row.try_get(2).map_err(failed)?;
+            let seq = Seq(u64::try_from(seq).unwrap_or_default());
+            if let Some(digest) = Digest::from_slice(&digest).filter(|digest| *digest == Digest::of(&bytes)) {
+                return Ok(Some(Snapshot { session, seq, reducer: reducer.to_owned(), digest, bytes }));
+            }
+            // A damaged snapshot is as good as none: the log has it all, and an older snapshot most of it.
+            tracing::warn!(%session, %seq, "a snapshot is damaged and is not used");
+            let Some(older) = seq.0.checked_sub(1) else { return Ok(None) };
+            upto = Seq(older);
+        }
     }
 
     async fn feed(&self, after: FeedCursor, limit: u32) -> Result<FeedPage, StoreError> {
