@@ -6,6 +6,7 @@ mod close;
 mod completions;
 mod consent;
 mod demo;
+mod diff;
 mod doctor;
 mod export;
 mod hold;
@@ -116,6 +117,7 @@ enum Command {
     State(state::Args),
     Blame(blame::Args),
     Bisect(bisect::Args),
+    Diff(diff::Args),
     Tail(tail::Args),
     Usage(usage::Args),
     Verify(verify::Args),
@@ -196,6 +198,7 @@ pub async fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::State(args) => Box::pin(state::run(context, args)).await,
         Command::Blame(args) => Box::pin(blame::run(context, args)).await,
         Command::Bisect(args) => Box::pin(bisect::run(context, args)).await,
+        Command::Diff(args) => Box::pin(diff::run(context, args)).await,
         Command::Tail(args) => Box::pin(tail::run(context, args)).await,
         Command::Usage(args) => Box::pin(usage::run(context, args)).await,
         Command::Verify(args) => Box::pin(verify::run(context, args)).await,

@@ -2,12 +2,14 @@
 
 pub mod activity;
 pub mod catch_up;
+pub mod compare;
 pub mod directory;
 pub mod file_blame;
 mod fold;
 pub mod lag;
 pub mod lifecycle;
 pub mod part;
+pub mod steps;
 pub mod transcript;
 pub mod usage;
 

@@ -152,6 +152,16 @@ impl Transcript {
     }
 }
 
+/// What exactly an action asks for, on as many lines as it takes: the command, the path, the code, the words.
+pub fn described(action: &Action) -> String {
+    match said(action.clone()) {
+        Some(Said::Action { what, thought, .. }) if what.is_empty() => thought,
+        Some(Said::Action { what, .. }) => what,
+        Some(Said::Message { text }) => text,
+        _ => String::new(),
+    }
+}
+
 /// What an action says to people; `None` for what only machines need.
 fn said(action: Action) -> Option<Said> {
     let tag = action.tag().to_owned();

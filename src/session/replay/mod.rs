@@ -7,7 +7,7 @@ mod script;
 use serde::{Deserialize, Serialize};
 
 pub use compare::{Difference, Verdict, compare};
-pub use normalise::{NORMALISERS, Normaliser};
+pub use normalise::{NORMALISERS, Normaliser, normalise};
 pub use script::{Line, RecordedEntry, Script, Step, SteppedOver, UnknownEntry};
 
 /// What of a recording will be performed, and what will not: fixed when the replay begins.
