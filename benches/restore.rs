@@ -8,7 +8,8 @@ mod support;
 use rekindle::engine::restore::{Trust, restore, snapshot};
 use rekindle::session::Seq;
 use rekindle::store::Read;
-use support::{Watch, directory, fill, new_session, open, shown};
+use support::filled::fill;
+use support::{Watch, directory, new_session, open, shown};
 
 const ROUNDS: usize = 5;
 

@@ -10,7 +10,8 @@ use std::time::Instant;
 use rekindle::engine::travel::{bisect, blame, refold, state_at};
 use rekindle::session::{REDUCER, Seq, SessionId};
 use rekindle::store::SharedStore;
-use support::{directory, fill, new_session, open, shown};
+use support::filled::fill;
+use support::{directory, new_session, open, shown};
 
 /// How many states are looked at.
 const STATES: usize = 100;

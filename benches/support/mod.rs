@@ -1,7 +1,7 @@
 //! What the benches share: sessions' events like real ones, CPU time, tables.
 #![allow(dead_code, reason = "each bench uses a part of it")]
 
-mod filled;
+pub mod filled;
 mod stream;
 
 use std::time::{Duration, Instant};
@@ -10,7 +10,6 @@ use rekindle::session::{EventId, Kind, NewEvent, SessionId, Source, Timestamp};
 use rekindle::store::{OpenOptions, SharedStore, connect};
 use uuid::Uuid;
 
-pub use filled::fill;
 pub use stream::Stream;
 
 /// A session of its own.
