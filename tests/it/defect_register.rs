@@ -5,151 +5,159 @@ use rekindle::session::{
 };
 use rekindle::testing::Scenario;
 
-use crate::acceptance_table::{Where, assert_there};
+use crate::acceptance_table::assert_there;
 
 /// Defect → what guarantees the contrary.
-const REGISTER: &[(&str, &[Where])] = {
-    use Where::{Elsewhere, Here};
-    &[
-        // Storage.
-        ("cache pages are misaligned after a restart", &[Here("a_page_is_bounded_and_says_that_there_is_more")]),
-        (
-            "an id is consumed when masking, decoding or writing fails",
-            &[Here("a_refused_append_leaves_nothing"), Here("racing_appends_get_dense_seqs")],
-        ),
-        (
-            "an unknown field or kind of a newer version makes a session unreadable",
-            &[Here("what_a_newer_version_wrote_is_kept_and_ends_nothing"), Here("an_unknown_tag_is_kept")],
-        ),
-        ("writes are not atomic", &[Here("a_kill_at_any_write_loses_nothing"), Here("an_append_is_one_whole")]),
-        ("two writers on one session", &[Here("of_racing_writers_at_one_head_one_wins"), Here("a_former_owner_is_fenced")]),
-        ("a corrupt file aborts iteration", &[Here("a_row_that_is_no_event_is_named_and_the_rest_of_the_page_is_read")]),
-        // Secrets.
-        ("lists are not masked", &[Elsewhere("secrets_")]),
-        ("a secret that equals an action's tag or a source crashes the append", &[Elsewhere("secrets_")]),
-        ("an empty secret crashes the append", &[Elsewhere("secrets_")]),
-        ("provider secrets are replaced by custom ones and the other way round", &[Elsewhere("secrets_")]),
-        ("override_provider_tokens always raises", &[Elsewhere("secrets_")]),
-        // State.
-        (
-            "start_id is overwritten by the last delegate's",
-            &[Here("a_parent_and_its_delegate_do_not_mix_their_states"), Here("delegates_have_delegates_as_deep_as_is_allowed")],
-        ),
-        ("limits cannot be changed on restore", &[Here("limits_are_folds_that_a_restart_does_not_reset_and_a_resume_can_raise")]),
-        (
-            "the state is a pickle",
-            &[
-                Here("a_session_is_the_fold_of_its_log"),
-                Here("a_long_session_opens_from_a_snapshot_and_a_damaged_snapshot_is_passed_over"),
-            ],
-        ),
-        (
-            "metrics are counted twice",
-            &[
-                Here("what_was_used_is_the_sum_of_all_calls_at_every_level"),
-                Here("what_a_delegate_used_is_added_to_its_parent_once"),
-            ],
-        ),
-        (
-            "resume_state is unused",
-            &[
-                Here("the_world_owes_the_same_before_and_after_reading_the_log_again"),
-                Here("a_model_call_that_a_crash_interrupted_is_made_again_without_counting_twice"),
-            ],
-        ),
-        ("the state at close differs by version", &[Here("a_closed_session_says_how_its_agent_stood")]),
-        // Controller.
-        (
-            "a pending action never times out",
-            &[
-                Here("every_effect_has_an_end"),
-                Here("a_runtime_that_never_answers_is_given_up_at_its_deadline"),
-                Here("a_model_or_memory_that_never_answers_is_given_up"),
-            ],
-        ),
-        ("a null action idles", &[Here("an_answer_that_holds_nothing_is_told_to_the_model_and_counts_as_a_call")]),
-        ("a runtime error leaves the action pending", &[Here("a_lost_runtime_leaves_an_unknown_outcome_and_is_made_again")]),
-        ("a delegate's states pollute its parent's", &[Here("a_parent_and_its_delegate_do_not_mix_their_states")]),
-        (
-            "condensing by range forgets what is essential",
-            &[
-                Here("half_is_forgotten_and_the_task_is_not"),
-                Here("a_history_that_is_too_long_is_condensed_by_its_ids_and_the_agent_is_asked_again"),
-            ],
-        ),
-        ("one adjacent pair of condensations is a loop", &[Here("ten_condensations_in_a_row_are_a_loop_and_nine_are_none")]),
-        (
-            "commands are compared by their exit code alone",
-            &[Here("the_same_command_with_other_output_is_progress_and_with_other_numbers_is_none")],
-        ),
-        // Replay.
-        (
-            "exports that begin with a system action cannot be replayed",
-            &[Here("a_recording_that_begins_with_a_prompt_and_asks_memory_is_performed_to_its_end")],
-        ),
-        (
-            "recorded recalls, prompts, condensations and changes of state are replayed",
-            &[Here("what_a_recording_holds_beside_the_agents_own_doing_is_stepped_over_and_named")],
-        ),
-        (
-            "a recording is refused only after the controller was made",
-            &[Here("a_recording_that_cannot_be_performed_fails_the_start_and_leaves_nothing")],
-        ),
-        (
-            "outcomes are not compared, and a replay leaves no mark",
-            &[Here("a_divergence_ends_a_replay_that_stops_at_one_and_not_another")],
-        ),
-        // Session.
-        (
-            "the loop that waits for a close is inverted",
-            &[Here("closing_while_starting_releases_what_was_reached"), Here("a_close_keeps_its_deadline")],
-        ),
-        ("the stream is closed before the controller", &[Here("a_closed_session_says_how_its_agent_stood")]),
-        (
-            "the close of the runtime is not awaited",
-            &[Here("closing_ends_an_action_that_hangs"), Here("what_cannot_be_released_is_given_up_and_named")],
-        ),
-        ("a session that is closed while it starts leaks", &[Here("closing_while_starting_releases_what_was_reached")]),
-        ("a start goes on without its runtime", &[Here("a_failed_start_releases_what_was_reached")]),
-        ("the state before the start is an error", &[Here("a_session_that_has_not_started_is_in_no_error")]),
-        (
-            "a start cannot be tried again",
-            &[
-                Here("a_failed_step_fails_the_start_and_resuming_takes_the_steps_again"),
-                Here("a_start_that_failed_can_be_started_again"),
-            ],
-        ),
-        // Security.
-        (
-            "the analyzer never runs, and its risk is not stored",
-            &[Here("risk_and_reason_are_in_the_log_before_the_action_is_handed_out"), Elsewhere("judge_")],
-        ),
-        // Serialization.
-        ("a finish with an enum in task_completed cannot be written", &[Here("what_v0_cannot_write_is_written_and_read_again")]),
-        (
-            "_diff_cache leaks",
-            &[Here("what_v0_wrote_is_read_and_written_again_the_same"), Here("what_v0_cannot_write_is_written_and_read_again")],
-        ),
-        (
-            "cutting to fewer than two characters fails",
-            &[Here("a_long_outcome_is_shown_by_both_its_ends_and_says_how_much_is_missing")],
-        ),
-        ("an explicit null as tool_call_metadata fails", &[Here("what_v0_cannot_write_is_written_and_read_again")]),
-        ("a message's text is stored twice", &[Here("a_text_is_stored_once")]),
-        // API.
-        ("events cannot be posted", &[Elsewhere("server_")]),
-        ("a trajectory needs a live runtime", &[Here("an_export_of_a_replay_can_be_replayed"), Elsewhere("server_")]),
-        ("joining a session races with its history", &[Here("a_subscriber_sees_history_then_live_without_gap_or_double")]),
-        (
-            "paging backwards is wrong in the nested store",
-            &[Here("a_page_from_the_end_is_newest_first"), Here("a_page_has_both_its_bounds")],
-        ),
-        (
-            "a question to other nodes always waits its full time",
-            &[Here("a_command_for_a_session_of_another_node_is_carried_out_there_once")],
-        ),
-    ]
-};
+const REGISTER: &[(&str, &[&str])] = &[
+    // Storage.
+    ("cache pages are misaligned after a restart", &["a_page_is_bounded_and_says_that_there_is_more"]),
+    (
+        "an id is consumed when masking, decoding or writing fails",
+        &["a_refused_append_leaves_nothing", "racing_appends_get_dense_seqs"],
+    ),
+    (
+        "an unknown field or kind of a newer version makes a session unreadable",
+        &["what_a_newer_version_wrote_is_kept_and_ends_nothing", "an_unknown_tag_is_kept"],
+    ),
+    ("writes are not atomic", &["a_kill_at_any_write_loses_nothing", "an_append_is_one_whole"]),
+    ("two writers on one session", &["of_racing_writers_at_one_head_one_wins", "a_former_owner_is_fenced"]),
+    ("a corrupt file aborts iteration", &["a_row_that_is_no_event_is_named_and_the_rest_of_the_page_is_read"]),
+    // Secrets.
+    (
+        "lists are not masked",
+        &[
+            "strings_keys_and_numbers_at_every_depth_are_hidden_and_nothing_else_changes",
+            "no_form_of_a_value_survives_at_any_place",
+        ],
+    ),
+    (
+        "a secret that equals an action's tag or a source crashes the append",
+        &[
+            "no_value_makes_an_event_of_any_kind_unreadable",
+            "a_session_runs_to_its_end_whatever_the_value_is",
+            "an_action_and_an_observation_stay_what_they_are",
+        ],
+    ),
+    ("an empty secret crashes the append", &["what_cannot_be_hidden_is_told_and_left", "what_cannot_be_hidden_is_not_begun"]),
+    (
+        "provider secrets are replaced by custom ones and the other way round",
+        &[
+            "a_value_that_is_replaced_is_hidden_still_and_the_new_one_too",
+            "each_providers_token_opens_its_repository_and_is_then_nowhere",
+        ],
+    ),
+    (
+        "override_provider_tokens always raises",
+        &["a_repository_has_its_providers_token_and_a_secret_of_that_name_goes_before_it"],
+    ),
+    // State.
+    (
+        "start_id is overwritten by the last delegate's",
+        &["a_parent_and_its_delegate_do_not_mix_their_states", "delegates_have_delegates_as_deep_as_is_allowed"],
+    ),
+    ("limits cannot be changed on restore", &["limits_are_folds_that_a_restart_does_not_reset_and_a_resume_can_raise"]),
+    (
+        "the state is a pickle",
+        &["a_session_is_the_fold_of_its_log", "a_long_session_opens_from_a_snapshot_and_a_damaged_snapshot_is_passed_over"],
+    ),
+    (
+        "metrics are counted twice",
+        &["what_was_used_is_the_sum_of_all_calls_at_every_level", "what_a_delegate_used_is_added_to_its_parent_once"],
+    ),
+    (
+        "resume_state is unused",
+        &[
+            "the_world_owes_the_same_before_and_after_reading_the_log_again",
+            "a_model_call_that_a_crash_interrupted_is_made_again_without_counting_twice",
+        ],
+    ),
+    ("the state at close differs by version", &["a_closed_session_says_how_its_agent_stood"]),
+    // Controller.
+    (
+        "a pending action never times out",
+        &[
+            "every_effect_has_an_end",
+            "a_runtime_that_never_answers_is_given_up_at_its_deadline",
+            "a_model_or_memory_that_never_answers_is_given_up",
+        ],
+    ),
+    ("a null action idles", &["an_answer_that_holds_nothing_is_told_to_the_model_and_counts_as_a_call"]),
+    ("a runtime error leaves the action pending", &["a_lost_runtime_leaves_an_unknown_outcome_and_is_made_again"]),
+    ("a delegate's states pollute its parent's", &["a_parent_and_its_delegate_do_not_mix_their_states"]),
+    (
+        "condensing by range forgets what is essential",
+        &[
+            "half_is_forgotten_and_the_task_is_not",
+            "a_history_that_is_too_long_is_condensed_by_its_ids_and_the_agent_is_asked_again",
+        ],
+    ),
+    ("one adjacent pair of condensations is a loop", &["ten_condensations_in_a_row_are_a_loop_and_nine_are_none"]),
+    (
+        "commands are compared by their exit code alone",
+        &["the_same_command_with_other_output_is_progress_and_with_other_numbers_is_none"],
+    ),
+    // Replay.
+    (
+        "exports that begin with a system action cannot be replayed",
+        &["a_recording_that_begins_with_a_prompt_and_asks_memory_is_performed_to_its_end"],
+    ),
+    (
+        "recorded recalls, prompts, condensations and changes of state are replayed",
+        &["what_a_recording_holds_beside_the_agents_own_doing_is_stepped_over_and_named"],
+    ),
+    (
+        "a recording is refused only after the controller was made",
+        &["a_recording_that_cannot_be_performed_fails_the_start_and_leaves_nothing"],
+    ),
+    ("outcomes are not compared, and a replay leaves no mark", &["a_divergence_ends_a_replay_that_stops_at_one_and_not_another"]),
+    // Session.
+    (
+        "the loop that waits for a close is inverted",
+        &["closing_while_starting_releases_what_was_reached", "a_close_keeps_its_deadline"],
+    ),
+    ("the stream is closed before the controller", &["a_closed_session_says_how_its_agent_stood"]),
+    (
+        "the close of the runtime is not awaited",
+        &["closing_ends_an_action_that_hangs", "what_cannot_be_released_is_given_up_and_named"],
+    ),
+    ("a session that is closed while it starts leaks", &["closing_while_starting_releases_what_was_reached"]),
+    ("a start goes on without its runtime", &["a_failed_start_releases_what_was_reached"]),
+    ("the state before the start is an error", &["a_session_that_has_not_started_is_in_no_error"]),
+    (
+        "a start cannot be tried again",
+        &["a_failed_step_fails_the_start_and_resuming_takes_the_steps_again", "a_start_that_failed_can_be_started_again"],
+    ),
+    // Security.
+    (
+        "the analyzer never runs, and its risk is not stored",
+        &[
+            "risk_and_reason_are_in_the_log_before_the_action_is_handed_out",
+            "each_command_has_the_risk_that_it_is_and_the_rule_that_saw_it",
+            "an_action_waits_through_a_kill_until_a_person_agrees_and_then_runs_once",
+        ],
+    ),
+    // Serialization.
+    ("a finish with an enum in task_completed cannot be written", &["what_v0_cannot_write_is_written_and_read_again"]),
+    (
+        "_diff_cache leaks",
+        &["what_v0_wrote_is_read_and_written_again_the_same", "what_v0_cannot_write_is_written_and_read_again"],
+    ),
+    ("cutting to fewer than two characters fails", &["a_long_outcome_is_shown_by_both_its_ends_and_says_how_much_is_missing"]),
+    ("an explicit null as tool_call_metadata fails", &["what_v0_cannot_write_is_written_and_read_again"]),
+    ("a message's text is stored twice", &["a_text_is_stored_once"]),
+    // API: what holds below any edge.
+    (
+        "events cannot be posted",
+        &["a_running_agent_is_paused_told_something_and_stopped_from_another_terminal", "an_application_can_be_the_agent_itself"],
+    ),
+    ("a trajectory needs a live runtime", &["an_export_of_a_replay_can_be_replayed", "an_export_of_an_import_is_its_source"]),
+    ("joining a session races with its history", &["a_subscriber_sees_history_then_live_without_gap_or_double"]),
+    ("paging backwards is wrong in the nested store", &["a_page_from_the_end_is_newest_first", "a_page_has_both_its_bounds"]),
+    (
+        "a question to other nodes always waits its full time",
+        &["a_command_for_a_session_of_another_node_is_carried_out_there_once"],
+    ),
+];
 
 #[test]
 fn every_entry_has_a_test_that_is_there() {

@@ -1,24 +1,30 @@
-//! The real program with an agent, killed with SIGKILL at random moments of its start, its calls of the model, its actions and its
-//! close, two hundred times and more.
+//! The real program with an agent, killed with SIGKILL at random moments of its start, its calls of the model, its actions, its
+//! delegate's work and its close, two hundred times and more. The session has all parts: a private repository, a setup script, secrets,
+//! memory, a server of tools, a delegate.
 //!
-//! After every kill the log is whole and nothing ran twice; every conversation that the model ever gets is one that endpoints take; at
-//! the end each call of the model and each action has one outcome, and nothing of the session is left on the machine.
+//! After every kill the logs are whole, nothing ran twice, and no value of a secret is in a file of the store; every conversation that
+//! the model ever gets is one that endpoints take; at the end each call of the model and each action has one outcome, and nothing of
+//! the session is left on the machine.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use rekindle::engine::restore::{Trust, restore};
-use rekindle::session::{AgentState, Phase, Recorded, Session, SessionId};
+use rekindle::session::{AgentState, Event, Phase, Recorded, Session, SessionId};
 use rekindle::store::{OpenOptions, SharedStore, verify_session};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli_support::{Rig, lines, wait_until};
+use crate::git_server::{GitServer, Manners, repository};
 use crate::kill_anywhere::{Random, log};
-use crate::live_support::{assert_conversation, calls, finishes, following};
-use crate::model_server::{ModelAnswer, ModelServer};
+use crate::live_support::{answers, assert_conversation, calls, finishes, messages, words};
+use crate::model_server::{ModelAnswer, ModelServer, Received, Reply};
+use crate::repository_support::holding;
 
 /// How often each of the four tests below kills.
 const KILLS: usize = 52;
@@ -26,15 +32,29 @@ const KILLS: usize = 52;
 const LIFE_MAX: Duration = Duration::from_millis(1500);
 /// How many lines the agent's commands write.
 const LINES: usize = 10;
+/// How many more its delegate's write.
+const DELEGATED: usize = 2;
+/// What the delegate is told, by which the model knows it.
+const PART: &str = "Write the part of the other hand.";
+/// What memory tells the agent, since the task speaks of the tide.
+const KNOWLEDGE: &str = "The tide is written with one line a command.";
+const TOKEN: &str = "ghp_q7ZkLmN0Vt9yR4wB8xX2";
+const KEY: &str = "deploy-5d41402abc4b2a76b9719d911017c592";
 
 /// Each command writes a line of its own, so that one which ran twice is seen.
+fn writes(n: usize) -> Value {
+    json!({ "command": format!("echo {n} >> /workspace/journal") })
+}
+
 fn script(daemon: &str) -> Vec<ModelAnswer> {
-    let write = |n: usize| json!({ "command": format!("echo {n} >> /workspace/journal") });
     let mut script: Vec<ModelAnswer> = (0..LINES)
         .step_by(2)
-        .map(|n| calls(n, "bash", &write(n)).calls(&format!("call_{}", n + 1), "bash", &write(n + 1)))
+        .map(|n| calls(n, "bash", &writes(n)).calls(&format!("call_{}", n + 1), "bash", &writes(n + 1)))
         .collect();
     script.insert(0, calls(100, "bash", &json!({ "command": format!("setsid {daemon} > /dev/null 2>&1 &") })));
+    script.insert(2, calls(101, "echo", &json!({ "said": "to the server" })));
+    script.insert(3, calls(102, "bash", &json!({ "command": "echo \"$DEPLOY_KEY\"; printf %s \"$DEPLOY_KEY\" | base64" })));
+    script.insert(4, calls(103, "delegate", &json!({ "agent": "helper", "task": PART })));
     script.push(calls(
         20,
         "str_replace_editor",
@@ -45,17 +65,64 @@ fn script(daemon: &str) -> Vec<ModelAnswer> {
     script
 }
 
+/// What the delegate does.
+fn part() -> Vec<ModelAnswer> {
+    let write = |n: usize| calls(n, "bash", &writes(n));
+    let mut part: Vec<ModelAnswer> = (LINES..LINES + DELEGATED).map(write).collect();
+    part.push(finishes(30, "the part is written"));
+    part
+}
+
+/// Whether a request to the model is one of the delegate's.
+fn is_part(request: &Received) -> bool {
+    let task = messages(request).iter().find(|message| message["role"] == "user");
+    task.is_some_and(|task| words(task).contains(PART))
+}
+
 struct Trial {
     rig: Rig,
     model: ModelServer,
+    git: GitServer,
     /// A command that leaves its shell and would outlive the session.
     daemon: String,
+    /// A tool of the server, by which its process is known.
+    tool: String,
 }
 
 impl Trial {
     async fn new() -> Self {
-        let daemon = format!("sleep 54321.{}", uuid::Uuid::new_v4().as_u128());
-        Self { rig: Rig::new(), model: following(script(&daemon)).await, daemon }
+        let mark = uuid::Uuid::new_v4();
+        let (daemon, tool) = (format!("sleep 54321.{}", mark.as_u128()), format!("tool_{}", mark.simple()));
+        let (script, part) = (script(&daemon), part());
+        let model = ModelServer::replying(move |request| {
+            let script = if is_part(request) { &part } else { &script };
+            let end = || Reply::error(400, "script_ended", "the test scripted no further answer");
+            script.get(answers(request)).map_or_else(end, |answer| answer.clone().into())
+        })
+        .await;
+        let rig = Rig::new();
+        let microagent = format!("---\ntriggers: [tide]\n---\n{KNOWLEDGE}\n");
+        let files = [
+            (".openhands/setup.sh", "echo ready >> /workspace/prepared\n"),
+            (".openhands/microagents/tide.md", microagent.as_str()),
+        ];
+        repository(&rig.path("served"), &files);
+        let login = Some(("oauth2".to_owned(), TOKEN.to_owned()));
+        let git = GitServer::start(&rig.path("served"), Manners { login, ..Manners::default() });
+        let server = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/mcp_server.py");
+        rig.write(
+            "config.toml",
+            format!(
+                "[agents.helper]\n[mcp.fake]\ncommand = \"python3\"\nargs = [\"-u\", \"{}\", \"well\", \"echo\", \"{tool}\"]\n",
+                server.display()
+            ),
+        );
+        for (name, value) in [("GIT_TOKEN", TOKEN), ("DEPLOY_KEY", KEY)] {
+            let mut set = rig.command(&["secrets", "set", name]).stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+            set.stdin.take().unwrap().write_all(value.as_bytes()).unwrap();
+            assert!(set.wait().unwrap().success());
+        }
+        Self { rig, model, git, daemon, tool }
     }
 
     fn journal(&self) -> Vec<usize> {
@@ -70,7 +137,13 @@ impl Trial {
     /// The program: beginning, going on, or closing.
     fn command(&self, session: Option<&Session>) -> Command {
         match session {
-            None => self.rig.live(&self.model, &["write it down"]),
+            None => {
+                let (config, url) = (self.rig.path("config.toml"), format!("{}/owner/proj.git", self.git.url()));
+                let repository = ["--repo", &url, "--repo-token", "GIT_TOKEN", "--secret", "DEPLOY_KEY"];
+                let mut command = self.rig.live(&self.model, &repository);
+                command.arg("--config").arg(config).arg("write it down by the tide");
+                command
+            }
             Some(session) if is_done(session) => self.rig.command(&["close", "live"]),
             Some(_) => self.rig.command(&["resume", "live"]),
         }
@@ -98,10 +171,32 @@ impl Trial {
         verify_session(store.as_ref(), row.id).await.unwrap();
         let session = restore(store.as_ref(), row.id, Trust::Nothing).await.unwrap().session;
         let events = log(&store, row.id).await;
-        store.close().await;
         assert_calls(&events, is_done(&session));
         assert_actions(&events, is_done(&session));
+        for event in &events {
+            let Event::DelegateStarted(delegate) = Event::read(event) else { continue };
+            // It is begun after its parent has said so.
+            if store.session(delegate.session).await.unwrap().is_none() {
+                continue;
+            }
+            verify_session(store.as_ref(), delegate.session).await.unwrap();
+            let delegated = restore(store.as_ref(), delegate.session, Trust::Nothing).await.unwrap().session;
+            let events = log(&store, delegate.session).await;
+            assert_calls(&events, is_done(&delegated));
+            assert_actions(&events, is_done(&delegated));
+        }
+        // Also in what is not yet moved from the write-ahead log.
+        self.assert_nothing_told();
+        store.close().await;
+        self.assert_nothing_told();
         Some(session)
+    }
+
+    /// No value of a secret is in any file of the store, as it is or in base64.
+    fn assert_nothing_told(&self) {
+        let told = [TOKEN, KEY].map(|value| [value.to_owned(), BASE64_STANDARD.encode(value)]).concat();
+        let found = holding(&self.rig.path("rekindle"), &told);
+        assert!(found.is_empty(), "values are in {found:?}");
     }
 }
 
@@ -110,7 +205,7 @@ fn is_done(session: &Session) -> bool {
 }
 
 /// How often each event is answered by one of these kinds.
-fn answers(events: &[Recorded], kinds: &[&str]) -> BTreeMap<u64, usize> {
+fn answers_of(events: &[Recorded], kinds: &[&str]) -> BTreeMap<u64, usize> {
     let mut answers = BTreeMap::new();
     for event in events.iter().filter(|event| kinds.iter().any(|kind| event.kind.as_str().starts_with(kind))) {
         if let Some(cause) = event.cause {
@@ -122,12 +217,11 @@ fn answers(events: &[Recorded], kinds: &[&str]) -> BTreeMap<u64, usize> {
 
 /// A call of the model has one outcome, but for those whose engine was killed: they are asked again as a further attempt.
 fn assert_calls(events: &[Recorded], done: bool) {
-    let outcomes = answers(events, &["model.responded", "model.failed"]);
+    let outcomes = answers_of(events, &["model.responded", "model.failed"]);
     assert!(outcomes.values().all(|count| *count == 1), "{outcomes:?}");
     let requests: Vec<&Recorded> = events.iter().filter(|event| event.kind.as_str() == "model.requested").collect();
     for (request, next) in requests.iter().zip(requests.iter().skip(1).map(Some).chain([None])) {
-        let attempt =
-            |event: &Recorded| serde_json::from_str::<serde_json::Value>(event.body.as_json()).unwrap()["attempt"].clone();
+        let attempt = |event: &Recorded| serde_json::from_str::<Value>(event.body.as_json()).unwrap()["attempt"].clone();
         if !outcomes.contains_key(&request.seq.0) {
             match next {
                 Some(next) => assert_eq!(attempt(next), json!(attempt(request).as_u64().unwrap() + 1)),
@@ -138,10 +232,16 @@ fn assert_calls(events: &[Recorded], done: bool) {
 }
 
 fn assert_actions(events: &[Recorded], done: bool) {
-    let outcomes = answers(events, &["observation."]);
+    let outcomes = answers_of(events, &["observation."]);
     assert!(outcomes.values().all(|count| *count == 1), "{outcomes:?}");
+    let unsafe_kinds = ["action.run", "action.edit", "action.run_ipython", "action.call_tool_mcp"];
+    let dispatched = answers_of(events, &["action.dispatched"]);
+    for event in events.iter().filter(|event| unsafe_kinds.contains(&event.kind.as_str())) {
+        let count = dispatched.get(&event.seq.0).copied().unwrap_or(0);
+        assert!(count <= 1, "{} {} was handed out {count} times", event.kind.as_str(), event.seq);
+    }
     let intents =
-        events.iter().filter(|event| matches!(event.kind.as_str(), "action.run" | "action.edit" | "action.run_ipython"));
+        events.iter().filter(|event| unsafe_kinds.contains(&event.kind.as_str()) || event.kind.as_str() == "action.delegate");
     let open: Vec<u64> = intents.map(|event| event.seq.0).filter(|seq| !outcomes.contains_key(seq)).collect();
     assert!(!done || open.is_empty(), "actions {open:?} have no outcome");
 }
@@ -185,13 +285,21 @@ fn kill_again_and_again(seed: u64) {
             }
             session = tokio.block_on(trial.assert_sound());
         }
-        let unknown = LINES - trial.journal().len();
+        let unknown = LINES + DELEGATED - trial.journal().len();
         assert!(unknown as u64 <= kills_here, "only what a kill has cut off may be missing");
-        wait_until("no process of the session is left", || processes(&trial.daemon).is_empty());
+        assert!(!lines(&trial.rig.path("work/prepared")).is_empty(), "the setup script has run");
+        let last = trial.model.received().into_iter().rfind(|request| !is_part(request)).unwrap();
+        let told = messages(&last).iter().filter(|message| words(message).contains(KNOWLEDGE)).count();
+        assert_eq!(told, 1, "knowledge is told once, and forgotten by no restart");
+        let parts = trial.model.received().iter().filter(|request| is_part(request)).count();
+        assert!(parts > DELEGATED, "the delegate was asked");
+        for saying in [&trial.daemon, &trial.tool] {
+            wait_until("no process of the session is left", || processes(saying).is_empty());
+        }
         let names: Vec<_> = fs::read_dir(trial.rig.home.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         // What keeps a former owner from the workspace, should it wake up.
         let fences = format!("rekindle-{}", nix::unistd::geteuid());
-        let known = ["rekindle", "work", &fences];
+        let known = ["rekindle", "work", "served", "config.toml", "secrets.json", "secrets.json.lock", &fences];
         assert!(names.iter().all(|name| known.iter().any(|known| name == known)), "files are left over: {names:?}");
         completed += 1;
     }

@@ -30,7 +30,7 @@ pub(super) enum Place {
 
 /// The directories inside the workspace that may hold a repository: the workspace itself, and the clone in it.
 fn roots(spec: &SessionSpec) -> Vec<String> {
-    let clone = spec.repository.as_ref().and_then(directory).map(|name| format!("{name}/"));
+    let clone = spec.repository.as_ref().and_then(RepositorySpec::directory).map(|name| format!("{name}/"));
     std::iter::once(String::new()).chain(clone).collect()
 }
 
@@ -68,7 +68,7 @@ pub(super) fn microagent(path: &str) -> Option<Place> {
 /// The name of the repository, as people say it: `owner/name`, or the last part of its address.
 pub(super) fn repository_name(repository: &RepositorySpec) -> String {
     match repository.provider {
-        Provider::Plain => directory(repository).unwrap_or(&repository.location).to_owned(),
+        Provider::Plain => repository.directory().unwrap_or(&repository.location).to_owned(),
         Provider::GitHub { .. } | Provider::GitLab { .. } | Provider::Bitbucket { .. } => {
             let location = repository.location.trim_end_matches('/');
             location.strip_suffix(".git").unwrap_or(location).to_owned()
@@ -76,20 +76,9 @@ pub(super) fn repository_name(repository: &RepositorySpec) -> String {
     }
 }
 
-/// The name of the clone's directory in the workspace; `None` where the location names nothing.
-fn directory(repository: &RepositorySpec) -> Option<&str> {
-    let location = repository.location.trim_end_matches('/');
-    let location = location.strip_suffix("/.git").unwrap_or(location).trim_end_matches('/');
-    let last = location.rsplit('/').next().unwrap_or_default();
-    // What ssh is told: `host:name.git`.
-    let last = if location.contains('/') { last } else { last.rsplit(':').next().unwrap_or_default() };
-    let name = last.strip_suffix(".git").unwrap_or(last);
-    (!matches!(name, "" | "." | "..")).then_some(name)
-}
-
 /// Where commands find the clone.
 pub(super) fn repository_directory(repository: &RepositorySpec) -> String {
-    directory(repository).map_or_else(|| WORKSPACE.to_owned(), |name| format!("{WORKSPACE}/{name}"))
+    repository.directory().map_or_else(|| WORKSPACE.to_owned(), |name| format!("{WORKSPACE}/{name}"))
 }
 
 #[cfg(test)]
