@@ -153,3 +153,94 @@ fn canonical(json: &Json) -> String {
     }
     serde_json::from_str(json.get()).map_or_else(|_| json.get().to_owned(), |value| sort(value).to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::steps::Outcome;
+    use super::*;
+    use crate::session::{Item, Seq, Timestamp};
+
+    fn action(json: &str) -> Action {
+        match Item::decode(json).unwrap().content {
+            crate::session::Content::Action(action) => action,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn observation(json: &str) -> Observation {
+        match Item::decode(json).unwrap().content {
+            crate::session::Content::Observation(observation) => observation,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Steps of one command each, with an exit code.
+    fn steps(calls: &[(u8, i64)]) -> Vec<Step> {
+        let step = |(index, (call, exit_code)): (usize, &(u8, i64))| {
+            let asked = format!(r#"{{"action":"run","args":{{"command":"command {call}","thought":"because of {index}"}}}}"#);
+            let seen = format!(
+                r#"{{"observation":"run","content":"took 0.{index}1s","extras":{{"command":"c","metadata":{{"exit_code":{exit_code}}}}}}}"#
+            );
+            let (seq, answered) = (Seq(2 * index as u64 + 1), Seq(2 * index as u64 + 2));
+            let outcome = Some(Outcome { seq: answered, observation: observation(&seen) });
+            Step { seq, at: Timestamp(0), action: action(&asked), outcome }
+        };
+        calls.iter().enumerate().map(step).collect()
+    }
+
+    #[test]
+    fn a_changed_call_and_another_exit_code_are_where_sessions_part() {
+        let a = steps(&[(1, 0), (2, 0), (3, 0)]);
+        let same = |index| Pair::Same { left: index, right: index };
+        assert_eq!(align(&a, &steps(&[(1, 0), (9, 0), (3, 0)])), [same(0), Pair::Left(1), Pair::Right(1), same(2)]);
+        assert_eq!(align(&a, &steps(&[(1, 0), (2, 0)])), [same(0), same(1), Pair::Left(2)]);
+        let failed = align(&a, &steps(&[(1, 0), (2, 1), (3, 0)]));
+        let Pair::OtherOutcome { left: 1, right: 1, differences } = &failed[1] else { panic!("{failed:?}") };
+        assert_eq!((differences[0].field.as_str(), differences[0].actual.as_str()), ("exit_code", "1"));
+    }
+
+    #[test]
+    fn arguments_are_the_same_in_any_order_and_reasons_do_not_count() {
+        let mcp = |arguments: &str, thought: &str| {
+            call(&action(&format!(
+                r#"{{"action":"call_tool_mcp","args":{{"name":"t","arguments":{arguments},"thought":"{thought}"}}}}"#
+            )))
+        };
+        assert_eq!(mcp(r#"{"a":1,"b":{"c":2,"d":3}}"#, "x"), mcp(r#"{ "b": {"d":3,"c":2}, "a":1 }"#, "y"));
+        assert_ne!(mcp(r#"{"a":1}"#, "x"), mcp(r#"{"a":2}"#, "x"));
+        let run = |command: &str| call(&action(&format!(r#"{{"action":"run","args":{{"command":"{command}"}}}}"#)));
+        assert_eq!(run("cat /tmp/tmpabc123/x"), run("cat /tmp/tmpdef456/x"), "temporary paths always differ");
+        assert_ne!(run("cat a"), run("cat b"));
+    }
+
+    proptest! {
+        #[test]
+        fn a_session_does_not_part_from_itself(calls in proptest::collection::vec((0u8..6, 0i64..2), 0..40)) {
+            let steps = steps(&calls);
+            let pairs = align(&steps, &steps);
+            prop_assert_eq!(pairs.len(), steps.len());
+            prop_assert!(!pairs.iter().any(Pair::diverges));
+        }
+
+        #[test]
+        fn every_step_of_both_stands_in_the_alignment_once_and_in_order(
+            a in proptest::collection::vec((0u8..6, 0i64..2), 0..40),
+            b in proptest::collection::vec((0u8..6, 0i64..2), 0..40),
+        ) {
+            let pairs = align(&steps(&a), &steps(&b));
+            let lefts: Vec<usize> = pairs.iter().filter_map(|pair| match pair {
+                Pair::Same { left, .. } | Pair::OtherOutcome { left, .. } | Pair::Left(left) => Some(*left),
+                Pair::Right(_) => None,
+            }).collect();
+            let rights: Vec<usize> = pairs.iter().filter_map(|pair| match pair {
+                Pair::Same { right, .. } | Pair::OtherOutcome { right, .. } | Pair::Right(right) => Some(*right),
+                Pair::Left(_) => None,
+            }).collect();
+            prop_assert_eq!(lefts, (0..a.len()).collect::<Vec<_>>());
+            prop_assert_eq!(rights, (0..b.len()).collect::<Vec<_>>());
+            prop_assert_eq!(pairs.iter().any(Pair::diverges), a != b);
+        }
+    }
+}

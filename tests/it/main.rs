@@ -24,6 +24,8 @@ mod cli_bad_input;
 #[cfg(feature = "cli")]
 mod cli_demo;
 #[cfg(feature = "cli")]
+mod cli_diff;
+#[cfg(feature = "cli")]
 mod cli_doctor;
 #[cfg(feature = "cli")]
 mod cli_exit_codes;
