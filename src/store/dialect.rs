@@ -21,10 +21,8 @@ pub struct Turn(#[expect(dead_code, reason = "held for what its drop does")] pub
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LeaseClock {
     /// By the database's, which this statement reads.
-    #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "SQLite's processes are on one machine"))]
     Database(&'static str),
     /// By that of the one machine that all processes are on.
-    #[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "PostgreSQL's nodes are on many machines"))]
     Machine {
         /// Tells it from the clock that the machine had before it was last started.
         id: String,
