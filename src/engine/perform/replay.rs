@@ -42,15 +42,10 @@ impl Performing {
             self.session.spec.as_ref().map(|spec| &spec.origin),
             Some(Origin::Replay { on_unknown: OnUnknown::StepOver, .. })
         );
-        let mut from = from;
-        while let Some(line) = script.line_from(from) {
-            if step_over && matches!(line.step, Step::Unknown { .. }) {
-                from = line.index + 1;
-            } else {
-                return Command::Perform { line: Box::new(line.clone()) };
-            }
+        match script.line_to_perform(from, step_over) {
+            Some(line) => Command::Perform { line: Box::new(line.clone()) },
+            None => Command::EndRecording,
         }
-        Command::EndRecording
     }
 
     /// What the recording says came of the action at `seq`.

@@ -3,6 +3,7 @@
 mod compare;
 mod normalise;
 mod script;
+pub mod verify;
 
 use serde::{Deserialize, Serialize};
 
