@@ -1,16 +1,15 @@
-//! `rekindle replay`: perform a recording again, in a workspace, as a session of its own.
+//! `rekindle replay --mode execute`: perform a recording again, in a workspace, as a session of its own.
 
 use std::path::PathBuf;
 
-use super::exit::{CliError, Exit};
-use super::host::{Ended, drive, engine};
-use super::paint::Tone;
-use super::program::program;
-use super::sandbox::SandboxArgs;
-use super::span::LeaseArgs;
-use super::summary::{Summary, summarise};
-use super::text::{count, one_line};
-use super::{Context, location};
+use super::{Divergence, Performing, Unknown};
+use crate::cli::exit::{CliError, Exit};
+use crate::cli::host::{Ended, drive, engine, told as told_as_it_goes};
+use crate::cli::paint::Tone;
+use crate::cli::program::program;
+use crate::cli::summary::{Summary, summarise};
+use crate::cli::text::{count, one_line};
+use crate::cli::{Context, location};
 use crate::engine::Engine;
 use crate::session::replay::{ReplayPlan, Script};
 use crate::session::{Deadlines, OnDivergence, OnUnknown, Origin, Session, SessionId, SessionName, SessionSpec};
@@ -20,58 +19,7 @@ use crate::trajectory::{Trajectory, TrajectoryError, read_file, recording};
 /// How many entries that cannot be read are named.
 const NAMED_MAX: usize = 5;
 
-/// Perform a recording again and compare each outcome with the recorded one
-///
-/// The recording is kept in the store, so that `rekindle resume` goes on from any point without the file. Ends with 6 when
-/// an outcome is not the recorded one.
-#[derive(Debug, clap::Args)]
-pub struct Args {
-    /// A V0 trajectory, or the directory of a stored V0 session
-    #[arg(value_name = "FILE")]
-    file: PathBuf,
-    /// Where to work; a directory of the session's own by default
-    #[arg(short, long, value_name = "DIR")]
-    workspace: Option<PathBuf>,
-    /// A name for the session
-    #[arg(long, value_name = "NAME")]
-    name: Option<SessionName>,
-    /// What to do when an outcome is not the recorded one
-    #[arg(long, value_enum, default_value = "continue", value_name = "WHAT")]
-    on_divergence: Divergence,
-    /// What to do at an entry that this version cannot read
-    #[arg(long, value_enum, default_value = "step-over", value_name = "WHAT")]
-    on_unknown: Unknown,
-    /// Seconds that an action may take at most, whatever time it was recorded with
-    #[arg(long, value_name = "SECS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    action_timeout: Option<u64>,
-    /// Seconds that a command may be quiet before it is left running
-    #[arg(long, value_name = "SECS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    quiet_timeout: Option<u64>,
-    #[command(flatten)]
-    sandbox: SandboxArgs,
-    #[command(flatten)]
-    lease: LeaseArgs,
-}
-
-/// What to do when an outcome is not the recorded one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Divergence {
-    /// End there
-    Stop,
-    /// Note it and go on
-    Continue,
-}
-
-/// What to do at an entry that this version cannot read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Unknown {
-    /// Name it and go on behind it
-    StepOver,
-    /// End there
-    Stop,
-}
-
-impl Args {
+impl Performing {
     fn deadlines(&self) -> Deadlines {
         let mut deadlines = Deadlines::default();
         if let Some(seconds) = self.action_timeout {
@@ -89,8 +37,9 @@ impl Args {
 ///
 /// # Errors
 /// When the recording cannot be read, the name is taken, or the store cannot be written.
-pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
-    let (trajectory, bytes, plan) = read(args.file.clone()).await?;
+pub(super) async fn run(context: &mut Context, what: String, args: Performing) -> Result<Exit, CliError> {
+    let file = PathBuf::from(what);
+    let (trajectory, bytes, plan) = read(file.clone()).await?;
     told(context, &trajectory, &plan);
     let store = context.store_or_new().await?;
     if let Some(name) = &args.name {
@@ -118,7 +67,7 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
     let runtime = args.sandbox.spec(None, None)?;
     let spec = SessionSpec { title, deadlines, runtime, ..SessionSpec::new(origin, &workspace) };
     let name = args.name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
-    context.note(format_args!("session {id}{name} replays {} in {}", args.file.display(), workspace.display()));
+    context.note(format_args!("session {id}{name} replays {} in {}", file.display(), workspace.display()));
     engine.create(id, args.name.as_ref(), spec).await?;
     let (summary, exit) = to_rest(context, &engine, id, &Session::default()).await?;
     if let Some(summary) = summary {
@@ -137,7 +86,7 @@ pub async fn to_rest(
     id: SessionId,
     from: &Session,
 ) -> Result<(Option<Summary>, Exit), CliError> {
-    let ended = drive(engine, id, from.version, super::host::told(context, from)).await;
+    let ended = drive(engine, id, from.version, told_as_it_goes(context, from)).await;
     engine.shutdown().await;
     match ended? {
         Ended::Interrupted => {

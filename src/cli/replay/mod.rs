@@ -1,0 +1,136 @@
+//! `rekindle replay`: perform a recording again, or decide a session's log again; one file per mode.
+
+mod execute;
+mod verify;
+
+use super::Context;
+use super::address::{Address, find};
+use super::complete::sessions;
+use super::exit::{CliError, Exit};
+use super::sandbox::SandboxArgs;
+use super::span::LeaseArgs;
+use crate::session::SessionName;
+use clap_complete::ArgValueCompleter;
+use std::path::{Path, PathBuf};
+
+pub use execute::{free, to_rest, unreadable};
+
+/// Perform a recording again, or decide a session's log again, and compare with what was recorded
+///
+/// In mode `execute` WHAT is a V0 trajectory, or the directory of a stored V0 session. Its actions are really performed, in a
+/// workspace, and each outcome is compared with the recorded one. The recording is kept in the store, so that `rekindle resume`
+/// goes on from any point without the file.
+///
+/// In mode `verify` WHAT is a session. What was brought to it is read from its log, today's code decides on it again, with no model
+/// and no tool, and each decision must be the one that stands there. With --all any store is a test of a new version.
+///
+/// Ends with 6 when something is not as recorded.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// What to replay: a file, or with --mode verify a session
+    #[arg(value_name = "WHAT", required_unless_present = "all", add = ArgValueCompleter::new(sessions))]
+    what: Option<String>,
+    /// How
+    #[arg(long, value_enum, default_value = "execute", value_name = "MODE")]
+    mode: Mode,
+    /// All sessions of the store
+    #[arg(short, long, conflicts_with = "what")]
+    all: bool,
+    /// With --mode verify: tell all divergences of a session, not the first only
+    #[arg(long)]
+    keep_going: bool,
+    #[command(flatten)]
+    performing: Performing,
+}
+
+/// How something is replayed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Mode {
+    /// Perform the actions of a recording, and compare what comes of them
+    Execute,
+    /// Decide again what a session decided, and compare
+    Verify,
+}
+
+/// How a recording is performed.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Options of --mode execute")]
+struct Performing {
+    /// Where to work; a directory of the session's own by default
+    #[arg(short, long, value_name = "DIR")]
+    workspace: Option<PathBuf>,
+    /// A name for the session
+    #[arg(long, value_name = "NAME")]
+    name: Option<SessionName>,
+    /// What to do when an outcome is not the recorded one
+    #[arg(long, value_enum, default_value = "continue", value_name = "WHAT")]
+    on_divergence: Divergence,
+    /// What to do at an entry that this version cannot read
+    #[arg(long, value_enum, default_value = "step-over", value_name = "WHAT")]
+    on_unknown: Unknown,
+    /// Seconds that an action may take at most, whatever time it was recorded with
+    #[arg(long, value_name = "SECS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    action_timeout: Option<u64>,
+    /// Seconds that a command may be quiet before it is left running
+    #[arg(long, value_name = "SECS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    quiet_timeout: Option<u64>,
+    #[command(flatten)]
+    sandbox: SandboxArgs,
+    #[command(flatten)]
+    lease: LeaseArgs,
+}
+
+/// What to do when an outcome is not the recorded one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Divergence {
+    /// End there
+    Stop,
+    /// Note it and go on
+    Continue,
+}
+
+/// What to do at an entry that this version cannot read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Unknown {
+    /// Name it and go on behind it
+    StepOver,
+    /// End there
+    Stop,
+}
+
+/// Replays something.
+///
+/// # Errors
+/// When it is not there or cannot be read, or the store cannot be read or written.
+pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
+    let Args { what, mode, all, keep_going, performing } = args;
+    match (mode, what) {
+        (Mode::Execute, Some(what)) => {
+            if !Path::new(&what).exists()
+                && let Some(verify) = is_session(context, &what).await
+            {
+                let why = format!("there is no file {what:?}; it is a session, whose log is decided again with `{verify}`");
+                return Err(CliError::NotFound(why));
+            }
+            execute::run(context, what, performing).await
+        }
+        (Mode::Execute, None) => {
+            let verify = context.command("replay --all --mode verify");
+            debug_assert!(all, "clap asks for one or the other");
+            Err(CliError::Usage(format!("files are performed one by one; all sessions are decided again with `{verify}`")))
+        }
+        (Mode::Verify, Some(what)) => {
+            let address: Address = what.parse().map_err(CliError::Usage)?;
+            verify::run(context, Some(address), keep_going).await
+        }
+        (Mode::Verify, None) => verify::run(context, None, keep_going).await,
+    }
+}
+
+/// The command that replays a session, where `what` names one.
+async fn is_session(context: &Context, what: &str) -> Option<String> {
+    let address: Address = what.parse().ok()?;
+    let store = context.store().await.ok()?;
+    find(context, store.as_ref(), &address.session).await.ok()?;
+    Some(context.command(format_args!("replay {} --mode verify", address.session)))
+}
