@@ -206,11 +206,8 @@ impl<'a> Again<'a> {
     fn request(&mut self, recorded: &Recorded, call: &CallReport) {
         let Some(today) = self.asked.take() else { return };
         if today != call.request {
-            let difference = Difference {
-                field: "/request".to_owned(),
-                recorded: call.request.to_string(),
-                actual: today.to_string(),
-            };
+            let difference =
+                Difference { field: "/request".to_owned(), recorded: call.request.to_string(), actual: today.to_string() };
             let explanation = "today's code makes another request of the same history".to_owned();
             self.differs(recorded, "what the model is asked", json!({ "request": today }), vec![difference], explanation);
         }

@@ -32,7 +32,7 @@ impl Along {
             return None;
         }
         while let Some(event) = self.events.get(self.next)
-            && matches!(Event::read(event), Event::Unknown(_))
+            && is_foreign(event)
         {
             session.apply(event);
             self.next += 1;
@@ -42,4 +42,10 @@ impl Along {
         self.left = there.is_none();
         there.cloned()
     }
+}
+
+/// Whether an event is one that this version does not write: one of its own kinds that cannot be read is damaged.
+pub fn is_foreign(event: &Recorded) -> bool {
+    let own = event.v <= Event::VERSION && Event::KINDS.contains(&event.kind.as_str());
+    !own && matches!(Event::read(event), Event::Unknown(_))
 }

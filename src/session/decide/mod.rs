@@ -14,7 +14,7 @@ mod turn;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use along::Along;
+pub use along::{Along, is_foreign};
 
 use crate::session::command::{Command, Rejection};
 use crate::session::envelope::{NewEvent, Source};
@@ -190,6 +190,9 @@ impl Deciding {
             Command::StepDone { step, attempt, done } => self.step_done(step, attempt, done),
             Command::StepFailed { step, attempt, error } => self.step_failed(step, attempt, error),
             Command::Observe { action, observation, recorded } => self.observe(action, *observation, recorded.as_deref()),
+            Command::TakeRecorded { action, recorded, why } => {
+                self.take_recorded(action, recorded.map(|recorded| *recorded), why)
+            }
             Command::LoseRuntime { error } => self.lose_runtime(&error),
             Command::Perform { line } => self.perform(*line),
             Command::EndRecording => self.end_recording(),

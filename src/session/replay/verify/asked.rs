@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::super::{ReplayOutcome, Script, Step};
+use super::super::{ReplayOutcome, Script, Step, Verdict};
 use super::Seen;
 use crate::session::action::{Action, LoopRecovery};
 use crate::session::command::{Command, Proof, StepDone};
@@ -54,11 +54,10 @@ pub(super) fn candidates(session: &Session, batch: &[Seen], with: With<'_>) -> V
         Event::StepFailed(body) => {
             let (step, attempt, error) = (body.step, body.attempt, body.error.clone());
             let record = session.step(step);
-            if record.is_some_and(|record| matches!(record.progress, StepProgress::Running { .. })) {
-                vec![Command::StepFailed { step, attempt, error }]
-            } else {
-                vec![Command::LoseRuntime { error }]
-            }
+            let running = record.is_some_and(|record| matches!(record.progress, StepProgress::Running { .. }));
+            let failed = running.then(|| Command::StepFailed { step, attempt, error: error.clone() });
+            let lost = (step == StartStep::Runtime).then_some(Command::LoseRuntime { error });
+            failed.into_iter().chain(lost).collect()
         }
         Event::Item(entry) => asked.item(first, entry),
         Event::Confirmed(body) => {
@@ -105,9 +104,7 @@ pub(super) fn candidates(session: &Session, batch: &[Seen], with: With<'_>) -> V
         Event::ReplayFinished(body) => {
             let stopped = match &body.outcome {
                 ReplayOutcome::Completed => None,
-                ReplayOutcome::Stopped { index, reason } => {
-                    Some(Command::StopReplay { index: *index, reason: reason.clone() })
-                }
+                ReplayOutcome::Stopped { index, reason } => Some(Command::StopReplay { index: *index, reason: reason.clone() }),
             };
             asked.line().into_iter().chain(stopped).collect()
         }
@@ -157,6 +154,7 @@ pub(super) const fn name(command: &Command) -> &'static str {
         Command::StepDone { .. } => "a step of the start is done",
         Command::StepFailed { .. } => "a step of the start failed",
         Command::Observe { .. } => "the outcome of an action",
+        Command::TakeRecorded { .. } => "an action was not run",
         Command::LoseRuntime { .. } => "the runtime was lost",
         Command::Perform { .. } => "the next line of the recording",
         Command::EndRecording => "the end of the recording",
@@ -232,7 +230,11 @@ impl Asked<'_> {
             let with = self.batch.get(index..).filter(|_| index >= 2).unwrap_or_default();
             let begins = !matches!(seen.event, Event::OwnerAcquired(_) | Event::StepFinished(_));
             if begins {
-                all.extend(candidates(&after, with, With { script: self.script, whole: self.whole }).into_iter().map(|then| acquire(Some(then))));
+                all.extend(
+                    candidates(&after, with, With { script: self.script, whole: self.whole })
+                        .into_iter()
+                        .map(|then| acquire(Some(then))),
+                );
             }
             after.apply(&seen.recorded);
         }
@@ -265,7 +267,18 @@ impl Asked<'_> {
                         recorded: recorded.map(Box::new),
                     })
                 });
-                observe.into_iter().flatten().chain(self.stopped()).collect()
+                let taken = in_flight.and_then(|open| {
+                    let why = self.rest.iter().find_map(|seen| match &seen.event {
+                        Event::ReplayCompared(body) if seen.recorded.cause == Some(action) => match &body.verdict {
+                            Verdict::NotRun { why } => Some(why.clone()),
+                            _ => None,
+                        },
+                        _ => None,
+                    })?;
+                    let recorded = open.recorded.and_then(|index| self.expected(index)).map(Box::new);
+                    Some(Command::TakeRecorded { action, recorded, why })
+                });
+                observe.into_iter().flatten().chain(taken).chain(self.stopped()).collect()
             }
         }
     }

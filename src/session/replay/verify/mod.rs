@@ -20,7 +20,7 @@ use same::{agrees, agrees_in_part, differences};
 use super::Script;
 use crate::session::action::Action;
 use crate::session::command::{Command, Rejection};
-use crate::session::decide::{Along, Decided, decide_along};
+use crate::session::decide::{Along, Decided, decide_along, is_foreign};
 use crate::session::envelope::{Body, Recorded};
 use crate::session::event::Event;
 use crate::session::item::Content;
@@ -304,7 +304,7 @@ impl Tried {
     fn compare(name: &'static str, decided: Vec<Decided>, rest: &[Seen], says: fn(&Decided, &Recorded) -> bool) -> Self {
         let mut read = 0;
         for (agreed, decided) in (0..).zip(decided) {
-            while rest.get(read).is_some_and(|seen| matches!(seen.event, Event::Unknown(_))) {
+            while rest.get(read).is_some_and(|seen| is_foreign(&seen.recorded)) {
                 read += 1;
             }
             if !rest.get(read).is_some_and(|seen| says(&decided, &seen.recorded)) {
