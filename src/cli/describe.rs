@@ -157,6 +157,7 @@ pub fn verdict(verdict: &Verdict) -> String {
         }
         Verdict::Unrecorded => "no recorded outcome".to_owned(),
         Verdict::OutcomeUnknown => "outcome unknown".to_owned(),
+        Verdict::NotRun { why } => format!("recorded, not run: {}", one_line(why)),
     }
 }
 

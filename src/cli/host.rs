@@ -28,16 +28,20 @@ pub fn engine(store: SharedStore, lease: LeaseArgs) -> Engine {
 
 /// An engine on `store`.
 pub fn engine_with(store: SharedStore, options: EngineOptions) -> Engine {
+    Engine::with_options(store, ports(), Arc::new(SystemClock), options)
+}
+
+/// What this program knows of the world.
+pub fn ports() -> Ports {
     let runtimes = Arc::new(HostRuntimes::new(Arc::new(LocalRuntimes::new(LocalOptions::default()))));
-    let ports = Ports {
+    Ports {
         agents: Arc::new(AgentRegistry::new()),
         secrets: Arc::new(UserSecrets::default()),
         judge: Arc::new(Analyzers::new()),
         memories: Arc::new(MicroagentFiles::of_user()),
         tools: Arc::new(McpServers::default()),
         ..Ports::new(runtimes, recording)
-    };
-    Engine::with_options(store, ports, Arc::new(SystemClock), options)
+    }
 }
 
 /// The names of secrets whose values are known here.

@@ -33,6 +33,11 @@ impl SandboxArgs {
         self.sandbox.is_some() || self.network || self.unsafe_local
     }
 
+    /// Whether commands could reach what lies outside the sandbox.
+    pub const fn lets_out(self) -> bool {
+        self.network || self.unsafe_local
+    }
+
     /// The local runtime that is asked for; what no flag says is as in the configuration, by the word of a sandbox and whether
     /// there is a network.
     ///

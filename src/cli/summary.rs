@@ -203,6 +203,7 @@ fn print(context: &mut Context, summary: &Summary) -> io::Result<()> {
             (counts.diverged, "diverged", Tone::Bad),
             (counts.unrecorded, "without a recorded outcome", Tone::Dim),
             (counts.unknown, "of unknown outcome", Tone::Warn),
+            (counts.not_run, "recorded, not run", Tone::Dim),
         ];
         let compared: Vec<String> = compared
             .iter()

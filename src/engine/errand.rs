@@ -75,6 +75,7 @@ impl Errand {
             | Command::StepDone { .. }
             | Command::StepFailed { .. }
             | Command::Observe { .. }
+            | Command::TakeRecorded { .. }
             | Command::LoseRuntime { .. }
             | Command::Perform { .. }
             | Command::EndRecording

@@ -40,7 +40,8 @@ impl History {
         &self.past
     }
 
-    fn add(&mut self, event: &Recorded) {
+    /// Reads one event.
+    pub(super) fn add(&mut self, event: &Recorded) {
         self.upto = event.seq;
         let Event::Item(entry) = Event::read(event) else {
             return;

@@ -132,6 +132,7 @@ fn hidden(masker: &Masker, command: Command) -> Command {
         Command::Observe { action, observation, recorded } => {
             Command::Observe { action, observation: without(observation), recorded: recorded.map(without) }
         }
+        Command::TakeRecorded { action, recorded, why } => Command::TakeRecorded { action, recorded: recorded.map(without), why },
         other => other,
     }
 }

@@ -176,6 +176,15 @@ pub enum Command {
         /// What the recording says came of it, when the action performs a recorded one.
         recorded: Option<Box<Observation>>,
     },
+    /// An action of a recording was not run: its outcome is the recorded one.
+    TakeRecorded {
+        /// The action.
+        action: Seq,
+        /// What the recording says came of it.
+        recorded: Option<Box<Observation>>,
+        /// Why it was not run.
+        why: String,
+    },
     /// The runtime was lost while it was at an action.
     LoseRuntime {
         /// How.

@@ -33,7 +33,7 @@ pub use vocabulary::{action, item, json, metrics, observation};
 
 pub use action::{Action, EffectClass};
 pub use command::{Command, Proof, Rejection, StepDone};
-pub use decide::{Decided, decide, decide_hiding};
+pub use decide::{Along, Decided, decide, decide_along, decide_hiding};
 pub use effect::Effect;
 pub use envelope::{Body, Kind, NewEvent, Recorded, Source};
 pub use event::{Entry, Event};

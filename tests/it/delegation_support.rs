@@ -50,7 +50,17 @@ impl World {
     }
 
     pub async fn session(&self, id: SessionId) -> Session {
+        self.assert_decided_again(id).await;
         rekindle::engine::restore::restore(self.store.as_ref(), id, rekindle::engine::Trust::Nothing).await.unwrap().session
+    }
+
+    /// Today's code decides all of it as it stands in the log.
+    pub async fn assert_decided_again(&self, id: SessionId) {
+        let row = self.store.session(id).await.unwrap().unwrap();
+        let ports = Ports::new(Arc::new(self.runtimes.clone()), rekindle::trajectory::recording);
+        let found = rekindle::engine::redecide(&self.store, &ports, &row).await.unwrap();
+        assert_eq!(found.divergences, [], "{id}");
+        assert_eq!(found.decided, row.head.0, "{id}: {:?}", found.unchecked);
     }
 
     pub async fn log(&self, id: SessionId) -> Vec<Recorded> {
@@ -89,6 +99,7 @@ impl World {
     /// Every intent has at most one outcome, and nothing ran twice that may not.
     pub async fn assert_sound(&self, id: SessionId) {
         chain::verify_session(self.store.as_ref(), id).await.unwrap();
+        self.assert_decided_again(id).await;
         let log = self.log(id).await;
         for intent in log.iter().filter(|event| matches!(event.kind.as_str(), "action.run" | "action.delegate")) {
             let of = |family: &str| {

@@ -285,6 +285,8 @@ fn kill_again_and_again(seed: u64) {
             }
             session = tokio.block_on(trial.assert_sound());
         }
+        let again = trial.rig.run(&["replay", "live", "--mode", "verify"]);
+        assert!(again.code == 0 && !again.out.contains("unchecked"), "today's code decides it as it stands: {again:?}");
         let unknown = LINES + DELEGATED - trial.journal().len();
         assert!(unknown as u64 <= kills_here, "only what a kill has cut off may be missing");
         assert!(!lines(&trial.rig.path("work/prepared")).is_empty(), "the setup script has run");

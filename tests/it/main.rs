@@ -113,10 +113,15 @@ mod postgres_server;
 #[cfg(feature = "postgres")]
 mod postgres_server_ends;
 mod projection_views;
+mod redecided;
 #[cfg(feature = "host")]
 mod remote_support;
 #[cfg(feature = "cli")]
 mod replay_recordings;
+#[cfg(feature = "cli")]
+mod replay_steered;
+#[cfg(feature = "cli")]
+mod replay_verified;
 #[cfg(feature = "cli")]
 mod repository_cli;
 #[cfg(feature = "host")]

@@ -1,13 +1,17 @@
 //! Properties of the fold: total, closed under decide, independent of where a snapshot is taken.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 use rekindle::session::delegation::{DelegateWait, Order, Used};
 use rekindle::session::event::{Briefed, DelegateFinished};
 use rekindle::session::model::{Decision, Judged, Judgement, ModelErrorClass};
+use rekindle::session::replay::Step;
+use rekindle::session::replay::verify::Verifying;
 use rekindle::session::{
-    AgentState, Analyzer, Body, Command, ConfirmationPolicy, Digest, Effect, Event, EventId, Extras, Item, Kind, Observation,
-    OnDivergence, OnUnknown, Origin, Phase, Recorded, Recovery, Report, Risk, SecuritySpec, Seq, Session, SessionId, SessionSpec,
-    Source, StartStep, StepDone, Timestamp,
+    AgentState, Analyzer, Body, Command, ConfirmationPolicy, Content, Digest, Effect, Event, EventId, Extras, Item, Kind,
+    Observation, OnDivergence, OnUnknown, Origin, Phase, Recorded, Recovery, Report, Risk, SecuritySpec, Seq, Session, SessionId,
+    SessionSpec, Source, StartStep, StepDone, Timestamp,
 };
 use rekindle::testing::Scenario;
 use uuid::Uuid;
@@ -90,7 +94,15 @@ fn answer(scenario: &Scenario, well: bool) -> Option<Command> {
         Effect::TakeStep { step, attempt, .. } => Command::StepDone { step, attempt, done: StepDone::Report(Report::default()) },
         Effect::Execute { action, .. } => {
             let observation = Observation { content: "x".to_owned(), extras: Extras::Success };
-            Command::Observe { action, observation: Box::new(observation), recorded: None }
+            let recorded = scenario.session.open.iter().find(|open| open.seq == action).and_then(|open| open.recorded);
+            let recorded = recorded.and_then(|index| match &script.line_from(index)?.step {
+                Step::Perform { expected: Some(item), .. } => match &item.content {
+                    Content::Observation(observation) => Some(Box::new(observation.clone())),
+                    Content::Action(_) => None,
+                },
+                _ => None,
+            });
+            Command::Observe { action, observation: Box::new(observation), recorded }
         }
         Effect::Wait { until } => Command::Wake { until },
         Effect::Delegate { action, session: None, .. } => {
@@ -279,6 +291,16 @@ proptest! {
                 _ => {}
             }
         }
+    }
+
+    #[test]
+    fn every_log_is_decided_again_as_it_stands(moves in moves()) {
+        let scenario = play(&moves);
+        let mut verifying = Verifying::new(Some(Arc::new(Scenario::script(&RECORDING))));
+        scenario.log.iter().for_each(|event| verifying.take(event.clone()));
+        let found = verifying.end();
+        prop_assert_eq!(&found.divergences, &vec![]);
+        prop_assert_eq!((found.decided, found.unchecked.len()), (scenario.log.len() as u64, 0));
     }
 
     #[test]

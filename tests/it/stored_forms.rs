@@ -5,10 +5,12 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rekindle::session::delegation::{DelegateWait, Used};
 use rekindle::session::event::Briefed;
 use rekindle::session::model::{Judgement, ModelErrorClass};
+use rekindle::session::replay::verify::Verifying;
 use rekindle::session::{
     Analyzer, Body, Command, ConfirmationPolicy, Digest, Event, EventId, Extras, Kind, Limits, Observation, OnDivergence,
     OnUnknown, REDUCER, Recorded, Report, Risk, SecuritySpec, Seq, Session, SessionId, SessionSpec, Source, StartStep, StepDone,
@@ -67,16 +69,18 @@ fn read(line: &str) -> Recorded {
     Recorded { session, seq, id, kind, v, at, source, cause, must_understand, body: Body::Json(body.get().to_owned()) }
 }
 
+/// The recording that one of them performs.
+const RECORDING: [&str; 5] = [
+    r#"{"id":0,"source":"user","action":"message","args":{"content":"please count"}}"#,
+    r#"{"id":1,"source":"agent","action":"run","args":{"command":"echo 1","thought":"begin"},"llm_metrics":{"accumulated_cost":0.25,"accumulated_token_usage":{"model":"m","prompt_tokens":10,"completion_tokens":2}}}"#,
+    r#"{"id":2,"cause":1,"source":"agent","observation":"run","content":"1","extras":{"command":"echo 1","metadata":{"exit_code":0}}}"#,
+    r#"{"id":3,"source":"agent","action":"read","args":{"path":"/workspace/a"}}"#,
+    r#"{"id":4,"source":"agent","action":"finish","args":{"final_thought":"counted"}}"#,
+];
+
 /// A session that meets every kind of event that the engine writes, but those of imports and of agents.
 fn every_kind() -> Scenario {
-    let items = [
-        r#"{"id":0,"source":"user","action":"message","args":{"content":"please count"}}"#,
-        r#"{"id":1,"source":"agent","action":"run","args":{"command":"echo 1","thought":"begin"},"llm_metrics":{"accumulated_cost":0.25,"accumulated_token_usage":{"model":"m","prompt_tokens":10,"completion_tokens":2}}}"#,
-        r#"{"id":2,"cause":1,"source":"agent","observation":"run","content":"1","extras":{"command":"echo 1","metadata":{"exit_code":0}}}"#,
-        r#"{"id":3,"source":"agent","action":"read","args":{"path":"/workspace/a"}}"#,
-        r#"{"id":4,"source":"agent","action":"finish","args":{"final_thought":"counted"}}"#,
-    ];
-    let script = Scenario::script(&items);
+    let script = Scenario::script(&RECORDING);
     let report = |step, attempt| Command::StepDone { step, attempt, done: StepDone::Report(Report(json!({"runtime": "fake"}))) };
     let perform = |index| Command::Perform { line: Box::new(script.line_from(index).unwrap().clone()) };
     let ran = |code: i64| Observation {
@@ -224,6 +228,18 @@ fn a_stored_log_folds_to_its_recorded_state() {
                 "the fold changed: raise REDUCER and store a new log beside {name}"
             );
         }
+    }
+}
+
+#[test]
+fn a_stored_log_is_decided_again_as_it_stands() {
+    for (name, _) in STORED {
+        let text = fs::read_to_string(stored(name)).unwrap();
+        let mut verifying = Verifying::new(Some(Arc::new(Scenario::script(&RECORDING))));
+        text.lines().skip(1).for_each(|line| verifying.take(read(line)));
+        let found = verifying.end();
+        assert_eq!(found.divergences, [], "{name}: how a session decides has changed");
+        assert_eq!((found.decided, found.unchecked.len()), (found.events, 0), "{name}");
     }
 }
 

@@ -1,33 +1,40 @@
-//! `rekindle replay`: perform a recording again, or fold a session's log again; one file per mode.
+//! `rekindle replay`: perform a recording again, or fold a session's log, or decide it, again; one file per mode.
 
 mod execute;
 mod fold;
+mod report;
+mod source;
+mod stepping;
+mod verify;
 
 use super::Context;
-use super::address::{Address, find};
+use super::address::Address;
 use super::complete::sessions;
 use super::exit::{CliError, Exit};
 use super::sandbox::SandboxArgs;
 use super::span::LeaseArgs;
 use crate::session::SessionName;
 use clap_complete::ArgValueCompleter;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 pub use execute::{free, to_rest, unreadable};
 
-/// Perform a recording again, or fold a session's log again, and compare with what was recorded
+/// Perform a recording again, or fold or decide a session's log again, and compare with what was recorded
 ///
-/// In mode `execute` WHAT is a V0 trajectory, or the directory of a stored V0 session. Its actions are really performed, in a
-/// workspace, and each outcome is compared with the recorded one. The recording is kept in the store, so that `rekindle resume`
-/// goes on from any point without the file.
+/// In mode `execute` WHAT is a V0 trajectory, the directory of a stored V0 session, or a session. Its actions are really performed,
+/// in a workspace, and each outcome is compared with the recorded one. The recording is kept in the store, so that `rekindle
+/// resume` goes on from any point without the file.
 ///
 /// In mode `fold` WHAT is a session. Its log is folded from the first event by this version, no model and no tool is asked, and
 /// each state whose digest is recorded on the way must be the one folded. It needs nothing but the log.
 ///
+/// In mode `verify` WHAT is a session. What was brought to it is read from its log, today's code decides on it again, with no model
+/// and no tool, and each decision must be the one that stands there. With --all any store is a test of a new version.
+///
 /// Ends with 6 when something is not as recorded.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// What to replay: a file, or with --mode fold a session, S@N for its first N events
+    /// What to replay: a file or a session, S@N for its first N events; with --mode fold or verify a session
     #[arg(value_name = "WHAT", required_unless_present = "all", add = ArgValueCompleter::new(sessions))]
     what: Option<String>,
     /// How
@@ -36,6 +43,9 @@ pub struct Args {
     /// All sessions of the store
     #[arg(short, long, conflicts_with = "what")]
     all: bool,
+    /// With --mode verify: tell all divergences of a session, not the first only
+    #[arg(long)]
+    keep_going: bool,
     #[command(flatten)]
     performing: Performing,
 }
@@ -47,6 +57,8 @@ enum Mode {
     Execute,
     /// Fold the log of a session, and compare the states that it records
     Fold,
+    /// Decide again what a session decided, and compare
+    Verify,
 }
 
 /// How a recording is performed.
@@ -59,6 +71,23 @@ struct Performing {
     /// A name for the session
     #[arg(long, value_name = "NAME")]
     name: Option<SessionName>,
+    /// Perform only the beginning: up to this entry of a file, counted from 0, or to this event of a session
+    #[arg(long, value_name = "N")]
+    upto: Option<u64>,
+    /// Ask before each action, on standard input: next, continue, skip, quit
+    #[arg(long)]
+    step: bool,
+    /// Ask before actions of this kind, such as `run`; can be given more than once
+    #[arg(long = "break", value_name = "KIND", value_parser = stepping::kind)]
+    breaks: Vec<String>,
+    /// Let the recording have effects outside its sandbox: by --network, --unsafe-local, and the servers of a session's tools
+    ///
+    /// Else what a server did is taken from the recording, and told as not run.
+    #[arg(long)]
+    allow_effects: bool,
+    /// Write what became of each action to this file, whose name ends in .json or .html
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
     /// What to do when an outcome is not the recorded one
     #[arg(long, value_enum, default_value = "continue", value_name = "WHAT")]
     on_divergence: Divergence,
@@ -100,34 +129,23 @@ enum Unknown {
 /// # Errors
 /// When it is not there or cannot be read, or the store cannot be read or written.
 pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
-    let Args { what, mode, all, performing } = args;
+    let Args { what, mode, all, keep_going, performing } = args;
     match (mode, what) {
-        (Mode::Execute, Some(what)) => {
-            if !Path::new(&what).exists()
-                && let Some(fold) = is_session(context, &what).await
-            {
-                let why = format!("there is no file {what:?}; it is a session, whose log is folded again with `{fold}`");
-                return Err(CliError::NotFound(why));
-            }
-            execute::run(context, what, performing).await
-        }
+        (Mode::Execute, Some(what)) => execute::run(context, what, performing).await,
         (Mode::Execute, None) => {
-            let fold = context.command("replay --all --mode fold");
+            let verify = context.command("replay --all --mode verify");
             debug_assert!(all, "clap asks for one or the other");
-            Err(CliError::Usage(format!("files are performed one by one; all sessions are folded again with `{fold}`")))
+            Err(CliError::Usage(format!("files are performed one by one; all sessions are decided again with `{verify}`")))
         }
         (Mode::Fold, Some(what)) => {
             let address: Address = what.parse().map_err(CliError::Usage)?;
             fold::run(context, Some(address)).await
         }
         (Mode::Fold, None) => fold::run(context, None).await,
+        (Mode::Verify, Some(what)) => {
+            let address: Address = what.parse().map_err(CliError::Usage)?;
+            verify::run(context, Some(address), keep_going).await
+        }
+        (Mode::Verify, None) => verify::run(context, None, keep_going).await,
     }
-}
-
-/// The command that replays a session, where `what` names one.
-async fn is_session(context: &Context, what: &str) -> Option<String> {
-    let address: Address = what.parse().ok()?;
-    let store = context.store().await.ok()?;
-    find(context, store.as_ref(), &address.session).await.ok()?;
-    Some(context.command(format_args!("replay {address} --mode fold")))
 }

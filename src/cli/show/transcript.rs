@@ -202,6 +202,6 @@ pub const fn verdict_tone(verdict: &Verdict) -> Tone {
         Verdict::Same | Verdict::Normalised { .. } => Tone::Good,
         Verdict::Diverged { .. } => Tone::Bad,
         Verdict::OutcomeUnknown => Tone::Warn,
-        Verdict::Unrecorded => Tone::Dim,
+        Verdict::Unrecorded | Verdict::NotRun { .. } => Tone::Dim,
     }
 }

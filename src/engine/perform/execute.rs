@@ -24,6 +24,10 @@ impl Performing {
             let observation = Box::new(Observation::error(text, NOT_EXECUTED));
             return Ok(Command::Observe { action: seq, observation, recorded: None });
         };
+        if let Some(why) = self.not_run(seq, &action) {
+            let recorded = self.recorded_outcome(seq).await;
+            return Ok(Command::TakeRecorded { action: seq, recorded, why });
+        }
         let beside = match &action {
             Action::Recall(recall) => Some(self.recall(recall, timeout).await),
             Action::CallToolMcp(call) => Some(self.call_tool(call, timeout).await?),

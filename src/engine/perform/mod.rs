@@ -31,6 +31,8 @@ use crate::store::StoreError;
 pub(super) struct Holding {
     pub(super) runtime: Option<Arc<dyn Runtime>>,
     pub(super) script: Option<Arc<Script>>,
+    /// The line of it whose action is not run, and why.
+    pub(super) not_run: Option<(u64, String)>,
     pub(super) memory: Option<Remembered>,
     pub(super) tools: Option<Joined>,
     pub(super) agent: Option<Arc<dyn Agent>>,

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::Performing;
+use crate::engine::ports::Pass;
 use crate::session::replay::{Script, Step};
-use crate::session::{Command, Content, Observation, OnUnknown, Origin, Seq, StepDone};
+use crate::session::{Action, Command, Content, Observation, OnUnknown, Origin, Seq, StepDone};
 
 impl Performing {
     pub(super) async fn read_recording(&mut self) -> Result<StepDone, String> {
@@ -42,15 +43,28 @@ impl Performing {
             self.session.spec.as_ref().map(|spec| &spec.origin),
             Some(Origin::Replay { on_unknown: OnUnknown::StepOver, .. })
         );
-        let mut from = from;
-        while let Some(line) = script.line_from(from) {
-            if step_over && matches!(line.step, Step::Unknown { .. }) {
-                from = line.index + 1;
-            } else {
-                return Command::Perform { line: Box::new(line.clone()) };
+        match script.line_to_perform(from, step_over) {
+            Some(line) => {
+                self.holding.not_run = match self.shared.ports.gate.pass(self.id, line).await {
+                    Pass::Perform => None,
+                    Pass::NotRun(why) => Some((line.index, why)),
+                };
+                Command::Perform { line: Box::new(line.clone()) }
             }
+            None => Command::EndRecording,
         }
-        Command::EndRecording
+    }
+
+    /// Why an action of a recording is not run; `None` when it is.
+    pub(super) fn not_run(&self, seq: Seq, action: &Action) -> Option<String> {
+        let index = self.session.open.iter().find(|open| open.seq == seq)?.recorded?;
+        let told = self.holding.not_run.as_ref().filter(|(of, _)| *of == index).map(|(_, why)| why.clone());
+        // A server is no part of what is made again, and what it did once it would do twice.
+        let server = || match action {
+            Action::CallToolMcp(_) if self.holding.tools.is_none() => Some("no server of its own brings this tool".to_owned()),
+            _ => None,
+        };
+        told.or_else(server)
     }
 
     /// What the recording says came of the action at `seq`.

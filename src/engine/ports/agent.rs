@@ -38,6 +38,13 @@ pub trait Agent: Send + Sync + 'static {
     /// # Errors
     /// [`ModelFailure`] when no decision was reached.
     async fn step(&self, turn: Turn<'_>, deltas: &dyn Deltas) -> Result<Response, ModelFailure>;
+
+    /// SHA-256 of the request that [`step`](Self::step) would make now, as it is in [`Response::request`]; `None` when it cannot be
+    /// told without making it.
+    fn request(&self, turn: Turn<'_>) -> Option<Digest> {
+        let _ = turn;
+        None
+    }
 }
 
 /// What is needed to make an agent.

@@ -2,6 +2,7 @@
 
 mod absent;
 mod agent;
+mod gate;
 mod memory;
 mod policy;
 mod runtime;
@@ -14,6 +15,7 @@ pub use agent::{
     Agent, AgentError, AgentRequest, Agents, Briefing, Delta, Deltas, ModelErrorClass, ModelFailure, Past, Response,
     ToolDefinition, Turn, Usage,
 };
+pub use gate::{Gate, Pass};
 pub use memory::{Memories, Memory, MemoryProblem, MemoryRequest, Remembered};
 pub use policy::{Judge, Judgement, Question};
 pub use runtime::{
@@ -42,6 +44,8 @@ pub struct Ports {
     pub memories: Arc<dyn Memories>,
     /// Servers that bring further tools.
     pub tools: Arc<dyn ToolServers>,
+    /// Who is asked before a line of a recording is performed.
+    pub gate: Arc<dyn Gate>,
 }
 
 impl Ports {
@@ -56,6 +60,7 @@ impl Ports {
             secrets: Arc::<absent::Absent>::clone(&absent),
             memories: Arc::<absent::Absent>::clone(&absent),
             tools: absent,
+            gate: Arc::new(gate::Open),
         }
     }
 }

@@ -30,6 +30,16 @@ impl Coder {
         let briefing = Arc::new(Briefing { prompt, tools: toolbox.definitions() });
         Self { model, spec, toolbox, briefing, pause }
     }
+
+    fn asked<'a>(&'a self, messages: &'a [Message]) -> Asked<'a> {
+        Asked {
+            model: &self.spec.name,
+            temperature_milli: self.spec.temperature_milli,
+            max_output_tokens: self.spec.max_output_tokens,
+            briefing: &self.briefing,
+            messages,
+        }
+    }
 }
 
 /// What is asked of whom, which is what the digest of a request is made of.
@@ -54,16 +64,13 @@ impl Agent for Coder {
         &self.briefing
     }
 
+    fn request(&self, turn: Turn<'_>) -> Option<Digest> {
+        Some(self.asked(&history::messages(turn.history)).digest())
+    }
+
     async fn step(&self, turn: Turn<'_>, deltas: &dyn Deltas) -> Result<Response, ModelFailure> {
         let request = Request { briefing: Arc::clone(&self.briefing), messages: history::messages(turn.history) };
-        let asked = Asked {
-            model: &self.spec.name,
-            temperature_milli: self.spec.temperature_milli,
-            max_output_tokens: self.spec.max_output_tokens,
-            briefing: &self.briefing,
-            messages: &request.messages,
-        };
-        let digest = asked.digest();
+        let digest = self.asked(&request.messages).digest();
         let patience = Patience { retries: self.spec.retries, pause: &*self.pause };
         let Heard { answer, retries, latency, usage } = patience.ask(&*self.model, &request, deltas).await?;
         // Results are told apart by the id of their answer; no request is made twice, so its digest serves where an endpoint gives none.

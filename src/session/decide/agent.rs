@@ -192,7 +192,9 @@ impl Deciding {
             ModelErrorClass::ContextWindow if !forget.is_empty() => self.condense(forget, None),
             // Whoever held or stopped it meanwhile is not overruled.
             ModelErrorClass::RateLimit if self.session.agent == AgentState::Running => {
-                let until = self.rate_wait(retry_after).map(|wait| self.now.plus(wait));
+                // By what the log says of it, so that it is the same when it is decided again.
+                let asked = retry_after_ms.map(Duration::from_millis);
+                let until = self.rate_wait(asked).map(|wait| self.now.plus(wait));
                 let reason = format!("{}: {message}", class.as_v0());
                 self.emit(Event::StateChanged(StateChanged { state: AgentState::RateLimited, reason, status: None, until }));
             }

@@ -4,6 +4,7 @@
 //! actions that are handed out, a turn that ends. So the log always rests in a state in which only the world owes something.
 
 mod agent;
+mod along;
 mod confirm;
 mod delegate;
 mod life;
@@ -12,6 +13,8 @@ mod turn;
 
 use std::sync::Arc;
 use std::time::Duration;
+
+pub use along::{Along, is_foreign};
 
 use crate::session::command::{Command, Rejection};
 use crate::session::envelope::{NewEvent, Source};
@@ -55,6 +58,11 @@ impl Decided {
         }
     }
 
+    /// The stored text.
+    pub fn body(&self) -> &str {
+        &self.body
+    }
+
     /// The event to append.
     pub fn into_new_event(self, id: EventId, at: Timestamp) -> NewEvent {
         NewEvent {
@@ -88,10 +96,28 @@ pub fn decide_hiding(
     now: Timestamp,
     hide: Option<Arc<Masker>>,
 ) -> Result<Vec<Decided>, Rejection> {
+    deciding(session, command, now, hide, None)
+}
+
+/// The same along a log: where it holds what is decided, its own event is folded in, byte for byte.
+///
+/// # Errors
+/// As [`decide`].
+pub fn decide_along(session: &Session, command: Command, now: Timestamp, along: Along) -> Result<Vec<Decided>, Rejection> {
+    deciding(session, command, now, None, Some(along))
+}
+
+fn deciding(
+    session: &Session,
+    command: Command,
+    now: Timestamp,
+    hide: Option<Arc<Masker>>,
+    along: Option<Along>,
+) -> Result<Vec<Decided>, Rejection> {
     if let Some(seq) = session.not_understood {
         return Err(Rejection::NotUnderstood(seq));
     }
-    let mut deciding = Deciding { session: session.clone(), events: Vec::new(), now, hide };
+    let mut deciding = Deciding { session: session.clone(), events: Vec::new(), now, hide, along };
     deciding.answer(command)?;
     deciding.follow_ups();
     Ok(deciding.events)
@@ -103,6 +129,8 @@ struct Deciding {
     now: Timestamp,
     /// What must not be in any event.
     hide: Option<Arc<Masker>>,
+    /// The log that it is decided along.
+    along: Option<Along>,
 }
 
 impl Deciding {
@@ -111,6 +139,11 @@ impl Deciding {
         let mut decided = Decided { body: event.body(), event, source, cause };
         if let Some(masker) = &self.hide {
             decided.hide(masker);
+        }
+        if let Some(recorded) = self.along.as_mut().and_then(|along| along.next(&decided, &mut self.session)) {
+            self.session.apply(&recorded);
+            self.events.push(decided);
+            return recorded.seq;
         }
         let seq = self.session.version.next();
         let nowhere = SessionId::from_uuid(uuid::Uuid::nil());
@@ -157,6 +190,9 @@ impl Deciding {
             Command::StepDone { step, attempt, done } => self.step_done(step, attempt, done),
             Command::StepFailed { step, attempt, error } => self.step_failed(step, attempt, error),
             Command::Observe { action, observation, recorded } => self.observe(action, *observation, recorded.as_deref()),
+            Command::TakeRecorded { action, recorded, why } => {
+                self.take_recorded(action, recorded.map(|recorded| *recorded), why)
+            }
             Command::LoseRuntime { error } => self.lose_runtime(&error),
             Command::Perform { line } => self.perform(*line),
             Command::EndRecording => self.end_recording(),

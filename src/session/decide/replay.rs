@@ -1,14 +1,15 @@
 //! Performing a recording: its lines, the verdicts on what came of them, its end.
 
-use super::Deciding;
+use super::{Deciding, NOT_EXECUTED};
 use crate::session::command::Rejection;
 use crate::session::envelope::Source;
 use crate::session::event::{Entry, Event, ReplayCompared, ReplayFinished};
 use crate::session::id::Seq;
-use crate::session::item::Content;
+use crate::session::item::{Content, Item};
+use crate::session::observation::Observation;
 use crate::session::replay::{Line, ReplayOutcome, Step, Verdict};
 use crate::session::spec::{OnDivergence, OnUnknown, Origin};
-use crate::session::turn::AgentState;
+use crate::session::turn::{AgentState, Dispatch};
 
 impl Deciding {
     pub(super) fn compared(&mut self, action: Seq, index: u64, verdict: Verdict) {
@@ -65,6 +66,20 @@ impl Deciding {
                 OnUnknown::StepOver => return Err(Rejection::Stale(format!("entry {index}, which is stepped over"))),
             },
         }
+        Ok(())
+    }
+
+    /// The outcome of an action that is not run: the one that was recorded.
+    pub(super) fn take_recorded(&mut self, action: Seq, recorded: Option<Observation>, why: String) -> Result<(), Rejection> {
+        let open = self.session.open_action(action).filter(|open| matches!(open.dispatch, Dispatch::InFlight { .. }));
+        let Some((index, source)) = open.and_then(|open| Some((open.recorded?, open.source))) else {
+            return Err(Rejection::Stale(format!("the outcome of action {action}")));
+        };
+        let outcome = recorded.unwrap_or_else(|| {
+            Observation::error(format!("This was not run ({why}), and the recording holds no outcome of it."), NOT_EXECUTED)
+        });
+        self.emit_as(source, Some(action), Event::Item(Box::new(Entry::new(Item::from(Content::Observation(outcome))))));
+        self.compared(action, index, Verdict::NotRun { why });
         Ok(())
     }
 

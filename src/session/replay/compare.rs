@@ -28,6 +28,11 @@ pub enum Verdict {
     Unrecorded,
     /// The engine stopped while the action ran, so there is no outcome to compare.
     OutcomeUnknown,
+    /// The action was not run: its outcome is the recorded one.
+    NotRun {
+        /// Why.
+        why: String,
+    },
 }
 
 /// One respect in which two outcomes differ.

@@ -3,6 +3,7 @@
 mod compare;
 mod normalise;
 mod script;
+pub mod verify;
 
 use serde::{Deserialize, Serialize};
 
@@ -75,6 +76,14 @@ pub struct VerdictCounts {
     pub unrecorded: u64,
     /// The outcome itself is unknown: the engine stopped while the action ran.
     pub unknown: u64,
+    /// Taken from the recording: the action was not run.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub not_run: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl VerdictCounts {
@@ -86,6 +95,7 @@ impl VerdictCounts {
             Verdict::Diverged { .. } => self.diverged += 1,
             Verdict::Unrecorded => self.unrecorded += 1,
             Verdict::OutcomeUnknown => self.unknown += 1,
+            Verdict::NotRun { .. } => self.not_run += 1,
         }
     }
 }

@@ -129,6 +129,13 @@ impl Script {
         self.lines.get(self.lines.partition_point(|line| line.index < index))
     }
 
+    /// The first line at or behind entry `index`, without those that cannot be read where they are stepped over.
+    pub fn line_to_perform(&self, index: u64, step_over: bool) -> Option<&Line> {
+        let from = self.lines.partition_point(|line| line.index < index);
+        let mut lines = self.lines.get(from..).unwrap_or_default().iter();
+        lines.find(|line| !(step_over && matches!(line.step, Step::Unknown { .. })))
+    }
+
     fn unknown(&mut self, index: u64, kind: Kind, why: String) {
         if self.plan.unknown.len() < UNKNOWN_NAMED_MAX {
             self.plan.unknown.push(UnknownEntry { index, kind: kind.clone(), why: why.clone() });
