@@ -23,7 +23,7 @@ fn answering(rig: &Rig, args: &[&str], answers: &str) -> Said {
 fn a_session_is_performed_again_up_to_an_event() {
     let rig = Rig::new();
     let file = rig.recording("t.json", &THREE);
-    assert_eq!(rig.run(&["replay", &file, "--name", "first", "-w", "first"]).code, 0);
+    assert_eq!(rig.run(&["replay", &file, "--name", "first", "-w", "w"]).code, 0);
     let again = rig.run(&["replay", "first", "-w", "again"]);
     assert_eq!(again.code, 0, "{again:?}");
     assert_eq!(lines(&rig.path("again/log")), ["one", "two", "three"]);
