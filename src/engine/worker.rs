@@ -103,8 +103,7 @@ pub(super) struct Handle {
 /// `idle`; then it leaves `running`.
 pub(super) fn start(writing: Writing, idle: Duration, running: Weak<Running>) -> (Handle, JoinHandle<()>) {
     let (mailbox, requests) = mpsc::channel(MAILBOX_MAX);
-    let busy = writing.session.next_effect().is_some_and(|effect| !effect.is_watching());
-    let first = if busy { Status::Busy } else { Status::Resting };
+    let first = if writing.session.next_effect().is_some() { Status::Busy } else { Status::Resting };
     let (status, watched) = watch::channel(first);
     let kept = writing.session.version;
     let span = session_span(writing.id, &writing.session);
@@ -118,6 +117,15 @@ pub(super) fn start(writing: Writing, idle: Duration, running: Weak<Running>) ->
 struct UnderWay {
     effect: Effect,
     task: JoinHandle<Performed>,
+    /// Whether it was looked already how things stand that a person moves elsewhere.
+    rests: watch::Receiver<bool>,
+}
+
+impl UnderWay {
+    /// Whether it is worth waiting for: what a person did elsewhere before now is noticed first.
+    fn is_busy(&self) -> bool {
+        !(self.effect.is_watching() && *self.rests.borrow())
+    }
 }
 
 impl Drop for UnderWay {
@@ -142,6 +150,7 @@ struct Worker {
 enum Woken {
     Asked(Request),
     Done(Effect, Box<Result<Performed, tokio::task::JoinError>>),
+    Looked,
     Dropped,
     Idle,
 }
@@ -157,8 +166,7 @@ impl Worker {
             if self.wants_snapshot() {
                 Box::pin(self.keep_snapshot()).await;
             }
-            let busy = self.under_way.as_ref().is_some_and(|under_way| !under_way.effect.is_watching());
-            let status = if busy { Status::Busy } else { Status::Resting };
+            let status = if self.under_way.as_ref().is_some_and(UnderWay::is_busy) { Status::Busy } else { Status::Resting };
             self.status.send_if_modified(|known| std::mem::replace(known, status.clone()) != status);
             // What is done is boxed, so that a worker that rests is small.
             let outcome = match self.wake().await {
@@ -167,6 +175,7 @@ impl Worker {
                     Ok(performed) => Box::pin(self.done(effect, performed)).await,
                     Err(error) => Err(Failure::own(format!("performing an effect failed: {error}"))),
                 },
+                Woken::Looked => Ok(()),
                 Woken::Idle => {
                     Box::pin(self.leave()).await;
                     break;
@@ -227,11 +236,12 @@ impl Worker {
         self.under_way = next.map(|effect| {
             let session = Arc::new(self.writing.session.clone());
             let shared = Arc::clone(&self.writing.shared);
-            let around = (shared, Weak::clone(&self.running));
+            let (looked, rests) = watch::channel(false);
+            let around = (shared, Weak::clone(&self.running), looked);
             let holding = self.holding.clone();
             let mask = Arc::clone(&self.writing.mask);
             let task = tokio::spawn(perform(around, self.writing.id, session, mask, effect.clone(), holding));
-            UnderWay { effect, task }
+            UnderWay { effect, task, rests }
         });
     }
 
@@ -239,17 +249,25 @@ impl Worker {
         let idle = self.idle;
         let performed = async {
             match &mut self.under_way {
-                Some(under_way) => Some((&mut under_way.task).await),
+                Some(UnderWay { effect, task, rests }) if effect.is_watching() && !*rests.borrow() => tokio::select! {
+                    biased;
+                    result = &mut *task => Ok(Some(result)),
+                    Ok(()) = rests.changed() => Err(Woken::Looked),
+                },
+                Some(under_way) => Ok(Some((&mut under_way.task).await)),
                 None => {
                     tokio::time::sleep(idle).await;
-                    None
+                    Ok(None)
                 }
             }
         };
         let woken = tokio::select! {
             biased;
             request = self.requests.recv() => return request.map_or(Woken::Dropped, Woken::Asked),
-            result = performed => result,
+            result = performed => match result {
+                Ok(result) => result,
+                Err(looked) => return looked,
+            },
         };
         match (woken, self.under_way.take()) {
             (Some(result), Some(under_way)) => Woken::Done(under_way.effect.clone(), Box::new(result)),

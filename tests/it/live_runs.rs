@@ -277,6 +277,36 @@ async fn nothing_runs_before_a_person_agrees_and_what_they_refuse_is_told_to_the
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_delegate_would_do_waits_for_a_person_who_names_the_session_that_they_began() {
+    let rig = Rig::new();
+    let model = ModelServer::replying(|request| {
+        let is_part = words(&messages(request)[1]).contains("write the part");
+        match (is_part, answers(request)) {
+            (false, 0) => calls(1, "delegate", &json!({ "agent": "helper", "task": "write the part" })).into(),
+            (true, 0) => calls(2, "bash", &json!({ "command": "echo part >> /workspace/journal" })).into(),
+            (_, n) => finishes(3 + n, "done").into(),
+        }
+    })
+    .await;
+    let config = rig.write("config.toml", "[agents.helper]\n");
+    let waits = said(rig.live(&model, &["--confirm", "always", "--config", &config, "have it written"])).await;
+    assert_eq!(waits.code, 0, "{waits:?}");
+    assert!(waits.out.contains("approve") && waits.out.contains("reject"), "the way on is told: {waits:?}");
+    let journal = rig.path("work/journal");
+    assert!(lines(&journal).is_empty(), "nothing runs before");
+    // It is agreed to by naming the parent, which goes on once it is run again.
+    let approved = asked(&rig, &["approve", "live"]).await;
+    assert_eq!(approved.code, 0, "{approved:?}");
+    assert_eq!(lines(&journal), ["part"], "it runs at once");
+    let resumed = asked(&rig, &["resume", "live"]).await;
+    assert_eq!(resumed.code, 0, "{resumed:?}");
+    assert_eq!(rig_state(&rig).await, "finished");
+    assert_eq!(lines(&journal), ["part"], "it ran once");
+    model.received().iter().for_each(assert_conversation);
+    assert_eq!(asked(&rig, &["approve", "live"]).await.code, 4, "nothing waits any more");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_agent_that_went_in_circles_is_led_out_by_a_resume_and_does_not_see_them_any_more() {
     let rig = Rig::new();
     let model = ModelServer::replying(|request| {

@@ -143,6 +143,7 @@ impl Performing {
             if followed.session.wants_worker() {
                 self.run(engine, id).await?;
             }
+            self.rests.send_replace(true);
             followed.step(LOOK).await?;
         }
         let outcome = self.outcome_of(engine, id, &followed.session).await?;

@@ -11,7 +11,7 @@ mod tools;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tracing::Instrument;
 
 use super::error::EngineError;
@@ -52,14 +52,14 @@ pub(super) struct Performed {
 
 /// Performs `effect` for a session in this state.
 pub(super) async fn perform(
-    (shared, running): (Arc<Shared>, Weak<Running>),
+    (shared, running, rests): (Arc<Shared>, Weak<Running>, watch::Sender<bool>),
     id: SessionId,
     session: Arc<Session>,
     mask: Arc<Mask>,
     effect: Effect,
     holding: Holding,
 ) -> Performed {
-    let mut performing = Performing { shared, running, id, session, mask, holding };
+    let mut performing = Performing { shared, running, rests, id, session, mask, holding };
     let command = performing.perform(effect).await;
     Performed { command, holding: performing.holding }
 }
@@ -67,6 +67,8 @@ pub(super) async fn perform(
 struct Performing {
     shared: Arc<Shared>,
     running: Weak<Running>,
+    /// Told when it was looked, and nothing is waited for any more but what a person does elsewhere.
+    rests: watch::Sender<bool>,
     id: SessionId,
     session: Arc<Session>,
     mask: Arc<Mask>,
