@@ -42,7 +42,7 @@ pub struct Reject {
 /// When nothing waits for anybody.
 pub async fn approve(context: &mut Context, args: Approve) -> Result<Exit, CliError> {
     let action = action(&args.address)?;
-    consent(context, &args.address, Command::Confirm { action, by: who() }, args.lease).await
+    Box::pin(consent(context, &args.address, Command::Confirm { action, by: who() }, args.lease)).await
 }
 
 /// Refuses.
@@ -51,7 +51,7 @@ pub async fn approve(context: &mut Context, args: Approve) -> Result<Exit, CliEr
 /// When nothing waits for anybody.
 pub async fn reject(context: &mut Context, args: Reject) -> Result<Exit, CliError> {
     let action = action(&args.address)?;
-    consent(context, &args.address, Command::Refuse { action, by: who(), reason: args.reason }, args.lease).await
+    Box::pin(consent(context, &args.address, Command::Refuse { action, by: who(), reason: args.reason }, args.lease)).await
 }
 
 fn action(address: &Address) -> Result<Option<Seq>, CliError> {

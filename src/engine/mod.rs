@@ -248,7 +248,7 @@ impl Engine {
     pub async fn submit(&self, id: SessionId, command: Command) -> Result<Seq, EngineError> {
         let errand = Errand::of(&command);
         for _ in 1..MOVES_MAX {
-            let (session, node, address) = match (self.submit_here(id, command.clone()).await, &errand) {
+            let (session, node, address) = match (Box::pin(self.submit_here(id, command.clone())).await, &errand) {
                 (Err(EngineError::OwnedElsewhere { session, node, address }), Some(_)) => (session, node, address),
                 (outcome, _) => return outcome,
             };
@@ -258,7 +258,7 @@ impl Engine {
                 return Ok(before);
             }
         }
-        self.submit_here(id, command).await
+        Box::pin(self.submit_here(id, command)).await
     }
 
     /// The same without asking another node.

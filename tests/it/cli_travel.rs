@@ -130,6 +130,5 @@ fn a_log_is_folded_again_and_compared_with_what_it_records() {
     assert_eq!(all, json!([found]));
     rig.run(&["replay", "nobody", "--mode", "fold"]).assert_refused(3, &["nobody"]);
     rig.run(&["replay", "--all"]).assert_refused(2, &["--mode fold"]);
-    rig.run(&["replay", "mine"]).assert_refused(3, &["is a session", "replay mine --mode fold"]);
     assert_eq!(rig.run(&["replay", "--mode", "fold"]).code, 2);
 }

@@ -101,7 +101,7 @@ fn a_loop_that_was_not_seen_is_named() {
         scenario = answer(scenario, r#"{"action":"run","args":{"command":"make"}}"#);
         scenario = observe(scenario, "the same");
     }
-    let log = scenario.log.clone();
+    let log = scenario.log;
     assert!(log.last().unwrap().kind.as_str() == "turn.ended" && decided_again(&log, decide_along).agrees());
     // What an older version would have done that did not look for loops.
     let until = seqs(&log, "turn.state_changed").last().copied().unwrap();
@@ -146,7 +146,7 @@ fn an_event_too_few_or_too_many_is_named() {
     let first = found.first().unwrap();
     assert_eq!((first.seq, first.expected.is_none()), (dispatched, true), "{first:?}");
     // One that nothing asked for.
-    let mut log = scenario.log.clone();
+    let mut log = scenario.log;
     let last = log.last().unwrap().clone();
     let twice = seqs(&log, "action.dispatched")[0];
     let twice = log[twice.0 as usize - 1].clone();
@@ -165,7 +165,7 @@ fn what_this_version_does_not_know_is_stepped_over_and_named() {
     unknown.kind = Kind::new("future.thing");
     unknown.seq = unknown.seq.next();
     unknown.at = Timestamp(unknown.at.0 + 1);
-    log.push(unknown.clone());
+    log.push(unknown);
     let found = decided_again(&log, decide_along);
     assert!(found.agrees(), "{found:?}");
     assert_eq!((found.unchecked[0].seq, found.unchecked[0].events), (Seq(at as u64 + 1), 1));

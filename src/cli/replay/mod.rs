@@ -133,9 +133,11 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
     match (mode, what) {
         (Mode::Execute, Some(what)) => execute::run(context, what, performing).await,
         (Mode::Execute, None) => {
-            let verify = context.command("replay --all --mode verify");
+            let all_of_them = context.command("replay --all --mode");
             debug_assert!(all, "clap asks for one or the other");
-            Err(CliError::Usage(format!("files are performed one by one; all sessions are decided again with `{verify}`")))
+            let way =
+                format!("all sessions are folded again with `{all_of_them} fold`, decided again with `{all_of_them} verify`");
+            Err(CliError::Usage(format!("recordings are performed one by one; {way}")))
         }
         (Mode::Fold, Some(what)) => {
             let address: Address = what.parse().map_err(CliError::Usage)?;

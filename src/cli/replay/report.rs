@@ -159,9 +159,9 @@ impl Performed {
         let verdict = self.verdict.as_ref().map_or_else(|| "no outcome yet".to_owned(), describe::verdict);
         let took = self.micros.map(|micros| format!(", {}", duration(micros))).unwrap_or_default();
         let open = if class == "bad" { " open" } else { "" };
-        let _ = write!(
+        let _ = writeln!(
             page,
-            "<details class=\"{class}\"{open}><summary><b>{}</b> event {}, entry {}: <i>{}</i>{took}<pre>{}</pre></summary>\n",
+            "<details class=\"{class}\"{open}><summary><b>{}</b> event {}, entry {}: <i>{}</i>{took}<pre>{}</pre></summary>",
             escaped(&self.kind),
             self.seq,
             self.index,
@@ -170,10 +170,10 @@ impl Performed {
         );
         if let Some(Verdict::Diverged { differences }) = &self.verdict {
             for difference in differences {
-                let _ = write!(
+                let _ = writeln!(
                     page,
                     "<table><tr><th colspan=2>{}</th></tr><tr><td>recorded</td><td><pre>{}</pre></td></tr><tr><td>now</td><td><pre>{}\
-                     </pre></td></tr></table>\n",
+                     </pre></td></tr></table>",
                     escaped(&difference.field),
                     escaped(&difference.recorded),
                     escaped(&difference.actual)

@@ -116,7 +116,7 @@ impl Performing {
             Order::Hold => tell(&engine, id, Command::Pause).await?,
             Order::Follow | Order::End => {}
         }
-        self.follow(&engine, action, id).await
+        Box::pin(self.follow(&engine, action, id)).await
     }
 
     /// Follows the delegate until there is something to say of it.
