@@ -1,7 +1,7 @@
 //! Two sessions side by side, aligned by what their agents did and never by how they put it.
 //!
 //! Two steps are the same call when their tool and its arguments are, but for what always differs between two runs
-//! ([`normalise`](crate::session::replay::normalise)). What came of the same call is compared as a replay compares it
+//! ([`normalise`]). What came of the same call is compared as a replay compares it
 //! ([`compare_outcomes`](crate::session::replay::compare)).
 
 use std::collections::{BTreeMap, HashMap};

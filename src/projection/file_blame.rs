@@ -3,7 +3,7 @@
 //! What an agent wrote and edited with its file tools is in the log, text and all, and so is what it was shown when it read. What
 //! commands did to files is not: where a later look shows other lines than the log accounts for, these lines are said to come from
 //! outside, and commands that ran since are named. Whatever else comes to know of a file's text, such as a capture of the workspace,
-//! is one more [`Evidence`].
+//! is one more `Evidence`.
 
 use std::collections::BTreeMap;
 

@@ -1,8 +1,8 @@
 //! Today's code against the decisions of a log, with no model and no tools.
 //!
 //! A log holds what the world and people brought, and what was decided because of it. Its events are read in order; those of one
-//! moment are one command, or a few. From the first of them the command is read back ([`asked`]), decided again on the state before
-//! it, along the log ([`Along`]), and what comes of that is compared with what stands there ([`same`]). The state goes on by the
+//! moment are one command, or a few. From the first of them the command is read back (`asked`), decided again on the state before
+//! it, along the log ([`Along`]), and what comes of that is compared with what stands there (`same`). The state goes on by the
 //! recorded events, so that one divergence hides none behind it.
 
 mod asked;
