@@ -132,7 +132,8 @@ async fn sessions_of_a_dead_node_are_taken_within_one_lease_and_spread_over_all_
     let owners = owners(&store).await;
     assert_eq!(owners.values().sum::<usize>(), 60);
     for node in &nodes {
-        assert!((8..=34).contains(&owners[&node.node()]), "{owners:?}");
+        // Chance spreads them; that one takes less than three or more than two thirds does not happen to an honest hash.
+        assert!((3..=40).contains(&owners[&node.node()]), "{owners:?}");
     }
     for node in &nodes {
         node.drain().await;

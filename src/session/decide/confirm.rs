@@ -1,6 +1,6 @@
 //! What a person says of an agent's work: yes, no, hold, stop, go on.
 
-use super::{Deciding, NOT_EXECUTED, OUTCOME_UNKNOWN};
+use super::{Deciding, NOT_EXECUTED, OUTCOME_UNKNOWN, STOPPED_WHILE_IT_RAN};
 use crate::session::command::Rejection;
 use crate::session::delegation::Used;
 use crate::session::envelope::Source;
@@ -92,7 +92,7 @@ impl Deciding {
         self.cancel_call(reason);
         let in_flight = self.session.in_flight().cloned();
         if let Some(open) = &in_flight {
-            self.stopped(open, &format!("this was stopped while it ran ({reason})"));
+            self.stopped(open, &format!("{STOPPED_WHILE_IT_RAN} ({reason})"));
         }
         let open: Vec<OpenAction> = self.session.open.clone();
         for open in open {
@@ -102,7 +102,7 @@ impl Deciding {
                     self.settle(&open, Observation::error(text, NOT_EXECUTED));
                 }
                 Dispatch::InFlight { .. } | Dispatch::Interrupted { .. } => {
-                    self.stopped(&open, "this was stopped while it ran");
+                    self.stopped(&open, STOPPED_WHILE_IT_RAN);
                 }
             }
         }

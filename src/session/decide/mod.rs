@@ -48,6 +48,9 @@ pub struct Decided {
     body: String,
 }
 
+/// How the outcome of an action begins that was stopped under way; why may follow, in brackets.
+pub(in crate::session) const STOPPED_WHILE_IT_RAN: &str = "this was stopped while it ran";
+
 /// Why an agent was stopped whose session was closed while it was at work.
 pub const STOPPED_BY_CLOSE: &str = "the session was closed";
 

@@ -9,7 +9,7 @@ use super::super::{ReplayOutcome, Script, Step, Verdict};
 use super::Seen;
 use crate::session::action::{Action, LoopRecovery};
 use crate::session::command::{Command, Proof, StepDone};
-use crate::session::decide::NOT_EXECUTED;
+use crate::session::decide::{NOT_EXECUTED, OUTCOME_UNKNOWN, STOPPED_WHILE_IT_RAN};
 use crate::session::envelope::Source;
 use crate::session::event::{Entry, Event, OwnerAcquired, Restored, StateChanged, StepFinished};
 use crate::session::id::{NodeId, Seq};
@@ -323,7 +323,12 @@ impl Asked<'_> {
             Event::ModelFailed(body) if body.class == ModelErrorClass::Cancelled => Some(body.message.clone()),
             _ => None,
         });
-        why.map(|reason| Command::Stop { reason })
+        // Who stops it once more changes no state; why stands in what became of the action that was under way, if anywhere.
+        let once_more = || {
+            let said = self.batch.iter().filter_map(Seen::observation).find_map(stop_reason);
+            (self.session.agent == AgentState::Stopped).then(|| said.unwrap_or_default().to_owned())
+        };
+        why.or_else(once_more).map(|reason| Command::Stop { reason })
     }
 
     /// What of the history is forgotten.
@@ -391,4 +396,11 @@ impl Asked<'_> {
             _ => None,
         }
     }
+}
+
+/// Why an action was stopped, where its outcome says so.
+fn stop_reason(outcome: &Observation) -> Option<&str> {
+    let is_unknown = matches!(&outcome.extras, Extras::Error(error) if error.error_id == OUTCOME_UNKNOWN);
+    let rest = outcome.content.strip_prefix(STOPPED_WHILE_IT_RAN).filter(|_| is_unknown)?;
+    Some(rest.strip_prefix(" (")?.rsplit_once("); its outcome is unknown")?.0)
 }
