@@ -16,6 +16,7 @@ pub mod ports;
 mod recover;
 pub mod restore;
 mod serve;
+pub mod snapshots;
 mod submit;
 mod subscribe;
 mod tell;

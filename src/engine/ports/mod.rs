@@ -7,6 +7,7 @@ mod policy;
 mod runtime;
 mod secrets;
 mod tools;
+mod workspaces;
 
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ pub use runtime::{
 };
 pub use secrets::{SecretError, SecretValue, Secrets};
 pub use tools::{Join, Joined, ReportedTool, ToolServers, Tools, ToolsReport};
+pub use workspaces::{Capture, Contents, Listing, RestoredFiles, SnapshotError, Workspace, Workspaces};
 
 use crate::session::replay::RecordedEntry;
 
@@ -42,6 +44,8 @@ pub struct Ports {
     pub memories: Arc<dyn Memories>,
     /// Servers that bring further tools.
     pub tools: Arc<dyn ToolServers>,
+    /// Keeps what workspaces on this machine hold.
+    pub workspaces: Arc<dyn Workspaces>,
 }
 
 impl Ports {
@@ -55,7 +59,8 @@ impl Ports {
             judge: Arc::<absent::Absent>::clone(&absent),
             secrets: Arc::<absent::Absent>::clone(&absent),
             memories: Arc::<absent::Absent>::clone(&absent),
-            tools: absent,
+            tools: Arc::<absent::Absent>::clone(&absent),
+            workspaces: absent,
         }
     }
 }
