@@ -6,6 +6,7 @@ mod consent;
 mod demo;
 mod doctor;
 mod export;
+mod files;
 mod hold;
 mod import;
 mod ls;
@@ -111,6 +112,7 @@ enum Command {
     Ls(ls::Args),
     Show(show::Args),
     State(state::Args),
+    Files(files::Args),
     Tail(tail::Args),
     Usage(usage::Args),
     Verify(verify::Args),
@@ -189,6 +191,7 @@ pub async fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Ls(args) => ls::run(context, args).await,
         Command::Show(args) => Box::pin(show::run(context, args)).await,
         Command::State(args) => Box::pin(state::run(context, args)).await,
+        Command::Files(args) => Box::pin(files::run(context, args)).await,
         Command::Tail(args) => Box::pin(tail::run(context, args)).await,
         Command::Usage(args) => Box::pin(usage::run(context, args)).await,
         Command::Verify(args) => Box::pin(verify::run(context, args)).await,

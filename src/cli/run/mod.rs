@@ -81,6 +81,9 @@ pub struct Args {
     /// Who the session is for, as it stands in the log and in traces
     #[arg(long, value_name = "USER", env = "REKINDLE_USER")]
     user: Option<String>,
+    /// Do not keep the workspace's files at the end of each turn; they are what a fork and `rekindle files` go by
+    #[arg(long)]
+    no_snapshots: bool,
     /// Ask nobody, even in a terminal
     #[arg(long)]
     headless: bool,
@@ -125,6 +128,9 @@ impl Args {
             // What the file says of the local runtime holds for no other.
             let (sandbox, network) = if self.runtime.as_deref() == Some("local") { (sandbox, network) } else { (None, None) };
             config.runtime = RuntimeConfig { at: self.runtime.clone(), key, sandbox, network, ..RuntimeConfig::default() };
+        }
+        if self.no_snapshots {
+            config.snapshots = Some(false);
         }
         config.iterations = self.iterations.or(config.iterations);
         config.budget = self.budget.or(config.budget);

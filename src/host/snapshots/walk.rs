@@ -268,12 +268,13 @@ impl<'a> Walk<'a> {
         };
         let opened = descriptor(&directory);
         let below = Place { opened: &opened, at: path, depth: place.depth + 1, in_git: place.in_git || is_git };
-        let (count, left_out) = (self.count, self.left_out.len());
+        let (count, left_out, more) = (self.count, self.left_out.len(), self.left_out_more);
         let tree = self.directory(&below)?;
         // Half of a repository is none.
-        if is_git && self.left_out.len() > left_out {
+        if is_git && (self.left_out.len() > left_out || self.left_out_more > more) {
             let first = self.left_out.get(left_out).map(|left| left.why);
             self.left_out.truncate(left_out);
+            self.left_out_more = more;
             self.count = count;
             self.found.retain(|found, _| !(found.starts_with(path) && found.get(path.len()) == Some(&b'/')));
             let why = first.filter(|why| matches!(why, LeftOutWhy::Secret | LeftOutWhy::NoRoom));
@@ -302,7 +303,7 @@ impl<'a> Walk<'a> {
                     Err(met) => return Ok(met),
                 };
                 let (size, digest) = (bytes.len() as u64, Digest::of(&bytes));
-                let verdict = if known.is_none() && self.is_secret(path, &bytes, in_git) {
+                let verdict = if self.is_secret(path, &bytes, in_git) {
                     Verdict::Secret
                 } else {
                     self.sink.put(digest, bytes)?;
