@@ -185,3 +185,5 @@ mod trajectory_round_trip;
 mod two_nodes;
 #[cfg(feature = "cli")]
 mod two_processes;
+#[cfg(feature = "host")]
+mod workspace_snapshots;

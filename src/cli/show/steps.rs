@@ -111,7 +111,7 @@ fn replay_line(replay: &ReplayView) -> Vec<Cell> {
 fn end(context: &mut Context, life: &Lifecycle) -> io::Result<()> {
     match (life.closed_at, &life.close_reason) {
         (Some(at), reason) => {
-            let reason = reason.as_deref().map(crate::cli::text::one_line).unwrap_or_default();
+            let reason = reason.as_deref().map(one_line).unwrap_or_default();
             context.out.line(format_args!("closed at {at}: {reason}"))
         }
         (None, Some(_)) => context.out.line("being closed"),
