@@ -14,9 +14,9 @@ use super::location;
 use super::output::{Cell, JsonList, Side, table};
 use super::paint::Tone;
 use super::text::{bytes, count, one_line};
+use crate::engine::EngineError;
 use crate::engine::ports::{Contents, Listing, RestoredFiles, Workspaces};
 use crate::engine::snapshots::{Kept, listing, snapshot_at};
-use crate::engine::EngineError;
 use crate::host::snapshots::LocalWorkspaces;
 use crate::session::workspace::{LeftOutWhy, Node, PathText};
 

@@ -21,7 +21,9 @@ use super::start::{StartStep, StepOutcome};
 use super::state::{Briefing, Session, Usage};
 use super::stuck::What;
 use super::turn::{AgentState, Dispatch, OpenAction};
-use super::workspace::{Comparison, LastSnapshot, SnapshotDue, Snapshots, WorkspaceCaptured, WorkspaceCompared, WorkspaceNotCaptured};
+use super::workspace::{
+    Comparison, LastSnapshot, SnapshotDue, Snapshots, WorkspaceCaptured, WorkspaceCompared, WorkspaceNotCaptured,
+};
 
 /// How much of a first message becomes the title, in characters.
 const TITLE_MAX: usize = 80;

@@ -13,9 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use proptest::prelude::*;
 use rekindle::engine::clock::SystemClock;
-use rekindle::engine::ports::{
-    Capture, Contents, Listing, Ports, RestoredFiles, SnapshotError, Workspace, Workspaces,
-};
+use rekindle::engine::ports::{Capture, Contents, Listing, Ports, RestoredFiles, SnapshotError, Workspace, Workspaces};
 use rekindle::engine::snapshots::{Kept, listing};
 use rekindle::engine::{Engine, Status};
 use rekindle::host::runtime::local::{LocalOptions, LocalRuntimes};
@@ -124,9 +122,7 @@ fn name() -> impl Strategy<Value = Vec<u8>> {
         odd,
         prop::sample::select(vec![b"a".to_vec(), b" ".to_vec(), b"-rf".to_vec(), "ü\n".as_bytes().to_vec(), b"..a".to_vec()])
     ];
-    names.prop_filter("not reserved", |name| {
-        !matches!(name.as_slice(), b"." | b".." | b".git" | b".gitignore" | b".ignore")
-    })
+    names.prop_filter("not reserved", |name| !matches!(name.as_slice(), b"." | b".." | b".git" | b".gitignore" | b".ignore"))
 }
 
 fn tree() -> impl Strategy<Value = BTreeMap<Vec<u8>, Made>> {
@@ -253,16 +249,8 @@ async fn ignore_files_are_honoured_and_what_they_leave_out_is_named() {
         .filter(|(_, node)| matches!(node, Node::File { .. }))
         .map(|(path, _)| String::from_utf8(path.clone()).unwrap())
         .collect();
-    let kept = [
-        ".git/HEAD",
-        ".git/info/exclude",
-        ".gitignore",
-        ".ignore",
-        "a.rs",
-        "keep.log",
-        "sub/.gitignore",
-        "sub/deeper/only-here",
-    ];
+    let kept =
+        [".git/HEAD", ".git/info/exclude", ".gitignore", ".ignore", "a.rs", "keep.log", "sub/.gitignore", "sub/deeper/only-here"];
     assert_eq!(files, kept);
     let mut left_out = why(&captured);
     left_out.sort_by(|a, b| a.0.cmp(&b.0));
@@ -442,7 +430,8 @@ async fn a_manifest_that_leads_outside_is_refused() {
     let world = World::new();
     let file = Node::File { content: Digest::of(b"x"), size: 1, executable: false };
     for name in ["..", "/etc/x", "a/../../x"] {
-        let tree = Tree { entries: vec![TreeEntry { name: PathText::new(name.as_bytes()), node: file.clone() }], ..Tree::default() };
+        let tree =
+            Tree { entries: vec![TreeEntry { name: PathText::new(name.as_bytes()), node: file.clone() }], ..Tree::default() };
         let manifest = world.store.put_blob(world.session, tree.encode()).await.unwrap();
         let refused = listing(world.contents().as_ref(), manifest).await.unwrap_err();
         assert!(matches!(refused, SnapshotError::Damaged(_)), "{refused}");

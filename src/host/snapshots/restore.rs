@@ -34,7 +34,9 @@ pub(super) async fn restore(listing: &Listing, contents: &dyn Contents, into: &P
         // On disk before it can be seen, so that nobody finds empty files after a power cut.
         let synced = File::open(&partial).and_then(|directory| Ok(nix::unistd::syncfs(&directory)?));
         synced.and_then(|()| fs::rename(&partial, &into)).map_err(|error| match error.kind() {
-            io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists => SnapshotError::NotEmpty(into.display().to_string()),
+            io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists => {
+                SnapshotError::NotEmpty(into.display().to_string())
+            }
             _ => unwritable(&into, &error),
         })?;
         Ok(restored)

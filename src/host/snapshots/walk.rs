@@ -55,9 +55,7 @@ impl Sink {
     }
 
     fn has(&self, digest: Digest) -> bool {
-        !self.keeps
-            || self.sent.contains(&digest)
-            || self.kept.lock().unwrap_or_else(PoisonError::into_inner).contains(&digest)
+        !self.keeps || self.sent.contains(&digest) || self.kept.lock().unwrap_or_else(PoisonError::into_inner).contains(&digest)
     }
 
     fn put(&mut self, digest: Digest, bytes: Vec<u8>) -> Result<(), Unwanted> {
