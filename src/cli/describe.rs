@@ -1,11 +1,12 @@
 //! One line for one event.
 
-use super::text::{one_line, shorten};
+use super::text::{bytes, count, one_line, shorten};
 use crate::session::delegation::DelegateWait;
 use crate::session::event::ReplayFinished;
 use crate::session::model::CallReport;
 use crate::session::replay::{ReplayOutcome, Verdict};
 use crate::session::start::StepOutcome;
+use crate::session::workspace::{Comparison, WorkspaceCaptured, WorkspaceCompared};
 use crate::session::{Action, Content, Event, Extras, Limits, Observation, Origin, Recorded};
 
 /// How long a description gets, in characters.
@@ -78,6 +79,9 @@ pub fn describe(event: &Recorded) -> String {
         Event::ReleaseStarted(body) => format!("{}, attempt {}", body.step, body.attempt),
         Event::ReleaseFinished(body) => body.step.to_string(),
         Event::ReleaseFailed(body) => format!("{}: {}", body.step, body.error),
+        Event::WorkspaceCaptured(body) => captured(&body),
+        Event::WorkspaceNotCaptured(body) => body.error,
+        Event::WorkspaceCompared(body) => compared(&body),
         Event::Item(entry) => match entry.item.content {
             Content::Action(action) => self::action(&action),
             Content::Observation(observation) => self::observation(&observation),
@@ -86,6 +90,23 @@ pub fn describe(event: &Recorded) -> String {
     };
     let line = one_line(said.trim());
     shorten(&line, SHOWN_MAX).into_owned()
+}
+
+/// What a snapshot holds.
+pub fn captured(body: &WorkspaceCaptured) -> String {
+    let left_out = body.left_out.len() as u64 + body.left_out_more;
+    let left_out = if left_out == 0 { String::new() } else { format!(", {left_out} left out") };
+    format!("{}, {}{left_out}, snapshot {}", count(body.files, "file"), bytes(body.bytes), body.manifest.short())
+}
+
+/// How a workspace compares with the snapshot before.
+pub fn compared(body: &WorkspaceCompared) -> String {
+    let ran = if body.ran { " (something ran after that)" } else { "" };
+    match &body.comparison {
+        Comparison::Same => format!("the files are those of event {}", body.since),
+        Comparison::Differs(differences) => format!("{differences}{ran}"),
+        Comparison::Failed { error } => format!("not compared: {error}"),
+    }
 }
 
 /// What an agent may use up.

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::engine::ports::SnapshotError;
 use crate::engine::{EngineError, FailedBy, Failure};
 use crate::session::{Rejection, Seq, SessionId};
 use crate::store::{OpenError, StoreError};
@@ -168,7 +169,9 @@ fn of_engine(error: &EngineError) -> Exit {
         | EngineError::LeaseLost => Exit::Conflict,
         EngineError::Store(error) => of_store(error),
         EngineError::SecretInSpec { .. } => Exit::Usage,
-        EngineError::Secrets(_) | EngineError::ShutDown => Exit::Failure,
+        EngineError::Snapshot(SnapshotError::Missing(_)) => Exit::NotFound,
+        EngineError::Snapshot(SnapshotError::NotEmpty(_)) => Exit::Conflict,
+        EngineError::Snapshot(_) | EngineError::Secrets(_) | EngineError::ShutDown => Exit::Failure,
     }
 }
 

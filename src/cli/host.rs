@@ -17,6 +17,7 @@ use crate::host::policy::Analyzers;
 use crate::host::runtime::HostRuntimes;
 use crate::host::runtime::local::{LocalOptions, LocalRuntimes};
 use crate::host::secrets::UserSecrets;
+use crate::host::snapshots::LocalWorkspaces;
 use crate::session::{Seq, Session, SessionId};
 use crate::store::{Row, SharedStore};
 use crate::trajectory::recording;
@@ -40,6 +41,7 @@ pub fn ports() -> Ports {
         judge: Arc::new(Analyzers::new()),
         memories: Arc::new(MicroagentFiles::of_user()),
         tools: Arc::new(McpServers::default()),
+        workspaces: Arc::new(LocalWorkspaces),
         ..Ports::new(runtimes, recording)
     }
 }

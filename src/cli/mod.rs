@@ -9,6 +9,7 @@ mod demo;
 mod diff;
 mod doctor;
 mod export;
+mod files;
 mod hold;
 mod import;
 mod ls;
@@ -118,6 +119,7 @@ enum Command {
     Blame(blame::Args),
     Bisect(bisect::Args),
     Diff(diff::Args),
+    Files(files::Args),
     Tail(tail::Args),
     Usage(usage::Args),
     Verify(verify::Args),
@@ -199,6 +201,7 @@ pub async fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Blame(args) => Box::pin(blame::run(context, args)).await,
         Command::Bisect(args) => Box::pin(bisect::run(context, args)).await,
         Command::Diff(args) => Box::pin(diff::run(context, args)).await,
+        Command::Files(args) => Box::pin(files::run(context, args)).await,
         Command::Tail(args) => Box::pin(tail::run(context, args)).await,
         Command::Usage(args) => Box::pin(usage::run(context, args)).await,
         Command::Verify(args) => Box::pin(verify::run(context, args)).await,

@@ -84,6 +84,10 @@ impl Progress {
                 Some(format!("         {}", self.paint.tone(Tone::Bad, one_line(&message))))
             }
             Event::ReplayCompared(ReplayCompared { verdict, .. }) => self.compared(event, &verdict),
+            Event::WorkspaceNotCaptured(body) => {
+                let text = format!("no snapshot of the workspace: {}", one_line(&body.error));
+                Some(format!("         {}", self.paint.tone(Tone::Warn, text)))
+            }
             _ => None,
         }
     }

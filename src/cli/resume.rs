@@ -20,6 +20,7 @@ use super::summary::{Summary, field};
 use super::text::{count, one_line};
 use crate::engine::{Engine, Restored};
 use crate::projection::{directory::shown, moment};
+use crate::session::workspace::SnapshotDue;
 use crate::session::{AgentState, Command, Digest, Limits, Phase, Recovery, Seq, Session, SessionId, Timestamp};
 use crate::store::{Read, Row, SessionFilter, SessionRow};
 
@@ -195,6 +196,7 @@ async fn restored(
     Onward { raised, recover }: Onward,
     document: &mut Option<Proven>,
 ) -> Result<Exit, CliError> {
+    compare(context, engine, row.id).await?;
     let mut resumed = engine.resume(row.id).await?;
     let session = &resumed.restored.session;
     let held = !resumed.running && is_held(session);
@@ -228,6 +230,25 @@ async fn restored(
         (None, None) => {}
     }
     Ok(exit)
+}
+
+/// Says where the workspace is not as it was left; the owner's own look is in the log.
+async fn compare(context: &Context, engine: &Engine, id: SessionId) -> Result<(), CliError> {
+    let session = engine.restore(id).await?.session;
+    if engine.is_live(id) || matches!(session.phase, Phase::Closed { .. }) {
+        return Ok(());
+    }
+    let said = match engine.compare_files(id, &session).await {
+        Ok(None) => return Ok(()),
+        Ok(Some(differences)) if differences.count == 0 => return Ok(()),
+        Ok(Some(differences)) => {
+            let ran = session.snapshots.is_some_and(|snapshots| snapshots.due == SnapshotDue::AtRest);
+            format!("{differences}{}", if ran { "; something ran after that" } else { "" })
+        }
+        Err(error) => format!("the workspace was not compared with the log: {error}"),
+    };
+    context.note(context.paint.tone(Tone::Warn, one_line(&said)));
+    Ok(())
 }
 
 /// Says what a restored state stands on, for people.

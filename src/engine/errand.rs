@@ -80,6 +80,9 @@ impl Errand {
             | Command::Perform { .. }
             | Command::EndRecording
             | Command::StopReplay { .. }
+            | Command::KeepSnapshot(_)
+            | Command::MissSnapshot(_)
+            | Command::CompareWorkspace { .. }
             | Command::Released { .. }
             | Command::ReleaseFailed { .. } => None,
         }

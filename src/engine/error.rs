@@ -1,7 +1,7 @@
 //! What can go wrong with an engine, by what the caller can do about it.
 
 use super::ownership::describe;
-use super::ports::SecretError;
+use super::ports::{SecretError, SnapshotError};
 use crate::session::{NodeId, Rejection, Seq, SessionId};
 use crate::store::StoreError;
 
@@ -76,6 +76,9 @@ pub enum EngineError {
         /// Whose value.
         secret: String,
     },
+    /// A snapshot of the workspace could not be read, or the workspace itself.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
     /// The log failed.
     #[error(transparent)]
     Store(#[from] StoreError),

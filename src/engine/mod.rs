@@ -18,6 +18,7 @@ mod recover;
 mod redecide;
 pub mod restore;
 mod serve;
+pub mod snapshots;
 mod submit;
 mod subscribe;
 mod tell;

@@ -40,6 +40,8 @@ pub(super) fn effect_span(id: SessionId, session: &Session, effect: &Effect) -> 
         }
         Effect::Wait { until } => (info_span!("wait", session.id = %id, user.id = user, until = until.0), "wait"),
         Effect::ReadLine { from } => (info_span!("recording.read", session.id = %id, user.id = user, from), "recording"),
+        Effect::Capture => (info_span!("workspace.capture", session.id = %id, user.id = user), "capture"),
+        Effect::Compare { .. } => (info_span!("workspace.compare", session.id = %id, user.id = user), "compare"),
         Effect::Release { step, attempt, .. } => {
             (info_span!("close.release", session.id = %id, user.id = user, step = step.as_str(), attempt), "release")
         }

@@ -86,6 +86,7 @@ impl Failure {
             | EngineError::Rejected(_)
             | EngineError::Secrets(_)
             | EngineError::SecretInSpec { .. }
+            | EngineError::Snapshot(_)
             | EngineError::ShutDown => FailedBy::Worker,
         };
         Self { why: chain(error), by }

@@ -6,4 +6,5 @@ pub mod memory;
 pub mod policy;
 pub mod runtime;
 pub mod secrets;
+pub mod snapshots;
 pub mod workspace;

@@ -8,6 +8,7 @@ use crate::session::event::{
 };
 use crate::session::replay::{ReplayOutcome, ReplayPlan, VerdictCounts};
 use crate::session::start::StepOutcome;
+use crate::session::workspace::{WorkspaceCaptured, WorkspaceCompared, WorkspaceNotCaptured};
 use crate::session::{AgentState, Epoch, Event, Origin, Recorded, Report, Seq, StartStep, Timestamp};
 
 /// The life of a session.
@@ -29,6 +30,9 @@ pub struct Lifecycle {
     pub replay: Option<ReplayView>,
     /// What its agent does.
     pub agent: AgentState,
+    /// Each time that the workspace was looked at.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub workspace: Vec<WorkspaceView>,
     /// Why the close was asked for.
     pub close_reason: Option<String>,
     /// What was released, in order.
@@ -107,6 +111,37 @@ pub struct ReplayView {
     pub micros: Option<u64>,
 }
 
+/// A look at the workspace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct WorkspaceView {
+    /// The event.
+    pub seq: Seq,
+    /// When.
+    #[serde(serialize_with = "super::moment")]
+    pub at: Timestamp,
+    /// What came of it.
+    #[serde(flatten)]
+    pub look: Look,
+}
+
+/// What came of a look at the workspace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Look {
+    /// What it held is kept.
+    Kept(WorkspaceCaptured),
+    /// It could not be.
+    Missed(WorkspaceNotCaptured),
+    /// It was compared with what was kept.
+    Compared(WorkspaceCompared),
+}
+
+impl Lifecycle {
+    fn look(&mut self, event: &Recorded, look: Look) {
+        self.workspace.push(WorkspaceView { seq: event.seq, at: event.at, look });
+    }
+}
+
 impl Projection for Lifecycle {
     fn apply(&mut self, event: &Recorded) {
         // Actions and observations are nothing to a lifecycle, and are most of a log.
@@ -163,6 +198,9 @@ impl Projection for Lifecycle {
             Event::ReleaseFailed(ReleaseFailed { step, attempt, error }) => {
                 end(&mut self.close, step, attempt, at, StepEnd::Failed { error });
             }
+            Event::WorkspaceCaptured(body) => self.look(event, Look::Kept(body)),
+            Event::WorkspaceNotCaptured(body) => self.look(event, Look::Missed(body)),
+            Event::WorkspaceCompared(body) => self.look(event, Look::Compared(body)),
             Event::Closed(_) => self.closed_at = Some(at),
             Event::Restored(_)
             | Event::Imported(_)

@@ -21,6 +21,9 @@ use super::start::{StartStep, StepOutcome};
 use super::state::{Briefing, Session, Usage};
 use super::stuck::What;
 use super::turn::{AgentState, Dispatch, OpenAction};
+use super::workspace::{
+    Comparison, LastSnapshot, SnapshotDue, Snapshots, WorkspaceCaptured, WorkspaceCompared, WorkspaceNotCaptured,
+};
 
 /// How much of a first message becomes the title, in characters.
 const TITLE_MAX: usize = 80;
@@ -117,6 +120,23 @@ impl Session {
             "close.step_failed" => self.read(event, |session, _, body: ReleaseFailed| {
                 session.set_progress(body.step, StepProgress::GivenUp);
             }),
+            "workspace.captured" => self.read(event, |session, event, body: WorkspaceCaptured| {
+                let last = Some(LastSnapshot { at: event.seq, manifest: body.manifest });
+                session.snapshots = Some(Snapshots { due: SnapshotDue::NotYet, last, unchecked: false });
+            }),
+            "workspace.not_captured" => self.read(event, |session, _, body: WorkspaceNotCaptured| {
+                if let Some(snapshots) = &mut session.snapshots {
+                    snapshots.due = if body.for_good { SnapshotDue::Never } else { SnapshotDue::NotYet };
+                }
+            }),
+            "workspace.compared" => self.read(event, |session, _, body: WorkspaceCompared| {
+                if let Some(snapshots) = &mut session.snapshots {
+                    snapshots.unchecked = false;
+                    if matches!(body.comparison, Comparison::Differs(_)) {
+                        snapshots.touched();
+                    }
+                }
+            }),
             _ => false,
         }
     }
@@ -131,6 +151,7 @@ impl Session {
             Origin::Fresh { .. } | Origin::Replay { .. } => Phase::Starting(Start { plan: Vec::new(), done: 0 }),
         };
         self.title.clone_from(&body.spec.title);
+        self.snapshots = body.spec.snapshots.map(|_| Snapshots::begin());
         self.spec = Some(*body.spec);
     }
 
@@ -140,6 +161,9 @@ impl Session {
         self.owner = Some(body.node);
         if let Some(call) = &mut self.model {
             call.epoch = None;
+        }
+        if let Some(snapshots) = &mut self.snapshots {
+            snapshots.unchecked = snapshots.last.is_some() && snapshots.due != SnapshotDue::Never;
         }
         for action in &mut self.open {
             if let Dispatch::InFlight { attempt, .. } = action.dispatch {
@@ -268,6 +292,11 @@ impl Session {
     fn dispatched(&mut self, event: &Recorded, body: Dispatched) {
         if let Some(action) = self.open.iter_mut().find(|action| Some(action.seq) == event.cause) {
             action.dispatch = Dispatch::InFlight { attempt: body.attempt, epoch: body.epoch };
+            if action.may_change_files()
+                && let Some(snapshots) = &mut self.snapshots
+            {
+                snapshots.touched();
+            }
         }
     }
 

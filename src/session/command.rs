@@ -16,6 +16,7 @@ use super::spec::{Limits, SessionSpec};
 use super::start::{Report, StartStep};
 use super::stuck::Recovery;
 use super::time::Timestamp;
+use super::workspace::{Comparison, WorkspaceCaptured, WorkspaceNotCaptured};
 
 /// Something that a person, a program or the engine asks of a session.
 #[derive(Debug, Clone)]
@@ -203,6 +204,17 @@ pub enum Command {
         index: u64,
         /// Why.
         reason: String,
+    },
+    /// What the workspace holds is kept.
+    KeepSnapshot(WorkspaceCaptured),
+    /// What the workspace holds could not be kept.
+    MissSnapshot(WorkspaceNotCaptured),
+    /// The workspace was compared with what was kept last.
+    CompareWorkspace {
+        /// What was kept.
+        manifest: Digest,
+        /// How it compares.
+        comparison: Comparison,
     },
     /// Close. Accepted in any phase; asking twice is asking once.
     Close {

@@ -7,6 +7,7 @@ use super::start::StartStep;
 use super::state::{Briefing, Session};
 use super::time::Timestamp;
 use super::turn::Dispatch;
+use super::workspace::{LastSnapshot, SnapshotDue};
 
 /// Something that only the world can do. Its result comes back as a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +58,13 @@ pub enum Effect {
         /// The first recorded entry to look at.
         from: u64,
     },
+    /// Keep what the workspace holds.
+    Capture,
+    /// Compare what the workspace holds with what was kept last.
+    Compare {
+        /// What was kept.
+        last: LastSnapshot,
+    },
     /// Release what a step brought.
     Release {
         /// Which.
@@ -90,10 +98,13 @@ impl Session {
             Phase::StartFailed { .. } | Phase::Closing { .. } => self.delegate_under_way().or_else(|| self.release_under_way()),
             Phase::Ready => {
                 let step = StartStep::HOLDING.into_iter().find_map(|step| self.step_under_way(step));
-                step.or_else(|| self.delegate_under_way())
+                step.or_else(|| self.workspace_to_compare())
+                    .or_else(|| self.first_snapshot())
+                    .or_else(|| self.delegate_under_way())
                     .or_else(|| self.action_in_flight())
                     .or_else(|| self.call_under_way())
                     .or_else(|| self.next_line())
+                    .or_else(|| self.snapshot_is_due().then_some(Effect::Capture))
                     .or_else(|| self.until.map(|until| Effect::Wait { until }))
             }
         }
@@ -110,6 +121,27 @@ impl Session {
             StepProgress::Running { deadline, .. } => Some(Effect::TakeStep { step, attempt: record.attempt, deadline }),
             _ => None,
         }
+    }
+
+    fn workspace_to_compare(&self) -> Option<Effect> {
+        let snapshots = self.snapshots.filter(|snapshots| snapshots.unchecked && self.has_runtime())?;
+        snapshots.last.map(|last| Effect::Compare { last })
+    }
+
+    /// What there was before anything ran: a fork of the first turn begins with it.
+    fn first_snapshot(&self) -> Option<Effect> {
+        let is_due = self.snapshots.is_some_and(|snapshots| snapshots.due == SnapshotDue::Now);
+        (is_due && self.has_runtime()).then_some(Effect::Capture)
+    }
+
+    /// Whether the workspace is to be kept as the last turn left it. Whoever says something meanwhile goes first.
+    pub(super) fn snapshot_is_due(&self) -> bool {
+        self.snapshots.is_some_and(|snapshots| snapshots.due == SnapshotDue::AtRest)
+            && self.phase == Phase::Ready
+            && !self.turn_open
+            && self.agent_rests()
+            && self.open.is_empty()
+            && self.delegation.is_none()
     }
 
     fn release_under_way(&self) -> Option<Effect> {

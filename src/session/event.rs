@@ -14,6 +14,7 @@ use super::spec::{Limits, SessionSpec};
 use super::start::{StartStep, StepOutcome};
 use super::time::Timestamp;
 use super::turn::AgentState;
+use super::workspace::{WorkspaceCaptured, WorkspaceCompared, WorkspaceNotCaptured};
 
 /// Ties each engine-owned kind to its body once; reading, writing and the list of names all follow from it.
 macro_rules! events {
@@ -133,6 +134,12 @@ events! {
     ReleaseFinished(ReleaseFinished) = "close.step_finished";
     /// Something that the session held could not be released.
     ReleaseFailed(ReleaseFailed) = "close.step_failed";
+    /// What the workspace holds is kept.
+    WorkspaceCaptured(WorkspaceCaptured) = "workspace.captured";
+    /// What the workspace holds could not be kept.
+    WorkspaceNotCaptured(WorkspaceNotCaptured) = "workspace.not_captured";
+    /// A new owner has compared the workspace with what was kept last.
+    WorkspaceCompared(WorkspaceCompared) = "workspace.compared";
 }
 
 /// Serialises a body; the types here have no map with other than text keys, so it cannot fail.

@@ -18,6 +18,7 @@ pub mod spec;
 pub mod start;
 pub mod stuck;
 pub mod turn;
+pub mod workspace;
 
 mod apply;
 pub mod delegation;
@@ -54,3 +55,4 @@ pub use state::{REDUCER, Session};
 pub use stuck::Recovery;
 pub use time::Timestamp;
 pub use turn::AgentState;
+pub use workspace::SnapshotSpec;

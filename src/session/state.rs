@@ -12,6 +12,7 @@ use super::start::StartStep;
 use super::stuck::Trail;
 use super::time::Timestamp;
 use super::turn::{AgentState, Dispatch, OpenAction};
+use super::workspace::Snapshots;
 
 /// Names the fold below. A state, a snapshot or a digest made by another one is not comparable; a golden test guards it.
 pub const REDUCER: &str = "session/1";
@@ -79,6 +80,9 @@ pub struct Session {
     /// How often in a row it was waited for that.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub waits: u64,
+    /// What was kept of its workspace; unset when nothing is to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshots: Option<Snapshots>,
     /// The first event that this version must understand and does not: it will not act on the session.
     pub not_understood: Option<Seq>,
 }
@@ -181,6 +185,7 @@ impl Session {
                     || self.is_asking()
                     || self.delegation.is_some()
                     || self.until.is_some()
+                    || self.snapshot_is_due()
             }
         }
     }

@@ -81,6 +81,11 @@ impl OpenAction {
         !matches!(self.tag.as_str(), "call_tool_mcp" | "delegate")
     }
 
+    /// Whether it can leave the workspace other than it was. Servers and delegates may work there, too.
+    pub fn may_change_files(&self) -> bool {
+        !matches!(self.tag.as_str(), "read" | "recall")
+    }
+
     /// Whether a session of its own is begun for it.
     pub fn is_delegate(&self) -> bool {
         self.tag == "delegate"

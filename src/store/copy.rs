@@ -1,9 +1,10 @@
 //! From one store to another, of any kind: the same ids, order and hashes.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::care::Adoption;
 use super::{FeedCursor, PURGED, Row, SessionFilter, Store, StoreError};
+use crate::session::workspace::{Node, Tree, WorkspaceCaptured};
 use crate::session::{Body, Digest, SessionId};
 
 /// How many events are read at once.
@@ -80,6 +81,7 @@ async fn drain(
     broken: &mut HashMap<SessionId, String>,
     told: &mut impl FnMut(&Copied),
 ) -> Result<(), StoreError> {
+    let mut trees = HashSet::new();
     loop {
         let page = from.feed(cursor.clone(), PAGE).await?;
         for damage in &page.damaged {
@@ -101,6 +103,9 @@ async fn drain(
                 continue;
             }
             copied.blobs += contents(from, to, session, &event.body).await?;
+            if event.kind.as_str() == "workspace.captured" {
+                copied.blobs += snapshot(from, to, session, &event.body, &mut trees).await?;
+            }
             match adoptions.last_mut() {
                 Some(last) if last.session == session => last.rows.push(row),
                 _ => adoptions.push(Adoption { session, rows: vec![row] }),
@@ -145,6 +150,37 @@ async fn contents(from: &dyn Store, to: &dyn Store, session: SessionId, body: &B
             to.put_blob(session, bytes).await?;
             count += 1;
         }
+    }
+    Ok(count)
+}
+
+/// Copies what a snapshot refers to: the trees of its directories, and the contents of its files. What was copied with another
+/// snapshot of the same session is passed over.
+async fn snapshot(
+    from: &dyn Store,
+    to: &dyn Store,
+    session: SessionId,
+    body: &Body,
+    copied: &mut HashSet<(SessionId, Digest)>,
+) -> Result<u64, StoreError> {
+    let Body::Json(body) = body else { return Ok(0) };
+    let Ok(WorkspaceCaptured { manifest, .. }) = serde_json::from_str(body) else { return Ok(0) };
+    let (mut ahead, mut count) = (vec![(manifest, true)], 0);
+    while let Some((digest, is_tree)) = ahead.pop() {
+        if !copied.insert((session, digest)) {
+            continue;
+        }
+        let Some(bytes) = from.blob(session, digest).await? else { continue };
+        if is_tree {
+            let entries = Tree::decode(&bytes).map(|tree| tree.entries).unwrap_or_default();
+            ahead.extend(entries.into_iter().filter_map(|entry| match entry.node {
+                Node::File { content, .. } => Some((content, false)),
+                Node::Directory { tree } => Some((tree, true)),
+                Node::Link { .. } => None,
+            }));
+        }
+        to.put_blob(session, bytes).await?;
+        count += 1;
     }
     Ok(count)
 }

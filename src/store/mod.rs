@@ -98,6 +98,14 @@ pub trait Store: Care + Inbox + ReadModels {
     /// Stores content by its digest, once, and keeps it for `session`: it goes when the last session that was given it is purged.
     async fn put_blob(&self, session: SessionId, bytes: Vec<u8>) -> Result<Digest, StoreError>;
 
+    /// Stores all of these as [`put_blob`](Self::put_blob) does, at once where the store can.
+    async fn put_blobs(&self, session: SessionId, contents: Vec<Vec<u8>>) -> Result<(), StoreError> {
+        for bytes in contents {
+            self.put_blob(session, bytes).await?;
+        }
+        Ok(())
+    }
+
     /// Reads content by its digest.
     async fn blob(&self, session: SessionId, digest: Digest) -> Result<Option<Vec<u8>>, StoreError>;
 

@@ -196,3 +196,7 @@ mod trajectory_round_trip;
 mod two_nodes;
 #[cfg(feature = "cli")]
 mod two_processes;
+#[cfg(feature = "cli")]
+mod workspace_cli;
+#[cfg(feature = "host")]
+mod workspace_snapshots;

@@ -8,11 +8,7 @@ use rekindle::session::event::{Briefed, DelegateFinished};
 use rekindle::session::model::{Decision, Judged, Judgement, ModelErrorClass};
 use rekindle::session::replay::Step;
 use rekindle::session::replay::verify::Verifying;
-use rekindle::session::{
-    AgentState, Analyzer, Body, Command, ConfirmationPolicy, Content, Digest, Effect, Event, EventId, Extras, Item, Kind,
-    Observation, OnDivergence, OnUnknown, Origin, Phase, Recorded, Recovery, Report, Risk, SecuritySpec, Seq, Session, SessionId,
-    SessionSpec, Source, StartStep, StepDone, Timestamp,
-};
+use rekindle::session::{AgentState, Analyzer, Body, Command, ConfirmationPolicy, Content, Differences, Digest, Effect, Event, EventId, Extras, Item, Kind, Observation, OnDivergence, OnUnknown, Origin, PathText, Phase, Recorded, Recovery, Report, Risk, SecuritySpec, Seq, Session, SessionId, SessionSpec, SnapshotSpec, Source, StartStep, StepDone, Timestamp, WorkspaceCaptured, WorkspaceNotCaptured, use rekindle::session::workspace::{Comparison};
 use rekindle::testing::Scenario;
 use uuid::Uuid;
 
@@ -148,6 +144,22 @@ fn answer(scenario: &Scenario, well: bool) -> Option<Command> {
         Effect::ReadLine { from } => {
             script.line_from(from).map_or(Command::EndRecording, |line| Command::Perform { line: Box::new(line.clone()) })
         }
+        Effect::Capture if !well => {
+            let for_good = scenario.session.version.0.is_multiple_of(3);
+            Command::MissSnapshot(WorkspaceNotCaptured { error: "no".to_owned(), for_good })
+        }
+        Effect::Capture => Command::KeepSnapshot(WorkspaceCaptured {
+            manifest: Digest::of(&scenario.session.version.0.to_be_bytes()),
+            files: 1,
+            bytes: 1,
+            left_out: Vec::new(),
+            left_out_more: 0,
+        }),
+        Effect::Compare { last } => {
+            let differs = Differences { count: 1, changed: vec![PathText::new(b"a")], ..Differences::default() };
+            let comparison = if well { Comparison::Same } else { Comparison::Differs(differs) };
+            Command::CompareWorkspace { manifest: last.manifest, comparison }
+        }
         Effect::Release { step, attempt, .. } if !well => Command::ReleaseFailed { step, attempt, error: "no".to_owned() },
         Effect::Release { step, attempt, .. } => Command::Released { step, attempt },
     })
@@ -167,6 +179,7 @@ fn play(moves: &[Move]) -> Scenario {
             }
             _ => None,
         }
+        .map(|spec| SessionSpec { snapshots: moves.len().is_multiple_of(2).then(SnapshotSpec::default), ..spec })
         .map(|spec| Command::Create { spec: Box::new(spec), node: Scenario::node() })
         .or_else(|| match step {
             Move::Create(_) => None,

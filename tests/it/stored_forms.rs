@@ -11,10 +11,13 @@ use rekindle::session::delegation::{DelegateWait, Used};
 use rekindle::session::event::Briefed;
 use rekindle::session::model::{Judgement, ModelErrorClass};
 use rekindle::session::replay::verify::Verifying;
+use rekindle::session::workspace::{
+    Comparison, Differences, LeftOut, LeftOutWhy, PathText, WorkspaceCaptured, WorkspaceNotCaptured,
+};
 use rekindle::session::{
     Analyzer, Body, Command, ConfirmationPolicy, Digest, Event, EventId, Extras, Kind, Limits, Observation, OnDivergence,
-    OnUnknown, REDUCER, Recorded, Report, Risk, SecuritySpec, Seq, Session, SessionId, SessionSpec, Source, StartStep, StepDone,
-    Timestamp,
+    OnUnknown, Origin, REDUCER, Recorded, Report, Risk, SecuritySpec, Seq, Session, SessionId, SessionSpec, SnapshotSpec, Source,
+    StartStep, StepDone, Timestamp,
 };
 use rekindle::testing::Scenario;
 use serde_json::{Value, json};
@@ -24,10 +27,11 @@ use uuid::Uuid;
 type Made = fn() -> Scenario;
 
 /// The stored logs, and how each was made.
-const STORED: [(&str, Made); 3] = [
+const STORED: [(&str, Made); 4] = [
     ("session-1.jsonl", every_kind),
     ("agent-1.jsonl", every_kind_of_an_agent),
     ("delegate-1.jsonl", every_kind_of_a_delegation),
+    ("workspace-1.jsonl", every_kind_of_a_workspace),
 ];
 
 fn stored(name: &str) -> PathBuf {
@@ -206,6 +210,45 @@ fn every_kind_of_a_delegation() -> Scenario {
         }
     }
     scenario
+}
+
+/// A session whose workspace is kept, cannot be kept, and is another one after a crash.
+fn every_kind_of_a_workspace() -> Scenario {
+    let report = |step, attempt| Command::StepDone { step, attempt, done: StepDone::Report(Report(json!({"runtime": "fake"}))) };
+    let path = |bytes: &[u8]| PathText::new(bytes);
+    let left_out = |bytes: &[u8], why| LeftOut { path: path(bytes), why };
+    let spec = SessionSpec { snapshots: Some(SnapshotSpec::default()), ..Scenario::spec(Origin::fresh(None)) };
+    let kept = |of: &[u8], left_out: Vec<LeftOut>| {
+        let left_out_more = left_out.len() as u64;
+        Command::KeepSnapshot(WorkspaceCaptured { manifest: Digest::of(of), files: 2, bytes: 3, left_out, left_out_more })
+    };
+    let turn = |scenario: Scenario| {
+        let actions = [r#"{"action":"run","args":{"command":"make"}}"#, r#"{"action":"finish","args":{}}"#];
+        let actions = actions.map(|action| rekindle::session::Item::decode(action).unwrap()).to_vec();
+        let scenario = scenario.given(Command::Act { actions });
+        let action = scenario.session.in_flight().unwrap().seq;
+        let observation = Box::new(Observation { content: "made".into(), extras: Extras::Success });
+        scenario.given(Command::Observe { action, observation, recorded: None })
+    };
+    let compared = |of: &[u8], comparison| Command::CompareWorkspace { manifest: Digest::of(of), comparison };
+    let scenario = Scenario::new().given(Command::Create { spec: Box::new(spec), node: Scenario::node() });
+    let scenario = scenario.given(report(StartStep::Runtime, 1));
+    let scenario = scenario.given(report(StartStep::SetupScript, 1)).given(report(StartStep::GitHooks, 1));
+    let named = vec![left_out(b"target", LeftOutWhy::Ignored), left_out(b"\xff", LeftOutWhy::TooLarge)];
+    let scenario = turn(scenario.given(kept(b"first", Vec::new()))).given(kept(b"second", named));
+    let missed = |for_good| Command::MissSnapshot(WorkspaceNotCaptured { error: "no room".into(), for_good });
+    let mut scenario = turn(scenario).given(missed(false));
+    scenario.crash_and_acquire().unwrap();
+    let changed = Differences { count: 2, changed: vec![path(b"a")], missing: vec![path(b"\xfe")], added: Vec::new() };
+    let mut scenario = scenario
+        .given(report(StartStep::Runtime, 2))
+        .given(compared(b"second", Comparison::Differs(changed)))
+        .given(kept(b"third", Vec::new()));
+    for (attempt, comparison) in [(3, Comparison::Same), (4, Comparison::Failed { error: "it is not there".into() })] {
+        scenario.crash_and_acquire().unwrap();
+        scenario = scenario.given(report(StartStep::Runtime, attempt)).given(compared(b"third", comparison));
+    }
+    turn(scenario).given(missed(true))
 }
 
 #[test]

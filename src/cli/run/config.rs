@@ -42,6 +42,8 @@ pub struct Config {
     pub on_setup_failure: Option<String>,
     /// Where actions run.
     pub runtime: RuntimeConfig,
+    /// Whether the files of the workspace are kept at the end of each turn; they are by default.
+    pub snapshots: Option<bool>,
     /// Servers that bring further tools, by name.
     pub mcp: BTreeMap<String, McpConfig>,
     /// What secrets are for, by name; their values are kept with `rekindle secrets set`.

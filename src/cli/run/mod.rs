@@ -85,6 +85,9 @@ pub struct Args {
     /// Who the session is for, as it stands in the log and in traces
     #[arg(long, value_name = "USER", env = "REKINDLE_USER")]
     user: Option<String>,
+    /// Do not keep the workspace's files at the end of each turn; they are what a fork and `rekindle files` go by
+    #[arg(long)]
+    no_snapshots: bool,
     /// Ask nobody, even in a terminal
     #[arg(long)]
     headless: bool,
@@ -134,6 +137,9 @@ impl Args {
             if !config.plugins.contains(name) {
                 config.plugins.push(name.clone());
             }
+        }
+        if self.no_snapshots {
+            config.snapshots = Some(false);
         }
         config.iterations = self.iterations.or(config.iterations);
         config.budget = self.budget.or(config.budget);

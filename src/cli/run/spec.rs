@@ -10,7 +10,7 @@ use crate::host::workspace;
 use crate::session::{
     AgentConfig, AgentSpec, Analyzer, ConfirmationPolicy, Deadlines, Interaction, Limits, McpServer, McpTransport, MemorySpec,
     ModelApi, ModelSpec, OnBadFile, OnSetupFailure, Origin, Price, Provider, RepositorySpec, Risk, RuntimeSpec, SecretRef,
-    SecretUse, SecuritySpec, SessionSpec, Tool,
+    SecretUse, SecuritySpec, SessionSpec, SnapshotSpec, Tool,
 };
 
 /// Millionths of a US dollar in one.
@@ -100,6 +100,7 @@ impl Asked {
             plugins: plugins::read(&config.plugins)?,
             instructions: config.instructions.clone(),
             metadata: config.metadata.clone(),
+            snapshots: config.snapshots.unwrap_or(true).then(SnapshotSpec::default),
             ..SessionSpec::new(Origin::Fresh { message: task, images }, workspace)
         })
     }

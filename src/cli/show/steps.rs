@@ -3,15 +3,17 @@
 use std::io;
 
 use crate::cli::Context;
+use crate::cli::describe::{captured, compared};
 use crate::cli::exit::CliError;
 use crate::cli::output::{Cell, Side, table};
 use crate::cli::paint::Tone;
 use crate::cli::rows::Rows;
 use crate::cli::sandbox;
-use crate::cli::text::{count, duration};
+use crate::cli::text::{count, duration, one_line};
 use crate::projection::Projection;
-use crate::projection::lifecycle::{Lifecycle, ReplayView, StepEnd, StepView};
+use crate::projection::lifecycle::{Lifecycle, Look, ReplayView, StepEnd, StepView, WorkspaceView};
 use crate::session::replay::ReplayOutcome;
+use crate::session::workspace::Comparison;
 use crate::session::{Report, Seq};
 use crate::store::{Row, SessionRow, SharedStore};
 
@@ -38,6 +40,7 @@ pub async fn print(context: &mut Context, store: &SharedStore, row: &SessionRow,
     }
     life.start.iter().for_each(|step| cells.push(step_line("start", step)));
     cells.extend(life.replay.as_ref().map(replay_line));
+    life.workspace.iter().for_each(|look| cells.push(look_line(look)));
     life.close.iter().for_each(|step| cells.push(step_line("close", step)));
     let columns =
         [("PART", Side::Left), ("STEP", Side::Left), ("TRIES", Side::Right), ("TOOK", Side::Right), ("OUTCOME", Side::Left)];
@@ -60,6 +63,18 @@ fn step_line(part: &str, step: &StepView) -> Vec<Cell> {
     };
     let took = step.micros.map(duration).unwrap_or_default();
     line(part, step.step.as_str(), &step.attempts.to_string(), outcome, took)
+}
+
+fn look_line(look: &WorkspaceView) -> Vec<Cell> {
+    let at = look.seq.to_string();
+    match &look.look {
+        Look::Kept(body) => line("snapshot", &at, "", Cell::new(captured(body)).tone(Tone::Good), String::new()),
+        Look::Missed(body) => line("snapshot", &at, "", Cell::new(&body.error).tone(Tone::Warn), String::new()),
+        Look::Compared(body) => {
+            let tone = if body.comparison == Comparison::Same { Tone::Good } else { Tone::Warn };
+            line("compared", &at, "", Cell::new(one_line(&compared(body))).tone(tone), String::new())
+        }
+    }
 }
 
 /// What a step has reported: a runtime in words, all else as it stands.
@@ -96,7 +111,7 @@ fn replay_line(replay: &ReplayView) -> Vec<Cell> {
 fn end(context: &mut Context, life: &Lifecycle) -> io::Result<()> {
     match (life.closed_at, &life.close_reason) {
         (Some(at), reason) => {
-            let reason = reason.as_deref().map(crate::cli::text::one_line).unwrap_or_default();
+            let reason = reason.as_deref().map(one_line).unwrap_or_default();
             context.out.line(format_args!("closed at {at}: {reason}"))
         }
         (None, Some(_)) => context.out.line("being closed"),

@@ -5,6 +5,7 @@ mod delegate;
 mod execute;
 mod heard;
 mod replay;
+mod snapshot;
 mod start;
 mod tools;
 
@@ -18,7 +19,7 @@ use super::error::EngineError;
 use super::history::History;
 use super::lease::Term;
 use super::mask::Mask;
-use super::ports::{Agent, Joined, Remembered, Runtime};
+use super::ports::{Agent, Joined, Remembered, Runtime, Workspace};
 use super::tell::effect_span;
 use super::{Engine, Running, Shared, measure};
 use crate::session::event::Briefed;
@@ -35,6 +36,8 @@ pub(super) struct Holding {
     pub(super) not_run: Option<(u64, String)>,
     pub(super) memory: Option<Remembered>,
     pub(super) tools: Option<Joined>,
+    /// What was seen of the workspace.
+    pub(super) workspace: Option<Arc<dyn Workspace>>,
     pub(super) agent: Option<Arc<dyn Agent>>,
     /// What that agent's model is told.
     pub(super) briefed: Option<Briefed>,
@@ -101,6 +104,8 @@ impl Performing {
             }
             Effect::AskAgent { request, briefing } => self.ask_agent(request, briefing).await?,
             Effect::ReadLine { from } => self.read_line(from).await,
+            Effect::Capture => self.capture().await,
+            Effect::Compare { last } => self.compare(last).await,
             Effect::Release { step, attempt, deadline } => self.release(step, attempt, deadline).await,
         })
     }

@@ -1,13 +1,15 @@
 //! What an engine has whose user brought nothing for a port: nothing, and it says so.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
 use super::{
-    Agent, AgentError, AgentRequest, Agents, Join, Joined, Judge, Judgement, Memories, Memory, MemoryRequest, Question,
-    Remembered, SecretError, SecretValue, Secrets, ToolServers, Tools, ToolsReport,
+    Agent, AgentError, AgentRequest, Agents, Contents, Join, Joined, Judge, Judgement, Listing, Memories, Memory, MemoryRequest,
+    Question, Remembered, RestoredFiles, SecretError, SecretValue, Secrets, SnapshotError, ToolServers, Tools, ToolsReport,
+    Workspace, Workspaces,
 };
 use crate::session::action::{CallToolMcp, Recall};
 use crate::session::{Extras, McpServer, Observation, Risk, SecretRef, SessionId, SessionSpec, Timestamp, decide::NOT_EXECUTED};
@@ -72,4 +74,15 @@ impl Tools for Absent {
     }
 
     async fn close(&self) {}
+}
+
+#[async_trait]
+impl Workspaces for Absent {
+    fn workspace(&self, _directory: &Path) -> Option<Arc<dyn Workspace>> {
+        None
+    }
+
+    async fn restore(&self, _: &Listing, _: Arc<dyn Contents>, _: &Path) -> Result<RestoredFiles, SnapshotError> {
+        Err(SnapshotError::Unsupported)
+    }
 }

@@ -8,6 +8,7 @@ mod policy;
 mod runtime;
 mod secrets;
 mod tools;
+mod workspaces;
 
 use std::sync::Arc;
 
@@ -24,6 +25,7 @@ pub use runtime::{
 };
 pub use secrets::{SecretError, SecretValue, Secrets};
 pub use tools::{Join, Joined, ReportedTool, ToolServers, Tools, ToolsReport};
+pub use workspaces::{Capture, Contents, Listing, RestoredFiles, SnapshotError, Workspace, Workspaces};
 
 use crate::session::replay::RecordedEntry;
 
@@ -46,6 +48,8 @@ pub struct Ports {
     pub tools: Arc<dyn ToolServers>,
     /// Who is asked before a line of a recording is performed.
     pub gate: Arc<dyn Gate>,
+    /// Keeps what workspaces on this machine hold.
+    pub workspaces: Arc<dyn Workspaces>,
 }
 
 impl Ports {
@@ -59,7 +63,8 @@ impl Ports {
             judge: Arc::<absent::Absent>::clone(&absent),
             secrets: Arc::<absent::Absent>::clone(&absent),
             memories: Arc::<absent::Absent>::clone(&absent),
-            tools: absent,
+            tools: Arc::<absent::Absent>::clone(&absent),
+            workspaces: absent,
             gate: Arc::new(gate::Open),
         }
     }

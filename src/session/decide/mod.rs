@@ -10,6 +10,7 @@ mod delegate;
 mod life;
 mod replay;
 mod turn;
+mod workspace;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -200,6 +201,9 @@ impl Deciding {
             Command::Perform { line } => self.perform(*line),
             Command::EndRecording => self.end_recording(),
             Command::StopReplay { index, reason } => self.stop_replay(index, reason),
+            Command::KeepSnapshot(captured) => self.keep_snapshot(captured),
+            Command::MissSnapshot(missed) => self.miss_snapshot(missed),
+            Command::CompareWorkspace { manifest, comparison } => self.compare_workspace(manifest, comparison),
             Command::Close { reason } => self.close(reason),
             Command::Released { step, attempt } => self.released(step, attempt, None),
             Command::ReleaseFailed { step, attempt, error } => self.released(step, attempt, Some(error)),

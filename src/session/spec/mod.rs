@@ -17,6 +17,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::workspace::SnapshotSpec;
+
 pub use agent::{AgentConfig, AgentSpec, Interaction, Limits, ModelApi, ModelSpec, Price, Tool};
 pub use mcp::{McpServer, McpTransport};
 pub use memory::{MemorySpec, OnBadFile};
@@ -86,6 +88,9 @@ pub struct SessionSpec {
     /// Whose delegate it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<Parent>,
+    /// How much of the workspace is kept at the end of each turn; nothing when unset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshots: Option<SnapshotSpec>,
 }
 
 impl SessionSpec {
@@ -111,6 +116,7 @@ impl SessionSpec {
             instructions: None,
             metadata: BTreeMap::new(),
             parent: None,
+            snapshots: None,
         }
     }
 }

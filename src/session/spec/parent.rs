@@ -50,6 +50,8 @@ impl SessionSpec {
             limits,
             repository: None,
             parent: Some(parent),
+            // It works in its parent's workspace, and the parent keeps that.
+            snapshots: None,
             ..self.clone()
         })
     }

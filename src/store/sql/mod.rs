@@ -5,6 +5,7 @@ mod inbox;
 mod read_models;
 mod work;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -238,18 +239,27 @@ where
     }
 
     async fn put_blob(&self, session: SessionId, bytes: Vec<u8>) -> Result<Digest, StoreError> {
-        if bytes.len() > BLOB_BYTES_MAX {
+        let digest = Digest::of(&bytes);
+        self.put_blobs(session, vec![bytes]).await?;
+        Ok(digest)
+    }
+
+    async fn put_blobs(&self, session: SessionId, contents: Vec<Vec<u8>>) -> Result<(), StoreError> {
+        if let Some(bytes) = contents.iter().find(|bytes| bytes.len() > BLOB_BYTES_MAX) {
             return Err(StoreError::Invalid(format!("content of {} bytes is longer than {BLOB_BYTES_MAX}", bytes.len())));
         }
-        let digest = Digest::of(&bytes);
+        // In one order, so that two that keep the same do not wait for each other.
+        let contents: BTreeMap<Digest, Vec<u8>> = contents.into_iter().map(|bytes| (Digest::of(&bytes), bytes)).collect();
         let shard = self.dialect.shard_of(session);
         self.write(move |transaction| {
             Box::pin(async move {
-                let insert = statement(D::PUT_BLOB).bind(shard).bind(digest.0.to_vec()).bind(bytes);
-                insert.execute(&mut **transaction).await?;
-                let keep = statement(sql::KEEP_BLOB).bind(shard).bind(session.as_uuid()).bind(digest.0.to_vec());
-                keep.execute(&mut **transaction).await?;
-                Ok(digest)
+                for (digest, bytes) in contents {
+                    let insert = statement(D::PUT_BLOB).bind(shard).bind(digest.0.to_vec()).bind(bytes);
+                    insert.execute(&mut **transaction).await?;
+                    let keep = statement(sql::KEEP_BLOB).bind(shard).bind(session.as_uuid()).bind(digest.0.to_vec());
+                    keep.execute(&mut **transaction).await?;
+                }
+                Ok(())
             })
         })
         .await
