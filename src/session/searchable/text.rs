@@ -60,6 +60,9 @@ impl<'a> Texts<'a> {
             Value::Number(number) => self.add_owned(number.to_string()),
             Value::Array(values) if depth < DEPTH_MAX => values.iter().for_each(|value| self.add_value(value, depth + 1)),
             Value::Object(fields) if depth < DEPTH_MAX => {
+                // By name, since their order is another where other features are on.
+                let mut fields: Vec<_> = fields.iter().collect();
+                fields.sort_unstable_by_key(|(name, _)| name.as_str());
                 for (key, value) in fields {
                     self.add_owned(key.clone());
                     self.add_value(value, depth + 1);
