@@ -14,6 +14,7 @@ mod replay;
 mod resume;
 mod run;
 mod runtime_server;
+mod search;
 mod secrets;
 mod send;
 mod serve;
@@ -112,6 +113,7 @@ enum Command {
     Show(show::Args),
     State(state::Args),
     Tail(tail::Args),
+    Search(search::Args),
     Usage(usage::Args),
     Verify(verify::Args),
     Close(close::Args),
@@ -190,6 +192,7 @@ pub async fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Show(args) => Box::pin(show::run(context, args)).await,
         Command::State(args) => Box::pin(state::run(context, args)).await,
         Command::Tail(args) => Box::pin(tail::run(context, args)).await,
+        Command::Search(args) => Box::pin(search::run(context, args)).await,
         Command::Usage(args) => Box::pin(usage::run(context, args)).await,
         Command::Verify(args) => Box::pin(verify::run(context, args)).await,
         Command::Close(args) => Box::pin(close::run(context, args)).await,

@@ -6,6 +6,7 @@ pub mod directory;
 mod fold;
 pub mod lag;
 pub mod lifecycle;
+pub mod search;
 pub mod transcript;
 pub mod usage;
 

@@ -290,12 +290,7 @@ fn of_observation<'a>(observation: &'a Observation, texts: &mut Texts<'a>) {
         }
         Extras::Download(downloaded) => texts.add(&downloaded.file_path),
         Extras::TaskTracking(list) => list.task_list.iter().for_each(|task| texts.add_json(task)),
-        Extras::Null
-        | Extras::Success
-        | Extras::UserRejected
-        | Extras::Condense
-        | Extras::Think
-        | Extras::LoopDetection => {}
+        Extras::Null | Extras::Success | Extras::UserRejected | Extras::Condense | Extras::Think | Extras::LoopDetection => {}
     }
     texts.add(&observation.content);
 }

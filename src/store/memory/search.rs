@@ -23,7 +23,9 @@ impl SearchIndex for MemoryStore {
         let state = self.state()?;
         let upto = state.models.get(&search_projection()).map_or(0, |model| model.position(SHARD));
         let mut hits = Vec::new();
-        for (pos, (session, seq)) in (1..).zip(&state.feed).take(usize::try_from(upto).unwrap_or(usize::MAX)).collect::<Vec<_>>().into_iter().rev() {
+        for (pos, (session, seq)) in
+            (1..).zip(&state.feed).take(usize::try_from(upto).unwrap_or(usize::MAX)).collect::<Vec<_>>().into_iter().rev()
+        {
             let Some(Row::Event { event, .. }) = state.event(*session, *seq) else { continue };
             let place = Place { at: event.at, shard: SHARD, pos };
             let in_time = event.at >= find.since && event.at < find.until;

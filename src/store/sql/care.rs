@@ -77,8 +77,10 @@ where
     async fn purge(&self, session: SessionId, at: Timestamp) -> Result<(), StoreError> {
         let shard = self.dialect.shard_of(session);
         let traces = self.traces(session, Seq::ZERO, Seq(u64::MAX)).await?;
-        self.write(move |transaction| Box::pin(async move { Work::<D>::new(transaction, shard).purge(session, at, traces).await }))
-            .await
+        self.write(move |transaction| {
+            Box::pin(async move { Work::<D>::new(transaction, shard).purge(session, at, traces).await })
+        })
+        .await
     }
 
     async fn backup(&self, to: &Path) -> Result<Backup, StoreError> {

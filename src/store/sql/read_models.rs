@@ -10,7 +10,9 @@ use uuid::Uuid;
 use super::super::dialect::Dialect;
 use super::super::read_models::session_of;
 use super::super::statements::common as sql;
-use super::super::{Change, Document, FeedCursor, Projected, ProjectionId, Quarantined, ReadModels, Shard, StoreError, search_projection};
+use super::super::{
+    Change, Document, FeedCursor, Projected, ProjectionId, Quarantined, ReadModels, Shard, StoreError, search_projection,
+};
 use super::search::clear;
 use super::{Failure, SqlStore, statement, stored};
 use crate::session::{Seq, SessionId};

@@ -7,9 +7,7 @@ use uuid::Uuid;
 
 use super::super::dialect::{Dialect, Forget};
 use super::super::statements::common as sql;
-use super::super::{
-    Find, Hit, IndexEntry, Indexed, Place, Read, Row, SearchIndex, Shard, StoreError, search_projection,
-};
+use super::super::{Find, Hit, IndexEntry, Indexed, Place, Read, Row, SearchIndex, Shard, StoreError, search_projection};
 use super::{Failure, SqlStore, statement, stored};
 use crate::session::{Body, Recorded, Seq, SessionId, Timestamp, searchable};
 
@@ -37,7 +35,8 @@ where
                 let (shard, id) = (indexed.shard, search_projection());
                 let (from, to, version) = (stored(indexed.from), stored(indexed.to), i64::from(id.version));
                 let of = |sql| statement::<D::Db>(sql).bind(shard).bind(id.name.clone()).bind(version);
-                let mut moved = D::rows_affected(&of(sql::MOVE_CHECKPOINT).bind(to).bind(from).execute(&mut **transaction).await?);
+                let mut moved =
+                    D::rows_affected(&of(sql::MOVE_CHECKPOINT).bind(to).bind(from).execute(&mut **transaction).await?);
                 if moved == 0 && from == 0 {
                     moved = D::rows_affected(&of(sql::BEGIN_CHECKPOINT).bind(to).execute(&mut **transaction).await?);
                 }
