@@ -103,8 +103,6 @@ fn entries<D: Dialect>(entries: &[IndexEntry]) -> String {
 
 /// What of events that are about to go is in the index.
 pub(super) enum Traces {
-    /// No search was ever made here.
-    None,
     /// By their places, whatever their words are.
     Places,
     /// By their words; `pos` is not known yet, and is found by `seq`.
@@ -135,7 +133,8 @@ where
             versions.extend((of.0 == name).then_some(of.1));
         }
         match versions.as_slice() {
-            [] => return Ok(Traces::None),
+            // Also where nothing is indexed yet: somebody may begin to before the events are gone.
+            [] => {}
             // Another version cut its words in its own way.
             [only] if *only == version => {}
             _ => return Ok(Traces::All),
@@ -189,7 +188,6 @@ where
     usize: ColumnIndex<<D::Db as sqlx::Database>::Row>,
 {
     match (traces, D::FORGET) {
-        (Traces::None, _) => {}
         (Traces::Words(words), Forget::Words(sql)) => {
             let mut gone = Vec::new();
             for (seq, entry) in words {
