@@ -18,6 +18,7 @@ mod replay;
 mod resume;
 mod run;
 mod runtime_server;
+mod search;
 mod secrets;
 mod send;
 mod serve;
@@ -121,6 +122,7 @@ enum Command {
     Diff(diff::Args),
     Files(files::Args),
     Tail(tail::Args),
+    Search(search::Args),
     Usage(usage::Args),
     Verify(verify::Args),
     Close(close::Args),
@@ -203,6 +205,7 @@ pub async fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Diff(args) => Box::pin(diff::run(context, args)).await,
         Command::Files(args) => Box::pin(files::run(context, args)).await,
         Command::Tail(args) => Box::pin(tail::run(context, args)).await,
+        Command::Search(args) => Box::pin(search::run(context, args)).await,
         Command::Usage(args) => Box::pin(usage::run(context, args)).await,
         Command::Verify(args) => Box::pin(verify::run(context, args)).await,
         Command::Close(args) => Box::pin(close::run(context, args)).await,

@@ -10,6 +10,8 @@ use super::metrics;
 use super::paint::Tone;
 use super::span::{LeaseArgs, span};
 use crate::engine::{EngineError, EngineOptions, FailedBy, Served, Status};
+use crate::projection::search::Indexer;
+use crate::store::SharedStore;
 
 /// Run this machine as a node: take over every session that has something left to do and that nobody runs
 ///
@@ -39,6 +41,7 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
         Some(address) => Some(metrics::serve(address).await?),
         None => None,
     };
+    let indexing = tokio::spawn(index(SharedStore::clone(&store)));
     let engine = engine_with(store, EngineOptions { lease: args.lease.lease, idle: args.idle });
     let stop = interrupted();
     context.note(format_args!("serving as node {} (pid {})", engine.node(), std::process::id()));
@@ -51,8 +54,22 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
         () = serve => {}
     }
     context.note("handing over");
+    indexing.abort();
     engine.drain().await;
     Ok(Exit::Interrupted)
+}
+
+/// How long a node waits after its index could not be kept up.
+const INDEX_AGAIN: Duration = Duration::from_secs(10);
+
+/// Keeps the search index up with the log, in the background.
+async fn index(store: SharedStore) {
+    let mut indexer = Indexer::new(store);
+    loop {
+        let Err(error) = indexer.follow().await;
+        tracing::warn!(%error, "the search index is not kept up, and is tried again");
+        tokio::time::sleep(INDEX_AGAIN).await;
+    }
 }
 
 /// One line for each thing that a person wants to know.

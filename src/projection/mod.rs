@@ -9,6 +9,7 @@ mod fold;
 pub mod lag;
 pub mod lifecycle;
 pub mod part;
+pub mod search;
 pub mod steps;
 pub mod transcript;
 pub mod usage;

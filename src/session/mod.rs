@@ -11,6 +11,8 @@ pub mod vocabulary;
 
 pub mod replay;
 
+pub mod searchable;
+
 pub mod mask;
 
 pub mod model;

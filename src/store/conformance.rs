@@ -26,6 +26,7 @@ mod ownership;
 mod read;
 mod read_models;
 mod repeat;
+mod search;
 mod storage;
 
 pub use append::*;
@@ -37,11 +38,12 @@ pub use ownership::*;
 pub use read::*;
 pub use read_models::*;
 pub use repeat::*;
+pub use search::*;
 pub use storage::*;
 
 use uuid::Uuid;
 
-use super::{Append, Appended, Expected, Order, Page, Read, Row, SharedStore, StoreError, Writer};
+use super::{Append, Appended, Expected, FeedCursor, Order, Page, Read, Row, SharedStore, StoreError, Writer};
 use crate::session::{EventId, Kind, NewEvent, NodeId, Recorded, Seq, SessionId, Source, Timestamp};
 
 /// Makes a `#[tokio::test]` of each guarantee; `$make` is an async function that returns a fresh empty store and what must outlive it.
@@ -120,6 +122,13 @@ macro_rules! store_conformance {
             a_quarantined_session_is_known_until_it_is_released,
             who_does_not_know_the_quarantine_stores_nothing,
             a_dropped_projection_leaves_nothing,
+            // search
+            a_search_finds_exactly_what_meets_it,
+            a_search_keeps_to_its_days,
+            hits_come_in_pages,
+            an_index_that_somebody_moved_is_not_moved_again,
+            what_is_redacted_or_purged_is_not_found,
+            a_dropped_index_is_made_again,
             // directory
             a_session_row_follows_its_log,
             directory_columns_come_back,

@@ -9,7 +9,7 @@ use tokio::sync::OwnedMutexGuard;
 
 use super::care::Backup;
 use super::{
-    Append, Appended, Condition, FeedCursor, FeedPage, Page, Read, SessionFilter, SessionRow, Shard, StoreError, WakeUps,
+    Append, Appended, Condition, FeedCursor, FeedPage, Page, Read, SessionFilter, SessionRow, Shard, StoreError, Terms, WakeUps,
 };
 use crate::session::{NodeId, SessionId};
 
@@ -31,6 +31,15 @@ pub enum LeaseClock {
     },
 }
 
+/// How an event is taken out of the index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forget {
+    /// By its words, which must be those that it was indexed with.
+    Words(&'static str),
+    /// By its place.
+    Places(&'static str),
+}
+
 /// One kind of database under a [`SqlStore`](super::sql::SqlStore).
 #[async_trait]
 pub trait Dialect: Send + Sync + 'static {
@@ -47,6 +56,23 @@ pub trait Dialect: Send + Sync + 'static {
     const LOCK_BLOB: Option<&'static str>;
     /// Writes an event of another store, as it is there.
     const INSERT_EVENT_ROW: &'static str;
+
+    /// Indexes events for search.
+    const INDEX: &'static str;
+    /// Notes the days of indexed events, where searches need that.
+    const INDEX_DAYS: Option<&'static str>;
+    /// Takes events out of the index.
+    const FORGET: Forget;
+    /// Empties the index of a shard.
+    const CLEAR_INDEX: &'static [&'static str];
+    /// Finds events.
+    const FIND: &'static str;
+
+    /// The words of an event as the index takes them.
+    fn indexed(words: String) -> String;
+
+    /// A search in the database's own language.
+    fn matching(terms: &Terms) -> String;
 
     /// How many rows a statement changed.
     fn rows_affected(result: &<Self::Db as Database>::QueryResult) -> u64;

@@ -4,6 +4,7 @@
 
 mod care;
 mod read_models;
+mod search;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -19,6 +19,7 @@ mod read;
 mod read_models;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod sealed;
+mod search;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod sql;
 #[cfg(feature = "sqlite")]
@@ -46,12 +47,13 @@ pub use read::{
     DamagedEvent, FeedDamage, FeedPage, FeedRow, NodeRow, Order, Page, Read, Row, SessionFilter, Shard, Snapshot, StoreInfo,
 };
 pub use read_models::{Change, Document, DocumentWrite, Projected, ProjectionId, Quarantined, ReadModels, session_key};
+pub use search::{Find, Hit, IndexEntry, Indexed, Place, SearchIndex, Term, Terms, search_projection};
 pub use wake_ups::{Elsewhere, WakeUps};
 
 use crate::session::{Digest, NodeId, Seq, SessionId, SessionName};
 
 /// The format of the tables that this version writes and reads.
-pub const FORMAT: i64 = 6;
+pub const FORMAT: i64 = 8;
 
 /// How many snapshots of one session and reducer are kept for being the newest.
 pub const SNAPSHOTS_KEPT: usize = 2;
@@ -78,7 +80,7 @@ pub const LEASE_MAX: Duration = Duration::from_hours(24);
 ///
 /// Dropping the future of an append does not undo it: the append happens, or not, as if nobody had asked for the answer.
 #[async_trait]
-pub trait Store: Care + Inbox + ReadModels {
+pub trait Store: Care + Inbox + ReadModels + SearchIndex {
     /// Appends all events of `append`, durably, or none.
     async fn append(&self, append: Append) -> Result<Appended, StoreError>;
 

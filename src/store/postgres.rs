@@ -8,6 +8,7 @@ mod decode;
 mod doorbell;
 mod fault;
 mod feed;
+mod matching;
 mod open;
 mod reader;
 mod servers;
@@ -21,12 +22,12 @@ use sqlx::Connection as _;
 use sqlx::postgres::{PgPool, PgQueryResult};
 
 use super::care::Backup;
-use super::dialect::{Dialect, LeaseClock, Turn};
+use super::dialect::{Dialect, Forget, LeaseClock, Turn};
 use super::sealed::Sealed;
 use super::statements::postgres as sql;
 use super::{
     Append, Appended, Condition, FeedCursor, FeedPage, OpenOptions, Page, Read, SessionFilter, SessionRow, Shard, StoreError,
-    WakeUps,
+    Terms, WakeUps,
 };
 use crate::session::SessionId;
 use commit::Speech;
@@ -104,6 +105,19 @@ impl Dialect for Postgres {
     const PUT_BLOB: &'static str = sql::INSERT_BLOB;
     const LOCK_BLOB: Option<&'static str> = Some(sql::LOCK_BLOB);
     const INSERT_EVENT_ROW: &'static str = sql::INSERT_EVENT_ROW;
+    const INDEX: &'static str = sql::INDEX;
+    const INDEX_DAYS: Option<&'static str> = None;
+    const FORGET: Forget = Forget::Places(sql::FORGET_PLACES);
+    const CLEAR_INDEX: &'static [&'static str] = &[sql::CLEAR_INDEX];
+    const FIND: &'static str = sql::FIND;
+
+    fn indexed(words: String) -> String {
+        matching::indexed(&words)
+    }
+
+    fn matching(terms: &Terms) -> String {
+        matching::matching(terms)
+    }
 
     fn rows_affected(result: &PgQueryResult) -> u64 {
         result.rows_affected()

@@ -7,6 +7,7 @@ mod decode;
 mod fault;
 pub mod filesystem;
 mod holder;
+mod matching;
 mod open;
 mod reader;
 mod watch;
@@ -21,11 +22,11 @@ use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
 use tokio::sync::{Mutex, broadcast};
 
 use super::care::Backup;
-use super::dialect::{Dialect, LeaseClock, Turn};
+use super::dialect::{Dialect, Forget, LeaseClock, Turn};
 use super::statements::sqlite as sql;
 use super::{
     Append, Appended, BoxError, Condition, FeedCursor, FeedPage, OpenError, OpenOptions, Page, Read, SessionFilter, SessionRow,
-    Shard, StoreError, WakeUps,
+    Shard, StoreError, Terms, WakeUps,
 };
 use crate::session::SessionId;
 use fault::{Fault, Health};
@@ -121,6 +122,19 @@ impl Dialect for Sqlite {
     const PUT_BLOB: &'static str = sql::PUT_BLOB;
     const LOCK_BLOB: Option<&'static str> = None;
     const INSERT_EVENT_ROW: &'static str = sql::INSERT_EVENT_ROW;
+    const INDEX: &'static str = sql::INDEX;
+    const INDEX_DAYS: Option<&'static str> = Some(sql::INDEX_DAYS);
+    const FORGET: Forget = Forget::Words(sql::FORGET_WORDS);
+    const CLEAR_INDEX: &'static [&'static str] = &[sql::CLEAR_INDEX, sql::CLEAR_DAYS];
+    const FIND: &'static str = sql::FIND;
+
+    fn indexed(words: String) -> String {
+        words
+    }
+
+    fn matching(terms: &Terms) -> String {
+        matching::matching(terms)
+    }
 
     fn rows_affected(result: &sqlx::sqlite::SqliteQueryResult) -> u64 {
         result.rows_affected()

@@ -8,9 +8,9 @@ use uuid::Uuid;
 
 use crate::session::{Digest, NodeId, Seq, SessionId, SessionName, Timestamp};
 use crate::store::{
-    Adoption, Append, Appended, Backup, Care, Compacted, Condition, Document, FeedCursor, FeedFlaw, FeedPage, Inbox, Keeping,
-    Letter, NodeRow, Page, Projected, ProjectionId, Quarantined, Read, ReadModels, SessionFilter, SessionRow, Shard, SharedStore,
-    Snapshot, Store, StoreError, StoreInfo, WakeUps,
+    Adoption, Append, Appended, Backup, Care, Compacted, Condition, Document, FeedCursor, FeedFlaw, FeedPage, Find, Hit, Inbox,
+    Indexed, Keeping, Letter, NodeRow, Page, Projected, ProjectionId, Quarantined, Read, ReadModels, SearchIndex, SessionFilter,
+    SessionRow, Shard, SharedStore, Snapshot, Store, StoreError, StoreInfo, WakeUps,
 };
 
 /// One way for an append, or for what a projection stores, to fail.
@@ -85,6 +85,25 @@ impl FaultStore {
             1 => Fault::LostAndUnknown,
             _ => Fault::Busy,
         })
+    }
+}
+
+#[async_trait]
+impl SearchIndex for FaultStore {
+    async fn index(&self, indexed: Indexed) -> Result<(), StoreError> {
+        match self.fault() {
+            None => self.inner.index(indexed).await,
+            Some(Fault::AppliedButUnknown) => {
+                self.inner.index(indexed).await?;
+                Err(StoreError::Unknown("the answer was lost".into()))
+            }
+            Some(Fault::LostAndUnknown) => Err(StoreError::Unknown("the request was lost".into())),
+            Some(Fault::Busy) => Err(StoreError::Busy("the lock was held".into())),
+        }
+    }
+
+    async fn find(&self, find: Find) -> Result<Vec<Hit>, StoreError> {
+        self.inner.find(find).await
     }
 }
 

@@ -153,6 +153,8 @@ mod runtime_support;
 #[cfg(feature = "host")]
 mod runtime_workspace_mount;
 #[cfg(feature = "host")]
+#[cfg(feature = "cli")]
+mod search;
 mod secrets_forms;
 #[cfg(all(feature = "host", feature = "sqlite"))]
 mod secrets_never_in_the_store;

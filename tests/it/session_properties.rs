@@ -8,7 +8,12 @@ use rekindle::session::event::{Briefed, DelegateFinished};
 use rekindle::session::model::{Decision, Judged, Judgement, ModelErrorClass};
 use rekindle::session::replay::Step;
 use rekindle::session::replay::verify::Verifying;
-use rekindle::session::{AgentState, Analyzer, Body, Command, ConfirmationPolicy, Content, Differences, Digest, Effect, Event, EventId, Extras, Item, Kind, Observation, OnDivergence, OnUnknown, Origin, PathText, Phase, Recorded, Recovery, Report, Risk, SecuritySpec, Seq, Session, SessionId, SessionSpec, SnapshotSpec, Source, StartStep, StepDone, Timestamp, WorkspaceCaptured, WorkspaceNotCaptured, use rekindle::session::workspace::{Comparison};
+use rekindle::session::workspace::{Comparison, Differences, PathText, WorkspaceCaptured, WorkspaceNotCaptured};
+use rekindle::session::{
+    AgentState, Analyzer, Body, Command, ConfirmationPolicy, Content, Digest, Effect, Event, EventId, Extras, Item, Kind,
+    Observation, OnDivergence, OnUnknown, Origin, Phase, Recorded, Recovery, Report, Risk, SecuritySpec, Seq, Session, SessionId,
+    SessionSpec, SnapshotSpec, Source, StartStep, StepDone, Timestamp,
+};
 use rekindle::testing::Scenario;
 use uuid::Uuid;
 

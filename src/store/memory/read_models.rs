@@ -18,6 +18,16 @@ pub(super) struct Model {
 }
 
 impl Model {
+    /// How far a shard was read.
+    pub(super) fn position(&self, shard: Shard) -> u64 {
+        self.checkpoint.position(shard)
+    }
+
+    /// Says that a shard was read up to there.
+    pub(super) fn advance(&mut self, shard: Shard, to: u64) {
+        self.checkpoint.advance(shard, to);
+    }
+
     fn held(&self, shard: Shard) -> BTreeMap<SessionId, Seq> {
         let of_shard = self.quarantined.values().filter(|quarantined| quarantined.shard == shard);
         of_shard.map(|quarantined| (quarantined.session, quarantined.seq)).collect()

@@ -15,18 +15,31 @@ const SHARDS: Shard = 256;
 const RACES_MAX: u32 = 20;
 
 /// Brings the tables from nothing, or from any older format, to the present one. Each sets `format` to its own number.
-const MIGRATIONS: [(&str, &str); 6] = [
-    ("event log", include_str!("../../../migrations/postgres/0001_event_log.sql")),
-    ("catch-up projections", include_str!("../../../migrations/postgres/0002_catch_up_projections.sql")),
-    ("retention", include_str!("../../../migrations/postgres/0003_retention.sql")),
-    ("inbox", include_str!("../../../migrations/postgres/0004_inbox.sql")),
-    ("kept content and lease clock", include_str!("../../../migrations/postgres/0005_kept_content_and_lease_clock.sql")),
-    ("recent sessions", include_str!("../../../migrations/postgres/0006_recent_sessions.sql")),
+const MIGRATIONS: [(i64, &str, &str); 7] = [
+    (1, "event log", include_str!("../../../migrations/postgres/0001_event_log.sql")),
+    (2, "catch-up projections", include_str!("../../../migrations/postgres/0002_catch_up_projections.sql")),
+    (3, "retention", include_str!("../../../migrations/postgres/0003_retention.sql")),
+    (4, "inbox", include_str!("../../../migrations/postgres/0004_inbox.sql")),
+    (5, "kept content and lease clock", include_str!("../../../migrations/postgres/0005_kept_content_and_lease_clock.sql")),
+    (6, "recent sessions", include_str!("../../../migrations/postgres/0006_recent_sessions.sql")),
+    (8, "search", include_str!("../../../migrations/postgres/0008_search.sql")),
 ];
 
 /// Tables whose rows belong to a shard, the table of shards first.
-const SHARDED: [&str; 11] =
-    ["shard", "session", "event", "blob", "snapshot", "checkpoint", "document", "quarantine", "hole", "inbox", "blob_session"];
+const SHARDED: [&str; 12] = [
+    "shard",
+    "session",
+    "event",
+    "blob",
+    "snapshot",
+    "checkpoint",
+    "document",
+    "quarantine",
+    "hole",
+    "inbox",
+    "blob_session",
+    "search_entry",
+];
 
 /// What is known of a store that can be used.
 #[derive(Debug, Clone, Copy)]
@@ -196,8 +209,8 @@ fn in_the_way(error: &StoreError) -> bool {
 }
 
 fn migrator() -> Migrator {
-    let migration = |(version, (what, sql)): (i64, &(&'static str, &'static str))| {
-        Migration::new(version, (*what).into(), MigrationType::Simple, sql.into_sql_str(), false)
+    let migration = |(version, what, sql): &(i64, &'static str, &'static str)| {
+        Migration::new(*version, (*what).into(), MigrationType::Simple, sql.into_sql_str(), false)
     };
-    Migrator::with_migrations((1..).zip(&MIGRATIONS).map(migration).collect())
+    Migrator::with_migrations(MIGRATIONS.iter().map(migration).collect())
 }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::work::Work;
 use super::{SqlStore, statement};
-use crate::session::{SessionId, Timestamp};
+use crate::session::{Seq, SessionId, Timestamp};
 use crate::store::care::{Adoption, Backup, Care, Keeping};
 use crate::store::dialect::Dialect;
 use crate::store::statements::common as sql;
@@ -76,7 +76,11 @@ where
 
     async fn purge(&self, session: SessionId, at: Timestamp) -> Result<(), StoreError> {
         let shard = self.dialect.shard_of(session);
-        self.write(move |transaction| Box::pin(async move { Work::<D>::new(transaction, shard).purge(session, at).await })).await
+        let traces = self.traces(session, Seq::ZERO, Seq(u64::MAX)).await?;
+        self.write(move |transaction| {
+            Box::pin(async move { Work::<D>::new(transaction, shard).purge(session, at, traces).await })
+        })
+        .await
     }
 
     async fn backup(&self, to: &Path) -> Result<Backup, StoreError> {

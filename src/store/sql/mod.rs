@@ -3,6 +3,7 @@
 mod care;
 mod inbox;
 mod read_models;
+mod search;
 mod work;
 
 use std::collections::BTreeMap;
@@ -433,6 +434,7 @@ where
 
     async fn redact(&self, session: SessionId, seq: Seq) -> Result<(), StoreError> {
         let shard = self.dialect.shard_of(session);
+        let traces = self.traces(session, Seq(seq.0.saturating_sub(1)), seq).await?;
         self.write(move |transaction| {
             Box::pin(async move {
                 let (id, place) = (session.as_uuid(), stored(seq.0));
@@ -453,6 +455,9 @@ where
                 let damaged = || StoreError::Damaged { session, seq, what: "its body or its salt is not there".to_owned() };
                 let salt: chain::Salt = salt.try_into().map_err(|_| damaged())?;
                 let digest = chain::digest(&salt, &body.ok_or_else(damaged)?);
+                let pos = statement(sql::EVENT_POS).bind(shard).bind(id).bind(place).fetch_one(&mut **transaction).await?;
+                let pos: i64 = pos.try_get(0)?;
+                search::forget::<D>(transaction, shard, session, traces, &[(pos, pos)]).await?;
                 let blank = statement(sql::REDACT).bind(shard).bind(id).bind(place).bind(digest.0.to_vec());
                 blank.execute(&mut **transaction).await?;
                 if let Some(long) = long {

@@ -10,7 +10,10 @@ use uuid::Uuid;
 use super::super::dialect::Dialect;
 use super::super::read_models::session_of;
 use super::super::statements::common as sql;
-use super::super::{Change, Document, FeedCursor, Projected, ProjectionId, Quarantined, ReadModels, Shard, StoreError};
+use super::super::{
+    Change, Document, FeedCursor, Projected, ProjectionId, Quarantined, ReadModels, Shard, StoreError, search_projection,
+};
+use super::search::clear;
 use super::{Failure, SqlStore, statement, stored};
 use crate::session::{Seq, SessionId};
 
@@ -104,6 +107,9 @@ where
                 Box::pin(async move {
                     for dropping in [sql::DROP_CHECKPOINT, sql::DROP_DOCUMENTS, sql::DROP_QUARANTINED] {
                         statement(dropping).bind(shard).bind(name.clone()).bind(version).execute(&mut **transaction).await?;
+                    }
+                    if name == search_projection().name {
+                        clear::<D>(transaction, shard).await?;
                     }
                     Ok(())
                 })

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use sqlx::{ColumnIndex, Decode, Encode, Executor, Row as _, Transaction, Type};
 use uuid::Uuid;
 
+use super::search::{self, Traces};
 use super::{Failure, drop_blob, statement, stored};
 use crate::session::{Body, Digest, Recorded, Seq, SessionId, Timestamp};
 use crate::store::care::{Adoption, Keeping};
@@ -220,7 +221,7 @@ where
     }
 
     /// Removes what a session has said, and what was made of it.
-    pub(super) async fn purge(&mut self, session: SessionId, at: Timestamp) -> Result<(), Failure> {
+    pub(super) async fn purge(&mut self, session: SessionId, at: Timestamp, traces: Traces) -> Result<(), Failure> {
         let (shard, id) = (self.shard, session.as_uuid());
         // Nobody moves the head from here on: its row is changed first.
         let mark = statement(sql::PURGED).bind(shard).bind(id).bind(at.0).bind(PURGED.to_owned());
@@ -236,7 +237,9 @@ where
         let rows = statement(sql::POSITIONS).bind(shard).bind(id).fetch_all(&mut **self.transaction).await?;
         let positions = rows.iter().map(|row| row.try_get::<i64, _>(0)).collect::<Result<Vec<_>, _>>()?;
         let blobs = statement(sql::BLOBS_OF).bind(shard).bind(id).fetch_all(&mut **self.transaction).await?;
-        for (first, last) in ranges(&positions) {
+        let ranges = ranges(&positions);
+        search::forget::<D>(self.transaction, shard, session, traces, &ranges).await?;
+        for (first, last) in ranges {
             let insert = statement(sql::INSERT_HOLE).bind(shard).bind(first).bind(last).bind(id);
             insert.execute(&mut **self.transaction).await?;
         }

@@ -316,8 +316,29 @@ pub const SESSIONS_DUE: &str = concat!(session_columns!(), "where due order by u
 pub const SESSIONS_BETWEEN: &str =
     concat!(session_columns!(), "where session_id between $2 and $3 order by updated_at desc, session_id desc limit $1");
 
+/// Indexes events, given as JSON, but those whose body is gone by now.
+pub const INDEX: &str = "insert into search_entry (shard, pos, at, words) \
+     select event.shard, event.pos, event.at, entry.words::tsvector \
+     from json_to_recordset($2::text::json) as entry (pos bigint, words text) \
+     join event on event.shard = $1 and event.pos = entry.pos where event.shard = $1 and event.salt is not null \
+     on conflict (shard, pos) do nothing";
+/// Takes the events between two positions out of the index.
+pub const FORGET_PLACES: &str = "delete from search_entry where shard = $1 and pos between $2 and $3";
+/// Empties the index of a shard.
+pub const CLEAR_INDEX: &str = "delete from search_entry where shard = $1";
+/// Finds events, the last one first.
+pub const FIND: &str = "select event.session_id, event.seq, event.shard, event.pos, event.at \
+     from search_entry as entry join event on event.shard = entry.shard and event.pos = entry.pos \
+     where entry.words @@ $1::text::tsquery and entry.at >= $2 and entry.at < $3 \
+     and (entry.at, entry.shard, entry.pos) < ($4::bigint, $5::integer, $6::bigint) and event.salt is not null \
+     order by entry.at desc, entry.shard desc, entry.pos desc limit $7";
+
 /// Each of them that can be prepared on a plain server, with its name.
 pub const ALL: &[(&str, &str)] = &[
+    ("INDEX", INDEX),
+    ("FORGET_PLACES", FORGET_PLACES),
+    ("CLEAR_INDEX", CLEAR_INDEX),
+    ("FIND", FIND),
     ("SERVER", SERVER),
     ("NOW", NOW),
     ("BYTES", BYTES),
