@@ -8,8 +8,11 @@ use super::super::statements::postgres as sql;
 use super::super::{FORMAT, OpenError, OpenOptions, Placement, Shard, StoreError};
 use super::servers::{Pooler, Servers};
 
-/// How many shards a new store has: enough that no two committers want the same one often, few enough to ask all of them at once.
-const SHARDS: Shard = 256;
+/// How many shards a new store has on one server: each shard that a batch touches costs it one more row, so that 256 take a tenth off
+/// appends; 32 still let as many transactions commit at once as one disk gains from.
+const SHARDS: Shard = 32;
+/// How many a new store has where they are distributed: enough to spread over many workers evenly, and a batch is of one anyway.
+const SHARDS_DISTRIBUTED: Shard = 256;
 
 /// How often making the tables is tried again because another process makes them too.
 const RACES_MAX: u32 = 20;
@@ -151,8 +154,9 @@ async fn make(connection: &mut PgConnection, servers: &Servers, options: OpenOpt
     };
     if known.is_none() {
         let now: i64 = sqlx::query(sql::NOW).fetch_one(&mut *transaction).await.map_err(failed)?.try_get(0).map_err(failed)?;
-        sqlx::query(sql::INSERT_SHARDS).bind(SHARDS).execute(&mut *transaction).await.map_err(failed)?;
-        sqlx::query(sql::INSERT_STORE).bind(FORMAT).bind(SHARDS).bind(now).execute(&mut *transaction).await.map_err(failed)?;
+        let shards = if distributed { SHARDS_DISTRIBUTED } else { SHARDS };
+        sqlx::query(sql::INSERT_SHARDS).bind(shards).execute(&mut *transaction).await.map_err(failed)?;
+        sqlx::query(sql::INSERT_STORE).bind(FORMAT).bind(shards).bind(now).execute(&mut *transaction).await.map_err(failed)?;
     }
     if distributed {
         // Also those that a migration has just added to a store that was distributed before.
