@@ -167,8 +167,7 @@ impl Worker {
             if self.wants_snapshot() {
                 Box::pin(self.keep_snapshot()).await;
             }
-            let status = if self.under_way.as_ref().is_some_and(UnderWay::is_busy) { Status::Busy } else { Status::Resting };
-            self.status.send_if_modified(|known| std::mem::replace(known, status.clone()) != status);
+            self.tell_status();
             // What is done is boxed, so that a worker that rests is small.
             let outcome = match self.wake().await {
                 Woken::Asked(request) => Box::pin(self.answer(request)).await,
@@ -197,9 +196,17 @@ impl Worker {
     async fn answer(&mut self, Request { command, reply }: Request) -> Result<(), Failure> {
         let result = self.writing.submit(*command).await;
         let fatal = result.as_ref().err().and_then(fatal);
+        // Whoever asked may look at once whether the session rests: it does not while there is something to do about what was asked.
+        self.begin_effect();
+        self.tell_status();
         // Whoever asked may not be waiting any more.
         let _ = reply.send(Reply::Done(result));
         fatal.map_or(Ok(()), Err)
+    }
+
+    fn tell_status(&self) {
+        let status = if self.under_way.as_ref().is_some_and(UnderWay::is_busy) { Status::Busy } else { Status::Resting };
+        self.status.send_if_modified(|known| std::mem::replace(known, status.clone()) != status);
     }
 
     /// Takes no more requests, and keeps a snapshot so that the session comes back quickly.

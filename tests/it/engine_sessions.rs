@@ -100,6 +100,22 @@ async fn until_executing(runtimes: &FakeRuntimes, count: usize) {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_was_just_told_to_act_does_not_rest_before_it_has() {
+    let (store, runtimes) = (memory(), FakeRuntimes::new(echo));
+    let engine = engine(&store, &runtimes);
+    let id = engine.new_session_id();
+    engine.create(id, None, SessionSpec::new(Origin::fresh(None), "/tmp/none")).await.unwrap();
+    assert_eq!(engine.rest(id).await, Status::Resting);
+    for told in 1..=500 {
+        let run = Item::decode(r#"{"action":"run","args":{"command":"echo 1"}}"#).unwrap();
+        engine.submit(id, Command::Act { actions: vec![run] }).await.unwrap();
+        assert_eq!(engine.rest(id).await, Status::Resting);
+        assert_eq!(runtimes.executed().len(), told);
+    }
+    engine.shutdown().await;
+}
+
 #[tokio::test]
 async fn a_replay_runs_to_its_end_and_closes() {
     let (store, runtimes) = (memory(), FakeRuntimes::new(echo));

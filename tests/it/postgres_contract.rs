@@ -1,7 +1,9 @@
 //! PostgreSQL keeps the same contract, and understands every statement.
 
 use rekindle::store::statements::{common, postgres};
-use rekindle::store::{OpenOptions, SessionFilter, SharedStore, connect};
+use rekindle::session::{Seq, SessionId};
+use rekindle::store::conformance::event;
+use rekindle::store::{Append, Expected, OpenOptions, SessionFilter, SharedStore, Writer, connect};
 use sqlx::{Connection as _, Executor as _, Row as _, SqlSafeStr as _};
 
 use crate::postgres_server::shared;
@@ -66,4 +68,27 @@ async fn tables_that_do_not_come_to_the_present_format_are_an_error_and_not_wait
     let refused = connect(&url, migrating).await.err().unwrap();
     let said = format!("{refused}: {:?}", std::error::Error::source(&refused));
     assert!(said.contains("_sqlx_migrations"), "{said}");
+}
+
+#[tokio::test]
+async fn bodies_are_compressed_with_the_fast_method_where_the_server_knows_it() {
+    let url = shared().fresh_database().await;
+    let store = connect(&url, OpenOptions::default()).await.unwrap();
+    let session = SessionId::from_uuid(uuid::Uuid::now_v7());
+    let append = Append {
+        session,
+        expected: Expected::Exact(Seq::ZERO),
+        writer: Writer::Anyone,
+        events: vec![event(&"the same again; ".repeat(400))],
+        directory: None,
+    };
+    store.append(append).await.unwrap();
+    let mut connection = sqlx::PgConnection::connect(&url).await.unwrap();
+    let known = "select 'lz4' = any(enumvals) from pg_settings where name = 'default_toast_compression'";
+    let known: Option<bool> = sqlx::query_scalar(known).fetch_optional(&mut connection).await.unwrap();
+    let method = "select pg_column_compression(body) from event where session_id = $1";
+    let method: Option<String> = sqlx::query_scalar(method).bind(session.as_uuid()).fetch_one(&mut connection).await.unwrap();
+    let expected = if known == Some(true) { "lz4" } else { "pglz" };
+    assert_eq!(method.as_deref(), Some(expected));
+    store.close().await;
 }
