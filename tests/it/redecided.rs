@@ -238,3 +238,17 @@ fn a_session_without_an_agent_is_decided_again() {
     assert_eq!(found.divergences, []);
     assert_eq!(found.commands, 7);
 }
+
+#[test]
+fn a_second_stop_is_decided_again_as_it_stands() {
+    let stop = |reason: &str| Command::Stop { reason: reason.to_owned() };
+    let mut scenario = Scenario::new().given(Command::Create { spec: Box::new(Scenario::agent_spec()), node: Scenario::node() });
+    scenario = scenario.given(stop("while it starts"));
+    for step in [StartStep::Runtime, StartStep::SetupScript, StartStep::GitHooks, StartStep::Memory, StartStep::Controller] {
+        scenario = scenario.given(Command::StepDone { step, attempt: 1, done: StepDone::Report(Report::default()) });
+    }
+    assert!(scenario.session.in_flight().is_some(), "memory is still asked");
+    scenario = scenario.given(stop("while it asks"));
+    let found = decided_again(&scenario.log, decide_along);
+    assert_eq!((found.divergences, found.unchecked.len()), (vec![], 0));
+}
