@@ -39,12 +39,9 @@ fn a_real_session_is_a_recording_with_a_marker_for_each_event() {
         let rig = Rig::new();
         assert_eq!(rig.run(&["import", &file.display().to_string(), "--name", "real"]).code, 0, "{name}");
         let (header, events) = cast(&rig, &["--idle-limit", "1.5"]);
-        let raw = rig.run(&["show", "real", "--raw"]).out;
-        let wanted: Vec<String> = raw
-            .lines()
-            .map(|line| serde_json::from_str::<Value>(line).unwrap())
-            .map(|event| format!("real:{} {}", event["seq"], event["kind"].as_str().unwrap()))
-            .collect();
+        let recorded = rig.json(&["show", "real:1..", "-o", "json"]);
+        let label = |event: &Value| format!("real:{} {}", event["seq"], event["kind"].as_str().unwrap());
+        let wanted: Vec<String> = recorded.as_array().unwrap().iter().map(label).collect();
         let markers: Vec<&str> = events.iter().filter(|event| event.1 == "m").map(|event| event.2.as_str()).collect();
         assert_eq!(markers, wanted, "{name}");
         let waits = events.windows(2).map(|pair| pair[1].0 - pair[0].0);

@@ -23,9 +23,9 @@ fn report(rig: &Rig, address: &str) -> Read {
     read
 }
 
-/// The events of a session, as `show --raw` tells them.
+/// The events of a session.
 fn events(rig: &Rig, session: &str) -> Vec<Value> {
-    rig.run(&["show", session, "--raw"]).out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    serde_json::from_value(rig.json(&["show", &format!("{session}:1.."), "-o", "json"])).unwrap()
 }
 
 #[test]

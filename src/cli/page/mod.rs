@@ -1,8 +1,8 @@
 //! HTML pages that hold all that they need, may load nothing, and show recorded text as text.
 //!
-//! Markup is written with `maud`: whatever stands in one of its templates that is not part of the template is escaped, so that a text
-//! can become markup only where somebody writes `PreEscaped`, which happens in this file alone. A page has no script, and its policy
-//! lets none run.
+//! Markup is written with `maud`, and not put together by hand: whatever stands in one of its templates and is no part of the template
+//! is escaped, so that a text becomes markup only where somebody writes `PreEscaped`, which happens in this file alone. A page has no
+//! script, and its policy lets none run.
 
 mod bounded;
 mod clipped;

@@ -140,7 +140,10 @@ impl<'a> Report<'a> {
         let mut page = Page::begin(file, &title, "")?;
         page.push(&html! {
             h1 { (title) }
-            p { (state) ": " (performed) " of " (planned) " messages and actions performed in " (duration(*micros)) ". " (counts.join(", ")) "." }
+            p {
+                (state) ": " (performed) " of " (planned) " messages and actions performed in " (duration(*micros)) ". "
+                (counts.join(", ")) "."
+            }
             p.dim { "state " (digest) br; "last event " (hash) }
         })?;
         for action in &self.actions {
@@ -170,7 +173,10 @@ impl Performed {
             html! {
                 pre { "\n" (head) }
                 @if left_out > 0 {
-                    p.cut { "… " (bytes(left_out as u64)) " are left out; " code { "rekindle show --full " (session) ":" (self.seq) } " shows all" }
+                    p.cut {
+                        "… " (bytes(left_out as u64)) " are left out; "
+                        code { "rekindle show --full " (session) ":" (self.seq) } " shows all"
+                    }
                     pre { "\n" (tail) }
                 }
             }

@@ -19,7 +19,11 @@ pub(super) fn entry(facts: &Facts, told: &Told, shown: Shown) -> Markup {
     let time = told.at.to_utc().map_or_else(|| told.at.to_string(), |moment| moment.format("%H:%M:%S").to_string());
     let heading = |kind: &str, beside: &Markup| {
         html! {
-            h3 { (link(seq, shown)) " " (source) " " @if !kind.is_empty() { code { (kind) } " " } time.dim datetime=(told.at) { (time) } (beside) }
+            h3 {
+                (link(seq, shown)) " " (source) " "
+                @if !kind.is_empty() { code { (kind) } " " }
+                time.dim datetime=(told.at) { (time) } (beside)
+            }
         }
     };
     match &told.what {
@@ -82,7 +86,11 @@ fn action(facts: &Facts, seq: Seq, done: &Done, shown: Shown) -> Markup {
                 thead { tr { th scope="col" { "Field" } th scope="col" { "Recorded" } th scope="col" { "Now" } } }
                 tbody {
                     @for difference in differences {
-                        tr { th scope="row" { (difference.field) } td { pre { (difference.recorded) } } td { pre { (difference.actual) } } }
+                        tr {
+                            th scope="row" { (difference.field) }
+                            td { pre { "\n" (difference.recorded) } }
+                            td { pre { "\n" (difference.actual) } }
+                        }
                     }
                 }
             }
@@ -95,7 +103,9 @@ fn outcome(facts: &Facts, found: &Outcome, changed: bool) -> Markup {
     let failed = found.tag == "error" || found.text.head.starts_with("ERROR");
     html! {
         @if changed && !failed {
-            @if !found.text.is_empty() { details { summary.dim { "What the agent was told" } (pre(facts, found.seq, &found.text)) } }
+            @if !found.text.is_empty() {
+                details { summary.dim { "What the agent was told" } (pre(facts, found.seq, &found.text)) }
+            }
         } @else {
             @if let (false, Some(change)) = (changed, &found.change) { (self::change(facts, found.seq, change)) }
             @if found.text.is_empty() { @if found.exit_code.is_none() { p.dim { "nothing" } } }

@@ -106,7 +106,8 @@ impl Facts {
         self.verified.bad.map(|seq| (seq, self.verified.what.as_deref().unwrap_or_default()))
     }
 
-    /// The command that does `rest` on this session. The store is not named: the page is read elsewhere, and a path is nobody's business.
+    /// The command that does `rest` on this session. The store is not named: the page is read elsewhere, and a path is nobody's
+    /// business.
     pub(super) fn command(&self, rest: &str, place: impl std::fmt::Display) -> String {
         format!("rekindle {rest} {}{place}", self.row.id)
     }

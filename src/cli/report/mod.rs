@@ -107,8 +107,10 @@ async fn write<W: Write>(store: &SharedStore, facts: &Facts, out: W) -> Result<W
     page.open("</main>\n")?;
     page.push(&html! {
         footer.dim {
-            p { "Made by rekindle " (env!("CARGO_PKG_VERSION")) " of " (count(facts.last.0, "event")) ". What was recorded is shown as \
-                text: control characters and characters that turn the reading order stand as \\e, \\x07, \\u{202e} and the like." }
+            p {
+                "Made by rekindle " (env!("CARGO_PKG_VERSION")) " of " (count(facts.last.0, "event")) ". What was recorded is shown as "
+                "text: control characters and characters that turn the reading order stand as \\e, \\x07, \\u{202e} and the like."
+            }
         }
     })?;
     Ok(page.end()?)

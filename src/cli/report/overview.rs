@@ -27,7 +27,9 @@ pub(super) fn section(facts: &Facts) -> Markup {
                 p.bad role="alert" {
                     "The log is damaged at event " (seq) ". "
                     @match state {
-                        Some(state) => { "The figures are those after event " (state.version) ", the last one that can be trusted." }
+                        Some(state) => {
+                            "The figures are those after event " (state.version) ", the last one that can be trusted."
+                        }
                         None => { "No event can be trusted." }
                     }
                 }

@@ -84,7 +84,8 @@ impl Plot<'_> {
                         @for (series, style) in self.series.iter().zip(STYLES) { " " span.key.(style) { (series.name) } }
                     }
                 }
-                svg role="img" viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } width=(WIDTH) height=(HEIGHT) aria-labelledby={ (title) " " (said) } {
+                svg role="img" viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } width=(WIDTH) height=(HEIGHT)
+                    aria-labelledby={ (title) " " (said) } {
                     title id=(title) { (self.title) }
                     desc id=(said) { (self.said) }
                     @for mark in marks {

@@ -51,7 +51,10 @@ pub(super) async fn write<W: Write>(page: &mut Page<W>, store: &SharedStore, fac
     page.push(&html! {
         caption { "Every event, in order; times are in UTC. ← names the event that one answers." }
         thead {
-            tr { th.num scope="col" { "Event" } th scope="col" { "Time" } th scope="col" { "Kind" } th scope="col" { "Who" } th scope="col" { "What" } }
+            tr {
+                th.num scope="col" { "Event" } th scope="col" { "Time" } th scope="col" { "Kind" }
+                th scope="col" { "Who" } th scope="col" { "What" }
+            }
         }
     })?;
     page.open("<tbody>\n")?;

@@ -26,7 +26,10 @@ pub(super) fn verification(facts: &Facts) -> Markup {
             @if let (Some(bad), what) = (found.bad, found.what.as_deref().unwrap_or_default()) {
                 p { strong.bad { "Damaged" } ": event " (bad) ": " (what) "." }
                 @if bad > Seq(1) {
-                    p { "Events 1 to " (bad.0 - 1) " hold. Look at them with " code { (facts.command("show", format_args!("@{}", bad.0 - 1))) } "." }
+                    p {
+                        "Events 1 to " (bad.0 - 1) " hold. Look at them with "
+                        code { (facts.command("show", format_args!("@{}", bad.0 - 1))) } "."
+                    }
                 }
             } @else {
                 p { strong.good { "Intact" } ": the log is what was written." }
@@ -93,18 +96,29 @@ fn damaged(damage: &Damage) -> Markup {
 fn folded(folded: &Refolded) -> Markup {
     html! {
         @match &folded.first {
-            None => { p { strong.good { "Same" } ": " (count(folded.compared, "recorded state")) " compared, each is the one folded by reducer " code { (folded.reducer) } "." } }
+            None if folded.compared == 0 => {
+                p { "Nothing to compare: no state that reducer " code { (folded.reducer) } " makes is recorded in this log." }
+            }
+            None => {
+                p {
+                    strong.good { "Same" } ": " (count(folded.compared, "recorded state")) " compared, each is the one folded by reducer "
+                    code { (folded.reducer) } "."
+                }
+            }
             Some(first) => {
                 p {
-                    strong.bad { "Differs" } ": " (folded.mismatches) " of " (count(folded.compared, "recorded state")) " are others than those \
-                    folded by reducer " code { (folded.reducer) } ", the first at event " (first.seq) ", which records the state after event "
-                    (first.after) "."
+                    strong.bad { "Differs" } ": " (folded.mismatches) " of " (count(folded.compared, "recorded state"))
+                    " are others than those folded by reducer " code { (folded.reducer) } ", the first at event " (first.seq)
+                    ", which records the state after event " (first.after) "."
                 }
                 dl { dt { "Recorded" } dd { code { (first.recorded) } } dt { "Folded" } dd { code { (first.folded) } } }
             }
         }
         @if folded.passed_over > 0 {
-            p.dim { (count(folded.passed_over, "recorded state")) " could not be compared: another reducer made them, or something before them was taken out." }
+            p.dim {
+                (count(folded.passed_over, "recorded state"))
+                " could not be compared: another reducer made them, or something before them was taken out."
+            }
         }
         @if let Some(seq) = folded.not_understood {
             p.warn { "Event " (seq) " must be understood and is not: a newer version wrote it." }
@@ -124,14 +138,24 @@ fn redecided(found: &Redecided, shown: Shown) -> Markup {
             "."
         }
         @for divergence in divergences.iter().take(DIVERGENCES_MAX) { (diverged(divergence, shown)) }
-        @if divergences.len() > DIVERGENCES_MAX { p.cut { (divergences.len() - DIVERGENCES_MAX) " more divergences are left out." } }
+        @if divergences.len() > DIVERGENCES_MAX {
+            p.cut { (divergences.len() - DIVERGENCES_MAX) " more divergences are left out." }
+        }
         @if !unchecked.is_empty() {
             table {
                 caption { "What could not be decided again" }
-                thead { tr { th scope="col" { "From event" } th.num scope="col" { "Events" } th scope="col" { "Kind" } th scope="col" { "Why" } } }
+                thead {
+                    tr {
+                        th scope="col" { "From event" } th.num scope="col" { "Events" }
+                        th scope="col" { "Kind" } th scope="col" { "Why" }
+                    }
+                }
                 tbody {
                     @for one in unchecked.iter().take(UNCHECKED_MAX) {
-                        tr { th scope="row" { (link(one.seq, shown)) } td.num { (one.events) } td { code { (one.kind) } } td { (one.why) } }
+                        tr {
+                            th scope="row" { (link(one.seq, shown)) } td.num { (one.events) }
+                            td { code { (one.kind) } } td { (one.why) }
+                        }
                     }
                 }
             }
@@ -152,9 +176,15 @@ fn diverged(divergence: &Divergence, shown: Shown) -> Markup {
             table {
                 thead { tr { th scope="col" { "Field" } th scope="col" { "Recorded" } th scope="col" { "Today" } } }
                 tbody {
-                    @if differences.is_empty() { tr { th scope="row" { "event" } td { (kind(expected)) } td { (kind(actual)) } } }
+                    @if differences.is_empty() {
+                        tr { th scope="row" { "event" } td { (kind(expected)) } td { (kind(actual)) } }
+                    }
                     @for difference in differences {
-                        tr { th scope="row" { (difference.field) } td { pre { (cut(&difference.recorded)) } } td { pre { (cut(&difference.actual)) } } }
+                        tr {
+                            th scope="row" { (difference.field) }
+                            td { pre { "\n" (cut(&difference.recorded)) } }
+                            td { pre { "\n" (cut(&difference.actual)) } }
+                        }
                     }
                 }
             }
@@ -170,14 +200,20 @@ fn performed(replay: &ReplayProgress) -> Markup {
                 None => { strong.warn { "Under way" } }
                 Some(ReplayOutcome::Completed) if counts.diverged == 0 => { strong.good { "Completed" } }
                 Some(ReplayOutcome::Completed) => { strong.bad { "Completed, diverged" } }
-                Some(ReplayOutcome::Stopped { index, reason }) => { strong.bad { "Stopped" } " at entry " (index) " of the recording: " (reason) }
+                Some(ReplayOutcome::Stopped { index, reason }) => {
+                    strong.bad { "Stopped" } " at entry " (index) " of the recording: " (reason)
+                }
             }
             ": " (replay.performed) " of " (replay.lines) " messages and actions performed."
         }
         dl {
             @for (name, number) in [
-                ("Same", counts.same), ("Same but for what always differs", counts.normalised), ("Diverged", counts.diverged),
-                ("Without a recorded outcome", counts.unrecorded), ("Of unknown outcome", counts.unknown), ("Recorded, not run", counts.not_run),
+                ("Same", counts.same),
+                ("Same but for what always differs", counts.normalised),
+                ("Diverged", counts.diverged),
+                ("Without a recorded outcome", counts.unrecorded),
+                ("Of unknown outcome", counts.unknown),
+                ("Recorded, not run", counts.not_run),
             ] {
                 @if number > 0 { dt { (name) } dd { (number) } }
             }
