@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::terminal::{output, words};
 use crate::projection::visible::one_line;
@@ -113,16 +113,12 @@ impl Asciicast {
             return;
         }
         self.began = true;
-        let mut header = json!({
-            "version": 2, "width": COLUMNS, "height": ROWS, "env": { "TERM": "xterm-256color", "SHELL": "/bin/bash" },
-        });
-        let seconds = at.0.div_euclid(1_000_000);
-        if seconds > 0 {
-            header["timestamp"] = seconds.into();
-        }
-        if let Some(title) = &self.title {
-            header["title"] = one_line(title).into();
-        }
+        let env = json!({ "TERM": "xterm-256color", "SHELL": "/bin/bash" });
+        let size = [("version", json!(2)), ("width", json!(COLUMNS)), ("height", json!(ROWS)), ("env", env)];
+        let timestamp = Some(at.0.div_euclid(1_000_000)).filter(|seconds| *seconds > 0).map(|seconds| json!(seconds));
+        let title = self.title.as_deref().map(|title| json!(one_line(title)));
+        let known = [("timestamp", timestamp), ("title", title)].into_iter().filter_map(|(name, value)| Some((name, value?)));
+        let header: Value = size.into_iter().chain(known).map(|(name, value)| (name.to_owned(), value)).collect();
         self.lines.push_str(&header.to_string());
         self.lines.push('\n');
         for marker in std::mem::take(&mut self.early) {
@@ -268,7 +264,7 @@ mod tests {
         cast.event(&event(2, 250, "observation.run", output));
         cast.event(&event(3, 60_000, "action.run", r#"{"action":"run","args":{"command":"ls"}}"#));
         cast.event(&event(4, 59_000, "turn.ended", "{}"));
-        let lines: Vec<serde_json::Value> = cast.end().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let lines: Vec<Value> = cast.end().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(
             (&lines[0]["version"], &lines[0]["title"], &lines[0]["timestamp"]),
             (&2.into(), &"a\\ttitle".into(), &1_700_000_000.into())
@@ -282,7 +278,7 @@ mod tests {
             [2.25, "o", "\u{1b}[1;32m/tmp $\u{1b}[0m ls\r\n"],
             [2.25, "m", "s:4 turn.ended"],
         ]);
-        assert_eq!(serde_json::Value::from(lines[1..].to_vec()), expected);
+        assert_eq!(Value::from(lines[1..].to_vec()), expected);
     }
 
     #[test]
