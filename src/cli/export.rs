@@ -1,8 +1,8 @@
 //! `rekindle export`: a session as a recording that other systems read.
 
-use std::fs;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::time::Duration;
 
 use clap_complete::ArgValueCompleter;
 
@@ -10,12 +10,13 @@ use super::Context;
 use super::address::{Address, find};
 use super::complete::sessions;
 use super::exit::{CliError, Exit};
+use super::new_file::NewFile;
 use super::paint::Tone;
 use super::rows::Rows;
 use super::text::one_line;
 use crate::session::Seq;
 use crate::store::{Row, SessionRow, SharedStore};
-use crate::trajectory::Exporter;
+use crate::trajectory::{Asciicast, Exporter};
 
 /// Write a session as a recording that other systems read
 ///
@@ -28,6 +29,9 @@ pub struct Args {
     /// The format
     #[arg(long, value_enum, default_value = "openhands-v0", value_name = "FORMAT")]
     to: To,
+    /// With --to asciicast: seconds for which nothing happens at most; 2 by default
+    #[arg(long, value_name = "SECS", value_parser = seconds)]
+    idle_limit: Option<Duration>,
     /// The file to write; standard output by default
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -38,6 +42,8 @@ pub struct Args {
 enum To {
     /// The JSON list of events that OpenHands V0 saves and replays
     OpenhandsV0,
+    /// What a terminal would have shown, with a marker for each event, for asciinema and its players (version 2)
+    Asciicast,
 }
 
 /// Writes a session.
@@ -45,53 +51,81 @@ enum To {
 /// # Errors
 /// When there is no such session, or the file cannot be written.
 pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
-    let To::OpenhandsV0 = args.to;
     let store = context.store().await?;
     let row = find(context, store.as_ref(), &args.address.session).await?;
+    let form = args.form(&row)?;
     let last = args.address.at(&row)?;
     let Some(path) = args.output else {
         let out = &mut context.out;
-        let left_out = write(&store, &row, last, |bytes| out.raw(bytes)).await?;
+        let left_out = write(&store, &row, last, form, |bytes| out.raw(bytes)).await?;
         told(context, &left_out);
         return Ok(Exit::Done);
     };
-    // A file appears whole or not at all: readers of it never see half of one.
-    let partial = partial(&path);
-    let failed = |verb| {
-        let path = path.clone();
-        move |source| CliError::File { verb, path, source }
-    };
-    let mut file = io::BufWriter::new(fs::File::create(&partial).map_err(failed("write"))?);
-    let written = write(&store, &row, last, |bytes| file.write_all(bytes)).await;
-    let finished = written.and_then(|left_out| {
-        let file = file.into_inner().map_err(|error| failed("write")(error.into_error()))?;
-        file.sync_all().map_err(failed("write"))?;
-        fs::rename(&partial, &path).map_err(failed("write"))?;
-        Ok(left_out)
-    });
-    if finished.is_err() {
-        let _ = fs::remove_file(&partial);
-    }
-    told(context, &finished?);
+    let mut file = NewFile::create(&path)?;
+    let written = write(&store, &row, last, form, |bytes| file.write_all(bytes)).await;
+    let left_out = written.map_err(|error| match error {
+        CliError::Output(source) => file.failed(source),
+        other => other,
+    })?;
+    file.keep()?;
+    told(context, &left_out);
     context.note(format_args!("wrote {}", path.display()));
     Ok(Exit::Done)
 }
 
-fn partial(path: &Path) -> PathBuf {
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    path.with_file_name(format!(".{name}.{}.part", std::process::id()))
+/// How a session is written.
+enum Form {
+    OpenhandsV0(Exporter),
+    Asciicast(Asciicast),
 }
 
-/// Writes the list while it is read; returns what is not in it.
+impl Args {
+    fn form(&self, row: &SessionRow) -> Result<Form, CliError> {
+        match (self.to, self.idle_limit) {
+            (To::OpenhandsV0, None) => Ok(Form::OpenhandsV0(Exporter::default())),
+            (To::OpenhandsV0, Some(_)) => {
+                Err(CliError::Usage("--idle-limit is for --to asciicast; openhands-v0 keeps the times as they are".to_owned()))
+            }
+            (To::Asciicast, limit) => {
+                let limit = limit.unwrap_or(IDLE_LIMIT);
+                let label = row.name.as_ref().map_or_else(|| row.id.to_string(), ToString::to_string);
+                Ok(Form::Asciicast(Asciicast::new(label, row.directory.title.clone(), limit)))
+            }
+        }
+    }
+}
+
+/// How long nothing happens at most, where nobody says.
+const IDLE_LIMIT: Duration = Duration::from_secs(2);
+
+/// Seconds, at least none and at most a day.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().ok().filter(|seconds| (0.0..=86_400.0).contains(seconds));
+    seconds.map(Duration::from_secs_f64).ok_or_else(|| format!("{text:?} is no number of seconds between 0 and 86400"))
+}
+
+/// Writes it while it is read; returns what is not in it.
 async fn write(
     store: &SharedStore,
     row: &SessionRow,
     last: Seq,
+    form: Form,
+    put: impl FnMut(&[u8]) -> io::Result<()>,
+) -> Result<Vec<String>, CliError> {
+    let rows = Rows::new(store, row.id, Seq(1), last);
+    match form {
+        Form::OpenhandsV0(exporter) => list(rows, exporter, put).await,
+        Form::Asciicast(cast) => recording(rows, cast, put).await,
+    }
+}
+
+/// The list of events.
+async fn list(
+    mut rows: Rows,
+    mut exporter: Exporter,
     mut put: impl FnMut(&[u8]) -> io::Result<()>,
 ) -> Result<Vec<String>, CliError> {
-    let mut exporter = Exporter::default();
     let mut left_out = Vec::new();
-    let mut rows = Rows::new(store, row.id, Seq(1), last);
     let mut first = true;
     put(b"[")?;
     while let Some(place) = rows.next().await? {
@@ -110,6 +144,27 @@ async fn write(
     }
     put(b"\n]\n")?;
     left_out.extend(exporter.missing().iter().map(|seq| format!("event {seq} was taken out or cannot be read")));
+    Ok(left_out)
+}
+
+/// The terminal.
+async fn recording(
+    mut rows: Rows,
+    mut cast: Asciicast,
+    mut put: impl FnMut(&[u8]) -> io::Result<()>,
+) -> Result<Vec<String>, CliError> {
+    let mut left_out = Vec::new();
+    while let Some(place) = rows.next().await? {
+        match place {
+            Row::Event { event, .. } => cast.event(&event),
+            Row::Damaged { seq, what } => {
+                cast.damaged(seq);
+                left_out.push(format!("event {seq} is damaged: {what}"));
+            }
+        }
+        put(cast.take().as_bytes())?;
+    }
+    put(cast.end().as_bytes())?;
     Ok(left_out)
 }
 

@@ -15,6 +15,7 @@ mod import;
 mod ls;
 mod man;
 mod replay;
+mod report;
 mod resume;
 mod run;
 mod runtime_server;
@@ -38,7 +39,9 @@ mod expression;
 mod host;
 mod location;
 mod metrics;
+mod new_file;
 mod output;
+mod page;
 mod paint;
 mod program;
 mod progress;
@@ -124,6 +127,7 @@ enum Command {
     Tail(tail::Args),
     Search(search::Args),
     Usage(usage::Args),
+    Report(report::Args),
     Verify(verify::Args),
     Close(close::Args),
     Import(import::Args),
@@ -207,6 +211,7 @@ pub async fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Tail(args) => Box::pin(tail::run(context, args)).await,
         Command::Search(args) => Box::pin(search::run(context, args)).await,
         Command::Usage(args) => Box::pin(usage::run(context, args)).await,
+        Command::Report(args) => Box::pin(report::run(context, args)).await,
         Command::Verify(args) => Box::pin(verify::run(context, args)).await,
         Command::Close(args) => Box::pin(close::run(context, args)).await,
         Command::Import(args) => Box::pin(import::run(context, args)).await,

@@ -3,18 +3,9 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+use crate::projection::visible::is_obeyed;
+pub use crate::projection::visible::{one_line, visible};
 use crate::session::Timestamp;
-
-/// The text with everything escaped that a terminal would obey or that turns the reading order: controls, escapes, bidi marks.
-/// Line breaks and tabs stay.
-pub fn visible(text: &str) -> Cow<'_, str> {
-    escape(text, |c| is_obeyed(c) && !matches!(c, '\n' | '\t'))
-}
-
-/// The same in one line: line breaks and tabs are escaped too.
-pub fn one_line(text: &str) -> Cow<'_, str> {
-    escape(text, is_obeyed)
-}
 
 /// JSON that says the same and holds nothing that a terminal would obey. Such characters stand only inside of texts, where JSON
 /// may escape them.
@@ -32,35 +23,6 @@ pub fn visible_json(json: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(text)
-}
-
-fn escape(text: &str, hidden: impl Fn(char) -> bool) -> Cow<'_, str> {
-    if !text.contains(&hidden) {
-        return Cow::Borrowed(text);
-    }
-    let mut shown = String::with_capacity(text.len() + 64);
-    for c in text.chars() {
-        match c {
-            c if !hidden(c) => shown.push(c),
-            '\n' => shown.push_str("\\n"),
-            '\r' => shown.push_str("\\r"),
-            '\t' => shown.push_str("\\t"),
-            '\u{1b}' => shown.push_str("\\e"),
-            c if u32::from(c) < 0x80 => {
-                let _ = write!(shown, "\\x{:02x}", u32::from(c));
-            }
-            c => {
-                let _ = write!(shown, "\\u{{{:x}}}", u32::from(c));
-            }
-        }
-    }
-    Cow::Owned(shown)
-}
-
-/// Controls (also the eight-bit ones, which some terminals take for escapes) and what turns the reading order.
-const fn is_obeyed(c: char) -> bool {
-    matches!(c, '\u{0}'..='\u{1f}' | '\u{7f}'..='\u{9f}'
-        | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 /// How many columns a terminal gives to a text: wide characters take two, marks on the one before them none.

@@ -111,7 +111,10 @@ pub async fn check(store: &dyn Store, row: &SessionRow) -> Result<Found, CliErro
 }
 
 /// Checks the beginning of a session, up to and with one event; what comes behind it is not looked at.
-async fn check_upto(store: &dyn Store, row: &SessionRow, upto: Seq) -> Result<Found, CliError> {
+///
+/// # Errors
+/// When the store cannot be read at all; damage is in what is found.
+pub async fn check_upto(store: &dyn Store, row: &SessionRow, upto: Seq) -> Result<Found, CliError> {
     let found = |ok, hash, digest, bad, what| Found { session: row.id, ok, events: upto, hash, digest, bad, what };
     match restore_at(store, row.id, upto, Trust::Nothing).await {
         Ok(restored) => Ok(found(true, restored.hash, Some(restored.proof.digest), None, None)),

@@ -10,9 +10,11 @@ pub mod lag;
 pub mod lifecycle;
 pub mod part;
 pub mod search;
+pub mod spending;
 pub mod steps;
 pub mod transcript;
 pub mod usage;
+pub mod visible;
 
 use serde::Serializer;
 

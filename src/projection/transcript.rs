@@ -163,7 +163,7 @@ pub fn described(action: &Action) -> String {
 }
 
 /// What an action says to people; `None` for what only machines need.
-fn said(action: Action) -> Option<Said> {
+pub fn said(action: Action) -> Option<Said> {
     let tag = action.tag().to_owned();
     let (thought, what) = match action {
         Action::Message(message) => return Some(Said::Message { text: message.content }),

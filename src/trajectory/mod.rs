@@ -3,16 +3,19 @@
 //! An entry keeps its source text. What this version cannot decode is kept as well and reported when someone asks for it, so that
 //! an export of an unmodified import says the same as its source.
 
+mod asciicast;
 mod directory;
 mod error;
 mod export;
 mod import;
 pub mod openhands_v0;
+mod terminal;
 
 use std::path::Path;
 
 use serde_json::value::RawValue;
 
+pub use asciicast::Asciicast;
 pub use error::TrajectoryError;
 pub use export::Exporter;
 pub use import::{Import, ImportError, OPENHANDS_V0, import, session_of};

@@ -17,6 +17,8 @@ mod agent_support;
 #[cfg(feature = "host")]
 mod agent_tool_calls;
 mod agent_turns;
+#[cfg(feature = "cli")]
+mod asciicast;
 #[cfg(all(feature = "cli", feature = "postgres"))]
 mod citus_cluster;
 #[cfg(feature = "cli")]
@@ -94,6 +96,8 @@ mod model_server;
 #[cfg(feature = "cli")]
 mod node_support;
 mod ownership;
+#[cfg(feature = "cli")]
+mod page_support;
 #[cfg(all(feature = "cli", feature = "postgres"))]
 mod postgres_citus;
 #[cfg(feature = "postgres")]
@@ -122,6 +126,8 @@ mod replay_recordings;
 mod replay_steered;
 #[cfg(feature = "cli")]
 mod replay_verified;
+#[cfg(feature = "cli")]
+mod report_pages;
 #[cfg(feature = "cli")]
 mod repository_cli;
 #[cfg(feature = "host")]

@@ -1,20 +1,23 @@
 //! What became of each action of a replay: for programs as JSON, for people as one page that needs nothing else.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
+use std::io::{self, Write};
 use std::path::Path;
 
+use maud::{Markup, html};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::cli::describe;
 use crate::cli::exit::CliError;
+use crate::cli::new_file::NewFile;
+use crate::cli::page::{Clipped, Page};
 use crate::cli::rows::Rows;
 use crate::cli::summary::Summary;
-use crate::cli::text::{duration, visible};
+use crate::cli::text::{bytes, duration};
 use crate::session::event::ReplayCompared;
 use crate::session::replay::{Normaliser, Script, Step, Verdict};
-use crate::session::{Content, Event, Item, Observation, Seq, Timestamp};
+use crate::session::{Content, Event, Item, Observation, Seq, SessionId, Timestamp};
 use crate::store::{Row, SharedStore};
 
 /// The shape of `replay -o json`, and of a report in JSON.
@@ -111,16 +114,18 @@ impl<'a> Report<'a> {
     /// # Errors
     /// When the file cannot be written.
     pub(super) fn write(&self, path: &Path) -> Result<(), CliError> {
-        let text = match format(path)? {
-            Form::Json => serde_json::to_string_pretty(self).map_err(|error| CliError::Failed(error.to_string()))? + "\n",
-            Form::Html => self.page(),
+        let form = format(path)?;
+        let mut file = NewFile::create(path)?;
+        let written = match form {
+            Form::Json => serde_json::to_writer_pretty(&mut file, self).map_err(Into::into).and_then(|()| file.write_all(b"\n")),
+            Form::Html => self.page(&mut file),
         };
-        std::fs::write(path, text).map_err(|source| CliError::File { verb: "write", path: path.to_owned(), source })
+        written.map_err(|source| file.failed(source))?;
+        file.keep()
     }
 
-    fn page(&self) -> String {
+    fn page(&self, file: &mut NewFile) -> io::Result<()> {
         let Summary { session, state, verdicts, performed, planned, micros, digest, hash, .. } = self.summary;
-        let mut page = String::from(HEAD);
         let title = format!("Replay {session}");
         let counts = [
             ("same", verdicts.same),
@@ -132,24 +137,25 @@ impl<'a> Report<'a> {
         ];
         let counts: Vec<String> =
             counts.iter().filter(|(_, count)| *count > 0).map(|(what, count)| format!("{count} {what}")).collect();
-        let _ = write!(
-            page,
-            "<title>{title}</title></head><body><h1>{title}</h1>\n<p>{}: {performed} of {planned} messages and actions performed in \
-             {}. {}.</p>\n<p class=\"dim\">state {digest}<br>last event {hash}</p>\n",
-            escaped(state),
-            duration(*micros),
-            escaped(&counts.join(", ")),
-        );
+        let mut page = Page::begin(file, &title, "")?;
+        page.push(&html! {
+            h1 { (title) }
+            p {
+                (state) ": " (performed) " of " (planned) " messages and actions performed in " (duration(*micros)) ". "
+                (counts.join(", ")) "."
+            }
+            p.dim { "state " (digest) br; "last event " (hash) }
+        })?;
         for action in &self.actions {
-            action.section(&mut page);
+            page.push(&action.section(*session))?;
         }
-        page.push_str("</body></html>\n");
-        page
+        page.end()?;
+        Ok(())
     }
 }
 
 impl Performed {
-    fn section(&self, page: &mut String) {
+    fn section(&self, session: SessionId) -> Markup {
         let class = match &self.verdict {
             Some(Verdict::Same | Verdict::Normalised { .. }) => "good",
             Some(Verdict::Diverged { .. }) => "bad",
@@ -158,33 +164,42 @@ impl Performed {
         };
         let verdict = self.verdict.as_ref().map_or_else(|| "no outcome yet".to_owned(), describe::verdict);
         let took = self.micros.map(|micros| format!(", {}", duration(micros))).unwrap_or_default();
-        let open = if class == "bad" { " open" } else { "" };
-        let _ = writeln!(
-            page,
-            "<details class=\"{class}\"{open}><summary><b>{}</b> event {}, entry {}: <i>{}</i>{took}<pre>{}</pre></summary>",
-            escaped(&self.kind),
-            self.seq,
-            self.index,
-            escaped(&verdict),
-            escaped(&self.action),
-        );
-        if let Some(Verdict::Diverged { differences }) = &self.verdict {
-            for difference in differences {
-                let _ = writeln!(
-                    page,
-                    "<table><tr><th colspan=2>{}</th></tr><tr><td>recorded</td><td><pre>{}</pre></td></tr><tr><td>now</td><td><pre>{}\
-                     </pre></td></tr></table>",
-                    escaped(&difference.field),
-                    escaped(&difference.recorded),
-                    escaped(&difference.actual)
-                );
+        let differences = match &self.verdict {
+            Some(Verdict::Diverged { differences }) => differences.as_slice(),
+            _ => &[],
+        };
+        let shown = |text: &str| {
+            let Clipped { head, left_out, tail } = Clipped::of(text);
+            html! {
+                pre { "\n" (head) }
+                @if left_out > 0 {
+                    p.cut {
+                        "… " (bytes(left_out as u64)) " are left out; "
+                        code { "rekindle show --full " (session) ":" (self.seq) } " shows all"
+                    }
+                    pre { "\n" (tail) }
+                }
+            }
+        };
+        html! {
+            details.entry.(class) open[class == "bad"] {
+                summary {
+                    b { (self.kind) } " event " (self.seq) ", entry " (self.index) ": " i { (verdict) } (took)
+                    (shown(&self.action))
+                }
+                @for difference in differences {
+                    table {
+                        tr { th colspan="2" scope="colgroup" { (difference.field) } }
+                        tr { th scope="row" { "recorded" } td { pre { "\n" (difference.recorded) } } }
+                        tr { th scope="row" { "now" } td { pre { "\n" (difference.actual) } } }
+                    }
+                }
+                @for (side, outcome) in [("recorded", &self.recorded), ("now", &self.actual)] {
+                    h3 { (side) }
+                    (shown(&outcome.as_ref().map_or_else(|| "nothing".to_owned(), said)))
+                }
             }
         }
-        for (side, outcome) in [("recorded", &self.recorded), ("now", &self.actual)] {
-            let text = outcome.as_ref().map_or_else(|| "nothing".to_owned(), said);
-            let _ = writeln!(page, "<h3>{side}</h3><pre>{}</pre>", escaped(&text));
-        }
-        page.push_str("</details>\n");
     }
 }
 
@@ -229,39 +244,9 @@ fn said(outcome: &Value) -> String {
     format!("{}{exit}\n{}", text("observation"), text("content"))
 }
 
-/// Text as text: nothing in it is markup, and what would drive a terminal or turn the reading order is shown as what it is.
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in visible(text).chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c => out.push(c),
-        }
-    }
-    out
-}
-
-/// The page holds all that it needs, and may load nothing.
-const HEAD: &str = "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n<meta http-equiv=\"Content-Security-Policy\" \
-content=\"default-src 'none'; style-src 'unsafe-inline'\">\n<style>body{font:14px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem \
-auto;padding:0 1rem}pre{white-space:pre-wrap;overflow-wrap:anywhere;margin:.3rem 0;background:#8881;padding:.4rem}details{border-left:4px \
-solid #888;padding:.2rem .8rem;margin:.6rem 0}.good{border-color:#2a2}.bad{border-color:#c22}.warn{border-color:#c82}.dim{color:#777}\
-table{border-collapse:collapse;width:100%}td,th{text-align:left;vertical-align:top;padding:.1rem .6rem}h3{margin:.4rem 0 0}\
-@media(prefers-color-scheme:dark){body{background:#111;color:#ddd}}</style>\n";
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn text_is_text() {
-        assert_eq!(escaped("<b a='1'>&\"</b>"), "&lt;b a=&#39;1&#39;&gt;&amp;&quot;&lt;/b&gt;");
-        assert!(!escaped("\u{1b}[31m").contains('\u{1b}'));
-    }
 
     #[test]
     fn the_name_says_the_form() {
