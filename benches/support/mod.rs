@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each bench uses a part of it")]
 
 pub mod filled;
+pub mod told;
 mod stream;
 
 use std::time::{Duration, Instant};

@@ -169,6 +169,8 @@ pub mod common {
     /// Forgets that projections could not read a session.
     pub const DROP_QUARANTINE: &str = "delete from quarantine where shard = $1 and session_id = $2";
 
+    /// The versions of a projection that have read anything of a shard.
+    pub const VERSIONS: &str = "select version from checkpoint where shard = $1 and projection = $2";
     /// The place of an event in the feed.
     pub const EVENT_POS: &str = "select pos from event where shard = $1 and session_id = $2 and seq = $3";
     /// Forgets how far the other versions of a projection have read a shard.
@@ -176,6 +178,7 @@ pub mod common {
 
     /// Each of them, with its name.
     pub const ALL: &[(&str, &str)] = &[
+        ("VERSIONS", VERSIONS),
         ("EVENT_POS", EVENT_POS),
         ("DROP_OTHER_CHECKPOINTS", DROP_OTHER_CHECKPOINTS),
         ("STORE", STORE),
@@ -383,8 +386,8 @@ pub mod sqlite {
     pub const FIND: &str = "select event.session_id, event.seq, event.shard, event.pos, event.at \
          from search_word cross join event on event.pos = search_word.rowid \
          where search_word match $1 and search_word.rowid < $6 and search_word.rowid >= coalesce((select min(first_pos) \
-         from search_day where day >= $2 / 86400000000), 9223372036854775807) \
-         and search_word.rowid <= coalesce((select max(last_pos) from search_day where day <= $3 / 86400000000), 0) \
+         from search_day where shard = 0 and day >= $2 / 86400000000), 9223372036854775807) \
+         and search_word.rowid <= coalesce((select max(last_pos) from search_day where shard = 0 and day <= $3 / 86400000000), 0) \
          and event.at >= $2 and event.at < $3 and event.salt is not null and $4 = $4 and $5 = $5 \
          order by search_word.rowid desc limit $7";
 
