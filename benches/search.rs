@@ -61,7 +61,7 @@ async fn fill(store: &SharedStore, events: usize) -> Vec<SessionId> {
 fn queries(sessions: &[SessionId]) -> Vec<(&'static str, Vec<String>)> {
     let mut told = Told::new(99);
     let mut rank = move |from: u64, to: u64| word((from + told.below(to - from)) as usize);
-    let mut class = |make: &mut dyn FnMut(u64) -> String| (0..QUERIES).map(make).collect::<Vec<_>>();
+    let class = |make: &mut dyn FnMut(u64) -> String| (0..QUERIES).map(make).collect::<Vec<_>>();
     let session = |index: u64| sessions[(index as usize * 7919) % sessions.len()];
     vec![
         ("a rare word", class(&mut |_| rank(20_000, 60_000))),

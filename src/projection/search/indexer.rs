@@ -8,7 +8,7 @@ use crate::session::{Body, searchable};
 use crate::store::{FeedCursor, IndexEntry, Indexed, Row, Shard, SharedStore, StoreError};
 
 /// How many places of the feed are indexed in one transaction.
-const PAGE: u32 = 1024;
+const PAGE: u32 = 512;
 /// Whoever follows waits this long after a ring, so that a burst is indexed in one go; less than the second that is promised.
 const GATHER: Duration = Duration::from_millis(200);
 /// Whoever follows rests this many times as long as it worked, so that most of the time belongs to those who append.

@@ -9,7 +9,7 @@ use super::super::work::Work;
 use super::*;
 use crate::store::conformance::{append, event_of, new_session};
 use crate::store::sqlite::Sqlite;
-use crate::store::{Expected, FeedCursor, OpenOptions, Store as _};
+use crate::store::{Care as _, Expected, FeedCursor, OpenOptions, Store as _};
 
 async fn open() -> (SqlStore<Sqlite>, TempDir) {
     let directory = tempfile::tempdir().unwrap();
@@ -68,7 +68,7 @@ async fn whoever_is_always_too_late_lets_the_whole_index_go() {
     index(&store).await;
     let tries = Arc::new(AtomicU32::new(0));
     let counted = Arc::clone(&tries);
-    let work = move |transaction: &mut Transaction<'static, sqlx::Sqlite>, traces: Traces| -> BoxFuture<'_, Result<(), Failure>> {
+    let forgotten = store.forgetting(session, Seq::ZERO, Seq(u64::MAX), move |transaction, traces| {
         counted.fetch_add(1, Ordering::Relaxed);
         Box::pin(async move {
             match traces {
@@ -76,8 +76,8 @@ async fn whoever_is_always_too_late_lets_the_whole_index_go() {
                 _ => Err(StoreError::Moved { projection: search_projection(), shard: 0 }.into()),
             }
         })
-    };
-    store.forgetting(session, Seq::ZERO, Seq(u64::MAX), work).await.unwrap();
+    });
+    forgotten.await.unwrap();
     assert_eq!(tries.load(Ordering::Relaxed), READ_AGAIN_MAX + 1);
     assert_eq!(store.indexed().await.unwrap(), FeedCursor::default());
     store.close().await;

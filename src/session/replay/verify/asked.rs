@@ -113,6 +113,11 @@ pub(super) fn candidates(session: &Session, batch: &[Seen], with: With<'_>) -> V
         Event::ReleaseFailed(body) => {
             vec![Command::ReleaseFailed { step: body.step, attempt: body.attempt, error: body.error.clone() }]
         }
+        Event::WorkspaceCaptured(body) => vec![Command::KeepSnapshot(body.clone())],
+        Event::WorkspaceNotCaptured(body) => vec![Command::MissSnapshot(body.clone())],
+        Event::WorkspaceCompared(body) => {
+            vec![Command::CompareWorkspace { manifest: body.manifest, comparison: body.comparison.clone() }]
+        }
         // These only follow from others.
         Event::Restored(_)
         | Event::Imported(_)
@@ -159,6 +164,9 @@ pub(super) const fn name(command: &Command) -> &'static str {
         Command::Perform { .. } => "the next line of the recording",
         Command::EndRecording => "the end of the recording",
         Command::StopReplay { .. } => "the recording cannot be read",
+        Command::KeepSnapshot(_) => "the workspace is kept",
+        Command::MissSnapshot(_) => "the workspace could not be kept",
+        Command::CompareWorkspace { .. } => "how the workspace is found",
         Command::Close { .. } => "close",
         Command::Released { .. } => "a release",
         Command::ReleaseFailed { .. } => "a failed release",
