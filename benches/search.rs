@@ -76,7 +76,10 @@ fn queries(sessions: &[SessionId]) -> Vec<(&'static str, Vec<String>)> {
         ("either, without a third", class(&mut |_| format!("{} OR {} -{}", rank(50, 500), rank(500, 5_000), rank(0, 50)))),
         ("tool: and kind:", class(&mut |_| format!("tool:bash kind:action {}", rank(20, 2_000)))),
         ("session:", class(&mut |n| format!("session:{} {}", session(n), rank(0, 200)))),
-        ("since: and until:", class(&mut |n| format!("since:2025-{:02}-01 until:2025-{:02}-20 {}", 1 + n % 12, 1 + n % 12, rank(0, 500)))),
+        (
+            "since: and until:",
+            class(&mut |n| format!("since:2025-{:02}-01 until:2025-{:02}-20 {}", 1 + n % 12, 1 + n % 12, rank(0, 500))),
+        ),
         ("model:", class(&mut |n| format!("model:{} {}", &MODELS[n as usize % 3][..6], rank(50, 2_000)))),
         ("state:", class(&mut |n| format!("state:{} {}", ["paused", "finished"][n as usize % 2], rank(50, 2_000)))),
         ("cost:>", class(&mut |n| format!("cost:>{}.5 {}", n % 3, rank(50, 2_000)))),
@@ -158,9 +161,12 @@ async fn watch(store: SharedStore) -> f64 {
 static LAG: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
 
 async fn measure_appends(store: &SharedStore) {
-    println!("\n| appenders | events/s without | with the index | ratio | longest lag, s | indexed after the end, s |\n|---|---|---|---|---|---|");
+    println!(
+        "\n| appenders | events/s without | with the index | ratio | longest lag, s | indexed after the end, s |\n|---|---|---|---|---|---|"
+    );
     for appenders in APPENDERS {
-        let (mut without, mut with, mut ratios, mut lags, mut ends) = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut without, mut with, mut ratios, mut lags, mut ends) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for round in 0..ROUNDS as u64 {
             let bare = append(store, appenders, round * 2).await;
             Indexer::new(Arc::clone(store)).catch_up(FOREVER).await.expect("it catches up");

@@ -2,8 +2,8 @@
 #![allow(dead_code, reason = "each bench uses a part of it")]
 
 pub mod filled;
-pub mod told;
 mod stream;
+pub mod told;
 
 use std::time::{Duration, Instant};
 

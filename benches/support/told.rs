@@ -9,8 +9,8 @@ use uuid::Uuid;
 const WORDS: f64 = 60_000.0;
 /// What the words are made of.
 const SYLLABLES: [&str; 24] = [
-    "ra", "ten", "mo", "li", "sta", "ve", "con", "per", "ti", "on", "lo", "gin", "ser", "ver", "ca", "che", "in", "dex", "re", "do", "un",
-    "map", "fil", "ter",
+    "ra", "ten", "mo", "li", "sta", "ve", "con", "per", "ti", "on", "lo", "gin", "ser", "ver", "ca", "che", "in", "dex", "re",
+    "do", "un", "map", "fil", "ter",
 ];
 /// The models that decide in the sessions.
 pub const MODELS: [&str; 3] = ["anthropic/claude-bench", "openai/gpt-bench", "qwen-bench"];
@@ -91,7 +91,8 @@ impl Told {
     pub fn briefed(&mut self) -> NewEvent {
         let model = MODELS[self.below(3) as usize].to_owned();
         let nothing = Digest::of(b"");
-        let briefed = Briefed { agent: "coder".to_owned(), model, prompt: nothing, tools: nothing, names: vec!["bash".to_owned()] };
+        let briefed =
+            Briefed { agent: "coder".to_owned(), model, prompt: nothing, tools: nothing, names: vec!["bash".to_owned()] };
         self.event(Source::Environment, &Event::Briefed(briefed))
     }
 

@@ -25,8 +25,8 @@ const ID_WIDTH: usize = 13;
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = format!("What can be looked for:\n{}", search::GRAMMAR))]
 pub struct Args {
-    /// Words, "phrases", begin*, -not, OR, and filters such as tool:bash since:7d
-    #[arg(required = true, value_name = "QUERY", allow_hyphen_values = true)]
+    /// Words, "phrases", begin*, -not, OR, and filters such as tool:bash since:7d; best in quotes, as one
+    #[arg(required = true, value_name = "QUERY")]
     query: Vec<String>,
     /// The most hits
     #[arg(short = 'n', long, value_name = "HITS", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
@@ -81,7 +81,11 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
         [query] => query.clone(),
         words => words
             .iter()
-            .map(|word| if word.contains(char::is_whitespace) && !word.contains('"') { format!("\"{word}\"") } else { word.clone() })
+            .map(
+                |word| {
+                    if word.contains(char::is_whitespace) && !word.contains('"') { format!("\"{word}\"") } else { word.clone() }
+                },
+            )
             .collect::<Vec<_>>()
             .join(" "),
     };

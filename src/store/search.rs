@@ -6,8 +6,8 @@
 
 use async_trait::async_trait;
 
-use super::error::StoreError;
 use super::cursor::FeedCursor;
+use super::error::StoreError;
 use super::read::Shard;
 use super::read_models::ProjectionId;
 use crate::session::searchable::{INDEX_VERSION, Label};

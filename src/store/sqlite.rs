@@ -73,7 +73,8 @@ impl Sqlite {
         let health = Arc::new(Health::new(read_only));
         let gate = Arc::new(Mutex::new(()));
         let commits = broadcast::channel(RINGS_MAX).0;
-        let start = |connection| Writer::start(connection, options.busy_wait, Arc::clone(&gate), Arc::clone(&health), commits.clone());
+        let start =
+            |connection| Writer::start(connection, options.busy_wait, Arc::clone(&gate), Arc::clone(&health), commits.clone());
         let writer = connection
             .map(start)
             .transpose()

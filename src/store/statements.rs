@@ -364,9 +364,10 @@ pub mod sqlite {
         "where shard = ?1 and session_id between ?3 and ?4 order by updated_at desc, session_id desc limit ?2"
     );
 
-    /// Indexes events, given as JSON, but those whose body is gone by now.
+    /// Indexes events, given as JSON, but those whose body is gone by now. One after the other is looked up, whatever the planner
+    /// would guess of their number.
     pub const INDEX: &str = "insert into search_word (rowid, words) select event.pos, entry.value ->> 'words' \
-         from json_each($2) as entry join event on event.pos = cast(entry.value ->> 'pos' as integer) \
+         from json_each($2) as entry cross join event on event.pos = cast(entry.value ->> 'pos' as integer) \
          where event.shard = $1 and event.salt is not null";
     /// Notes between which positions the events of a day lie.
     pub const INDEX_DAYS: &str = "insert into search_day (shard, day, first_pos, last_pos) select $1, \
@@ -377,7 +378,7 @@ pub mod sqlite {
     /// Takes the words of events, given as JSON, out of the index, where they are in it.
     pub const FORGET_WORDS: &str = "insert into search_word (search_word, rowid, words) \
          select 'delete', indexed.id, entry.value ->> 'words' from json_each($2) as entry \
-         join search_word_docsize as indexed on indexed.id = cast(entry.value ->> 'pos' as integer) where $1 >= 0";
+         cross join search_word_docsize as indexed on indexed.id = cast(entry.value ->> 'pos' as integer) where $1 >= 0";
     /// Empties the index.
     pub const CLEAR_INDEX: &str = "insert into search_word (search_word) select 'delete-all' where $1 >= 0";
     /// Forgets the days.

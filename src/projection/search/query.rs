@@ -178,11 +178,12 @@ fn filter(typed: &Typed) -> Result<Option<(&'static str, String)>, InvalidQuery>
         return invalid(format!("{known}: wants a value right behind it, as in {known}:{}", example(known)));
     }
     // A name is short; what is long is something else.
-    let near = FILTERS.into_iter().filter(|_| name.len() <= REPEATED).min_by_key(|known| strsim::damerau_levenshtein(known, name));
+    let near =
+        FILTERS.into_iter().filter(|_| name.len() <= REPEATED).min_by_key(|known| strsim::damerau_levenshtein(known, name));
     match near {
-        Some(near) if !is_word && strsim::damerau_levenshtein(near, name) <= name.len().min(near.len()) / 3 => {
-            invalid(format!("there is no filter {name}:, did you mean {near}:{value:.REPEATED$}? To look for the words, put them in quotes"))
-        }
+        Some(near) if !is_word && strsim::damerau_levenshtein(near, name) <= name.len().min(near.len()) / 3 => invalid(format!(
+            "there is no filter {name}:, did you mean {near}:{value:.REPEATED$}? To look for the words, put them in quotes"
+        )),
         _ => Ok(None),
     }
 }

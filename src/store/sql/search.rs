@@ -183,7 +183,10 @@ where
         if matches!(D::FORGET, Forget::Places(_)) {
             return Ok(Traces::Places);
         }
-        if self.fetch(statement(sql::VERSIONS).bind(self.dialect.shard_of(session)).bind(search_projection().name)).await?.is_empty()
+        if self
+            .fetch(statement(sql::VERSIONS).bind(self.dialect.shard_of(session)).bind(search_projection().name))
+            .await?
+            .is_empty()
         {
             return Ok(Traces::None);
         }

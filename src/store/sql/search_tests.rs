@@ -34,7 +34,11 @@ async fn index(store: &SqlStore<Sqlite>) {
 }
 
 async fn purge(store: &SqlStore<Sqlite>, session: SessionId, traces: Traces) -> Result<(), StoreError> {
-    store.write(move |transaction| Box::pin(async move { Work::<Sqlite>::new(transaction, 0).purge(session, Timestamp(1), traces).await })).await
+    store
+        .write(move |transaction| {
+            Box::pin(async move { Work::<Sqlite>::new(transaction, 0).purge(session, Timestamp(1), traces).await })
+        })
+        .await
 }
 
 #[tokio::test]
