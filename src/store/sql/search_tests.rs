@@ -1,4 +1,5 @@
 //! What is about to be forgotten is known whole, or is looked at anew.
+#![allow(clippy::unwrap_used, reason = "clippy spares only the tests themselves, not what they share")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
