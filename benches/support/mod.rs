@@ -3,6 +3,7 @@
 
 pub mod filled;
 mod stream;
+pub mod told;
 
 use std::time::{Duration, Instant};
 

@@ -4,6 +4,11 @@
 -- the plainest tokenizer; the text itself is in the log already and is not kept twice. What begins with § is a label.
 create virtual table search_word using fts5(words, content = '', tokenize = "ascii tokenchars '._-/'");
 
+-- A piece of the index fills a page of the file. Pieces are put together less often than usual, which costs appends less and is read
+-- as fast.
+insert into search_word (search_word, rank) values ('pgsz', 8000);
+insert into search_word (search_word, rank) values ('automerge', 8);
+
 -- What is taken out is gone from the file, and not only marked as gone.
 insert into search_word (search_word, rank) values ('secure-delete', 1);
 

@@ -14,8 +14,8 @@ use crate::projection::search::{self, Found, FoundEvent, Indexer, SearchCursor, 
 use crate::session::{Seq, SessionId};
 use crate::store::{SharedStore, StoreError};
 
-/// How long what is new is indexed before what is there is searched.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How often it is told how much there is still to index.
+const TOLD_EVERY: Duration = Duration::from_secs(2);
 /// How much of a session's id is shown: enough to be told from others.
 const ID_WIDTH: usize = 13;
 
@@ -25,8 +25,8 @@ const ID_WIDTH: usize = 13;
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = format!("What can be looked for:\n{}", search::GRAMMAR))]
 pub struct Args {
-    /// Words, "phrases", begin*, -not, OR, and filters such as tool:bash since:7d
-    #[arg(required = true, value_name = "QUERY", allow_hyphen_values = true)]
+    /// Words, "phrases", begin*, -not, OR, and filters such as tool:bash since:7d; best in quotes, as one
+    #[arg(required = true, value_name = "QUERY")]
     query: Vec<String>,
     /// The most hits
     #[arg(short = 'n', long, value_name = "HITS", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
@@ -34,6 +34,9 @@ pub struct Args {
     /// Go on behind the last hit of an earlier search
     #[arg(long, value_name = "CURSOR")]
     cursor: Option<SearchCursor>,
+    /// Search what is indexed already, and do not index first what is new
+    #[arg(long)]
+    now: bool,
 }
 
 /// One hit.
@@ -78,7 +81,11 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
         [query] => query.clone(),
         words => words
             .iter()
-            .map(|word| if word.contains(' ') { format!("\"{word}\"") } else { word.clone() })
+            .map(
+                |word| {
+                    if word.contains(char::is_whitespace) && !word.contains('"') { format!("\"{word}\"") } else { word.clone() }
+                },
+            )
             .collect::<Vec<_>>()
             .join(" "),
     };
@@ -90,13 +97,8 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
         }
         return Ok(Exit::Done);
     };
-    match Indexer::new(SharedStore::clone(&store)).catch_up(PATIENCE).await {
-        Ok(_) => {}
-        // What is indexed is worth searching.
-        Err(error @ (StoreError::ReadOnly(_) | StoreError::Busy(_) | StoreError::Full(_) | StoreError::Invalid(_))) => {
-            context.note(format_args!("not indexed any further: {error}"));
-        }
-        Err(error) => return Err(error.into()),
+    if !args.now {
+        index(context, &store).await?;
     }
     let begin = Instant::now();
     let found = search(store.as_ref(), &query, args.limit, args.cursor).await?;
@@ -118,6 +120,24 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
     }
     store.close().await;
     Ok(Exit::Done)
+}
+
+/// Indexes what is new, which takes a while where nobody has searched before.
+async fn index(context: &Context, store: &SharedStore) -> Result<(), CliError> {
+    let mut indexer = Indexer::new(SharedStore::clone(store));
+    let head = store.feed_head().await?;
+    loop {
+        match indexer.catch_up_to(&head, TOLD_EVERY).await {
+            Ok(0) => return Ok(()),
+            Ok(left) => context.note(format_args!("indexing, {} left; --now searches what is indexed", count(left, "event"))),
+            // What is indexed is worth searching.
+            Err(error @ (StoreError::ReadOnly(_) | StoreError::Busy(_) | StoreError::Full(_) | StoreError::Invalid(_))) => {
+                context.note(format_args!("not indexed any further: {error}"));
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 fn print(context: &mut Context, found: &Found) -> Result<(), CliError> {

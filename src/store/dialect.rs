@@ -148,6 +148,9 @@ pub trait Dialect: Send + Sync + 'static {
     /// Gives back the room of what was removed, which waits for its turn to write.
     async fn compact(&self) -> Result<(), StoreError>;
 
+    /// Overwrites what content that was taken out has left beside the database, as far as nobody is in the way just now.
+    async fn overwrite(&self) {}
+
     /// Finishes what was accepted.
     async fn close(&self);
 }

@@ -6,6 +6,7 @@
 
 use async_trait::async_trait;
 
+use super::cursor::FeedCursor;
 use super::error::StoreError;
 use super::read::Shard;
 use super::read_models::ProjectionId;
@@ -163,6 +164,11 @@ pub struct Hit {
 /// Keeps which words stand in which events.
 #[async_trait]
 pub trait SearchIndex: Send + Sync + 'static {
+    /// How far the index has read the feed.
+    ///
+    /// Fails with [`OpenError::Older`](super::OpenError::Older) where the store has the tables of a version that had no search.
+    async fn indexed(&self) -> Result<FeedCursor, StoreError>;
+
     /// Moves the index of one shard and stores what was made of the events on the way, in one transaction. What was redacted or
     /// purged meanwhile is not stored. Beginning anew (`from` 0) lets go what another version has made.
     ///

@@ -73,7 +73,8 @@ impl Sqlite {
         let health = Arc::new(Health::new(read_only));
         let gate = Arc::new(Mutex::new(()));
         let commits = broadcast::channel(RINGS_MAX).0;
-        let start = |connection| Writer::start(connection, Arc::clone(&gate), Arc::clone(&health), commits.clone());
+        let start =
+            |connection| Writer::start(connection, options.busy_wait, Arc::clone(&gate), Arc::clone(&health), commits.clone());
         let writer = connection
             .map(start)
             .transpose()
@@ -249,6 +250,12 @@ impl Dialect for Sqlite {
         match &self.writer {
             Some(writer) => writer.compact().await,
             None => Err(super::closed()),
+        }
+    }
+
+    async fn overwrite(&self) {
+        if let Some(writer) = &self.writer {
+            writer.overwrite().await;
         }
     }
 

@@ -169,6 +169,8 @@ pub mod common {
     /// Forgets that projections could not read a session.
     pub const DROP_QUARANTINE: &str = "delete from quarantine where shard = $1 and session_id = $2";
 
+    /// The versions of a projection that have read anything of a shard.
+    pub const VERSIONS: &str = "select version from checkpoint where shard = $1 and projection = $2";
     /// The place of an event in the feed.
     pub const EVENT_POS: &str = "select pos from event where shard = $1 and session_id = $2 and seq = $3";
     /// Forgets how far the other versions of a projection have read a shard.
@@ -176,6 +178,7 @@ pub mod common {
 
     /// Each of them, with its name.
     pub const ALL: &[(&str, &str)] = &[
+        ("VERSIONS", VERSIONS),
         ("EVENT_POS", EVENT_POS),
         ("DROP_OTHER_CHECKPOINTS", DROP_OTHER_CHECKPOINTS),
         ("STORE", STORE),
@@ -361,9 +364,10 @@ pub mod sqlite {
         "where shard = ?1 and session_id between ?3 and ?4 order by updated_at desc, session_id desc limit ?2"
     );
 
-    /// Indexes events, given as JSON, but those whose body is gone by now.
+    /// Indexes events, given as JSON, but those whose body is gone by now. One after the other is looked up, whatever the planner
+    /// would guess of their number.
     pub const INDEX: &str = "insert into search_word (rowid, words) select event.pos, entry.value ->> 'words' \
-         from json_each($2) as entry join event on event.pos = cast(entry.value ->> 'pos' as integer) \
+         from json_each($2) as entry cross join event on event.pos = cast(entry.value ->> 'pos' as integer) \
          where event.shard = $1 and event.salt is not null";
     /// Notes between which positions the events of a day lie.
     pub const INDEX_DAYS: &str = "insert into search_day (shard, day, first_pos, last_pos) select $1, \
@@ -374,7 +378,7 @@ pub mod sqlite {
     /// Takes the words of events, given as JSON, out of the index, where they are in it.
     pub const FORGET_WORDS: &str = "insert into search_word (search_word, rowid, words) \
          select 'delete', indexed.id, entry.value ->> 'words' from json_each($2) as entry \
-         join search_word_docsize as indexed on indexed.id = cast(entry.value ->> 'pos' as integer) where $1 >= 0";
+         cross join search_word_docsize as indexed on indexed.id = cast(entry.value ->> 'pos' as integer) where $1 >= 0";
     /// Empties the index.
     pub const CLEAR_INDEX: &str = "insert into search_word (search_word) select 'delete-all' where $1 >= 0";
     /// Forgets the days.
@@ -383,8 +387,8 @@ pub mod sqlite {
     pub const FIND: &str = "select event.session_id, event.seq, event.shard, event.pos, event.at \
          from search_word cross join event on event.pos = search_word.rowid \
          where search_word match $1 and search_word.rowid < $6 and search_word.rowid >= coalesce((select min(first_pos) \
-         from search_day where day >= $2 / 86400000000), 9223372036854775807) \
-         and search_word.rowid <= coalesce((select max(last_pos) from search_day where day <= $3 / 86400000000), 0) \
+         from search_day where shard = 0 and day >= $2 / 86400000000), 9223372036854775807) \
+         and search_word.rowid <= coalesce((select max(last_pos) from search_day where shard = 0 and day <= $3 / 86400000000), 0) \
          and event.at >= $2 and event.at < $3 and event.salt is not null and $4 = $4 and $5 = $5 \
          order by search_word.rowid desc limit $7";
 

@@ -90,6 +90,10 @@ impl FaultStore {
 
 #[async_trait]
 impl SearchIndex for FaultStore {
+    async fn indexed(&self) -> Result<FeedCursor, StoreError> {
+        self.inner.indexed().await
+    }
+
     async fn index(&self, indexed: Indexed) -> Result<(), StoreError> {
         match self.fault() {
             None => self.inner.index(indexed).await,

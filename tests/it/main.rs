@@ -158,9 +158,14 @@ mod runtime_shell;
 mod runtime_support;
 #[cfg(feature = "host")]
 mod runtime_workspace_mount;
-#[cfg(feature = "host")]
-#[cfg(feature = "cli")]
+#[cfg(feature = "sqlite")]
 mod search;
+#[cfg(feature = "cli")]
+mod search_cli;
+#[cfg(feature = "sqlite")]
+mod search_forgotten;
+mod search_words;
+#[cfg(feature = "host")]
 mod secrets_forms;
 #[cfg(all(feature = "host", feature = "sqlite"))]
 mod secrets_never_in_the_store;

@@ -6,28 +6,27 @@ use std::time::{Duration, Instant};
 use rekindle::projection::search::{Found, Indexer, parse, search};
 use rekindle::session::{NewEvent, Seq, SessionId, Timestamp};
 use rekindle::store::conformance::{append, event_of, new_session};
-use rekindle::store::{Expected, MemoryStore, SharedStore, StoreError, search_projection};
+use rekindle::store::{Expected, MemoryStore, OpenError, OpenOptions, SharedStore, StoreError, search_projection};
 use rekindle::testing::FaultStore;
 
-use crate::cli_support::Rig;
 use crate::store_fixture::Place;
 
-const LONG: Duration = Duration::from_secs(60);
+pub const LONG: Duration = Duration::from_secs(60);
 
 fn note(text: &str) -> NewEvent {
     event_of(serde_json::json!({ "text": text }).to_string())
 }
 
-async fn say(store: &SharedStore, session: SessionId, texts: &[&str]) {
+pub async fn say(store: &SharedStore, session: SessionId, texts: &[&str]) {
     let events = texts.iter().map(|text| note(text)).collect();
     store.append(append(session, Expected::Any, events)).await.unwrap();
 }
 
-async fn find(store: &SharedStore, query: &str) -> Found {
+pub async fn find(store: &SharedStore, query: &str) -> Found {
     search(store.as_ref(), &parse(query, Timestamp(0)).unwrap(), 100, None).await.unwrap()
 }
 
-fn seqs(found: &Found) -> Vec<u64> {
+pub fn seqs(found: &Found) -> Vec<u64> {
     found.hits.iter().map(|hit| hit.event.seq.0).collect()
 }
 
@@ -82,37 +81,6 @@ async fn an_indexer_that_is_cut_off_anywhere_indexes_nothing_twice_and_leaves_no
         let rows: i64 = connection.query_row("select count(*) from search_word_docsize", [], |row| row.get(0)).unwrap();
         assert_eq!(rows, 100);
     }
-}
-
-#[tokio::test]
-async fn what_is_redacted_or_purged_is_gone_from_the_bytes_of_the_index() {
-    let place = Place::new();
-    let store = place.open().await;
-    let (kept, purged) = (new_session(), new_session());
-    let filler: Vec<String> = (0..300).map(|index| format!("filler number{index} stays")).collect();
-    say(&store, kept, &filler.iter().map(String::as_str).collect::<Vec<_>>()).await;
-    say(&store, kept, &["xyzzyredacted password", "plain"]).await;
-    say(&store, purged, &["xyzzypurged", "both xyzzypurged"]).await;
-    Indexer::new(Arc::clone(&store)).catch_up(LONG).await.unwrap();
-    assert_eq!(find(&store, "xyzzy*").await.hits.len(), 3);
-    let has = |word: &str| {
-        let bytes = |suffix: &str| std::fs::read(format!("{}{suffix}", place.path.display())).unwrap_or_default();
-        [bytes(""), bytes("-wal")].iter().any(|bytes| bytes.windows(word.len()).any(|window| window == word.as_bytes()))
-    };
-    // An index keeps what words have in common once.
-    assert!(has("xyzzy"));
-    store.redact(kept, Seq(301)).await.unwrap();
-    store.purge(purged, Timestamp(1)).await.unwrap();
-    assert_eq!(find(&store, "xyzzy*").await.hits.len(), 0);
-    assert_eq!(seqs(&find(&store, "plain").await), [302]);
-    store.close().await;
-    for word in ["xyzzy", "redacted password", "purged"] {
-        // The word `purged` is also a phase.
-        let word = if word == "purged" { "xyzzypurged" } else { word };
-        assert!(!has(word), "{word} is still in the file");
-    }
-    let connection = place.sql();
-    connection.execute("insert into search_word (search_word) values ('integrity-check')", []).unwrap();
 }
 
 #[tokio::test]
@@ -174,91 +142,184 @@ async fn a_search_goes_on_behind_its_cursor() {
     assert_eq!(seen, (1..=25).rev().collect::<Vec<_>>());
 }
 
+const MANY: [&str; 9] = [
+    "common",
+    "word7 OR word8",
+    "\"word3 common\"",
+    "wor*",
+    "common -word1",
+    "kind:note",
+    "kind:other common",
+    "source:agent",
+    "since:2001-01-01",
+];
+
+/// The answers to many queries.
+async fn answers(store: &SharedStore) -> Vec<Vec<(SessionId, u64)>> {
+    let mut answers = Vec::new();
+    for query in MANY {
+        let hits = find(store, query).await.hits;
+        answers.push(hits.iter().map(|hit| (hit.event.session, hit.event.seq.0)).collect());
+    }
+    answers
+}
+
 #[tokio::test]
-async fn an_index_of_another_version_is_made_anew_before_anything_is_forgotten_by_its_words() {
+async fn an_index_that_is_made_anew_gives_the_same_answers() {
     let place = Place::new();
     let store = place.open().await;
-    let session = new_session();
-    say(&store, session, &["word one", "word two"]).await;
+    let sessions = [new_session(), new_session()];
+    for round in 0..10 {
+        for session in sessions {
+            let texts: Vec<String> = (0..4).map(|index| format!("word{} common", (round * 4 + index) % 11)).collect();
+            say(&store, session, &texts.iter().map(String::as_str).collect::<Vec<_>>()).await;
+        }
+        // Grown page by page, as it comes.
+        Indexer::new(Arc::clone(&store)).with_page(3).catch_up(LONG).await.unwrap();
+        store.redact(sessions[0], Seq(round * 4 + 1)).await.unwrap();
+    }
+    let before = answers(&store).await;
+    assert!(before.iter().filter(|hits| !hits.is_empty()).count() > 4, "{before:?}");
+    store.drop_projection(&search_projection()).await.unwrap();
+    assert!(answers(&store).await.iter().all(Vec::is_empty));
     Indexer::new(Arc::clone(&store)).catch_up(LONG).await.unwrap();
+    assert_eq!(answers(&store).await, before);
     store.close().await;
+    // As a program would that cuts words in another way.
     place.sql().execute("update checkpoint set version = 0 where projection = 'search'", []).unwrap();
     let store = place.open().await;
-    store.redact(session, Seq(1)).await.unwrap();
-    assert_eq!(store.checkpoint(&search_projection()).await.unwrap(), Default::default());
+    assert_eq!(store.indexed().await.unwrap(), Default::default());
     Indexer::new(Arc::clone(&store)).catch_up(LONG).await.unwrap();
-    assert_eq!(seqs(&find(&store, "word").await), [2]);
+    assert_eq!(answers(&store).await, before);
     store.close().await;
-    place.sql().execute("insert into search_word (search_word) values ('integrity-check')", []).unwrap();
 }
 
-fn rig() -> Rig {
-    let rig = Rig::new();
-    let one = rig.recording(
-        "one.json",
-        &[("curl -L http://a/loop", "curl: too many redirect\u{1b}[2Jloops", 47), ("ls src", "main.rs", 0)],
-    );
-    let two = rig.recording("two.json", &[("grep -r redirect .", "src/foo_bar.rs: redirect", 0)]);
-    assert_eq!(rig.run(&["import", &one, "--name", "one"]).code, 0);
-    assert_eq!(rig.run(&["import", &two, "--name", "two"]).code, 0);
-    rig
+#[tokio::test]
+async fn an_index_of_a_newer_program_is_left_alone() {
+    let place = Place::new();
+    let store = place.open().await;
+    say(&store, new_session(), &["word"]).await;
+    Indexer::new(Arc::clone(&store)).catch_up(LONG).await.unwrap();
+    store.close().await;
+    place.sql().execute("update checkpoint set version = version + 1 where projection = 'search'", []).unwrap();
+    let store = place.open().await;
+    let refused = Indexer::new(Arc::clone(&store)).catch_up(LONG).await;
+    assert!(matches!(&refused, Err(StoreError::Invalid(why)) if why.contains("newer version")), "{refused:?}");
+    let rows = |sql: &str| place.sql().query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!(rows("select count(*) from search_word_docsize"), 1);
+    store.close().await;
 }
 
-#[test]
-fn a_hit_has_an_address_that_show_takes() {
-    let rig = rig();
-    let said = rig.run(&["search", "redirect", "tool:bash"]);
-    assert_eq!(said.code, 0, "{said:?}");
-    assert_eq!(said.out.lines().count(), 3, "{said:?}");
-    assert!(said.out.contains("«redirect»") && said.err.contains("3 hits in 2 sessions"), "{said:?}");
-    assert!(!said.out.contains('\u{1b}'), "{said:?}");
-    for line in said.out.lines() {
-        let address = line.split_whitespace().next().unwrap();
-        let shown = rig.run(&["show", address]);
-        assert!(shown.code == 0 && shown.out.contains("redirect"), "{address}: {shown:?}");
+#[tokio::test]
+async fn tables_from_before_search_that_cannot_be_changed_say_how_to_bring_them_here() {
+    let place = Place::new();
+    let store = place.open().await;
+    say(&store, new_session(), &["word"]).await;
+    store.close().await;
+    let older = "drop table search_word; drop table search_day; update store set format = 6; pragma user_version = 6; \
+         delete from _sqlx_migrations where version >= 8";
+    place.sql().execute_batch(older).unwrap();
+    let store = place.try_open(OpenOptions { read_only: true, ..OpenOptions::DEFAULT }).await.unwrap();
+    let query = parse("word", Timestamp(0)).unwrap();
+    let refused = search(store.as_ref(), &query, 10, None).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Open(OpenError::Older { found: 6, .. })), "{refused}");
+    assert!(refused.to_string().contains("rekindle store migrate"), "{refused}");
+    let refused = Indexer::new(Arc::clone(&store)).catch_up(LONG).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Open(OpenError::Older { .. })), "{refused}");
+    store.close().await;
+    // Where it can be changed, it is.
+    let store = place.open().await;
+    Indexer::new(Arc::clone(&store)).catch_up(LONG).await.unwrap();
+    assert_eq!(find(&store, "word").await.hits.len(), 1);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn no_text_makes_a_database_fail() {
+    let place = Place::new();
+    let file = place.open().await;
+    hostile_queries_are_answered_or_refused(&file).await;
+    file.close().await;
+}
+
+#[cfg(feature = "postgres")]
+#[tokio::test]
+async fn no_text_makes_a_server_fail() {
+    let url = crate::postgres_server::shared().fresh_database().await;
+    let server = rekindle::store::connect(&url, OpenOptions::default()).await.unwrap();
+    hostile_queries_are_answered_or_refused(&server).await;
+    server.close().await;
+}
+
+/// Whatever was typed, and whatever was said.
+async fn hostile_queries_are_answered_or_refused(store: &SharedStore) {
+    let longest = (0..100).map(|index| "w".repeat(70) + &index.to_string()).collect::<Vec<_>>();
+    let many = [longest.join(" "), longest.join(" OR "), longest.join(" -"), longest.join("/"), "x".repeat(100_000)];
+    let everything: String = (' '..='\u{2fff}').chain('\u{fe00}'..='\u{ffff}').chain('\u{1f000}'..='\u{1faff}').collect();
+    let of_everything: Vec<String> =
+        everything.chars().collect::<Vec<_>>().chunks(200).map(|part| part.iter().collect()).collect();
+    let typed = [
+        "a\" OR \"b",
+        "'; drop table event; --",
+        "x' | 'y",
+        "NEAR(a b, 2)",
+        "words : secret",
+        "a AND b NOT c",
+        "^a + b",
+        "{a b}: c",
+        "a\0b",
+        "\0",
+        "\\",
+        "'",
+        "''",
+        "\"",
+        "\"\"",
+        "(",
+        "a)",
+        "*",
+        "a*b*",
+        "§k:x",
+        "§",
+        "-",
+        "--",
+        "-\"",
+        ":",
+        "::",
+        "kind:'",
+        "kind:\"a b\"",
+        "session:%",
+        "session:'",
+        "model:*",
+        "state:\0",
+        "tool:\u{0}x",
+        "tool:😀",
+        "\u{202e}abc",
+        "ﬁ İ ß ǅ",
+        "%s%n",
+        "$1",
+        "{}",
+        "since:0d",
+        "until:0s",
+        "since:0000-01-01",
+        "until:9999-12-31",
+        "since:9223372036854775807w",
+        "cost:>1e300",
+        "cost:<-1",
+        "cost:>NaN",
+        "cost:>inf",
+    ];
+    let all: Vec<&str> = typed.into_iter().chain(many.iter().chain(&of_everything).map(String::as_str)).collect();
+    let session = new_session();
+    say(store, session, &all).await;
+    Indexer::new(Arc::clone(store)).catch_up(LONG).await.unwrap();
+    let (mut answered, mut found) = (0, 0);
+    for text in &all {
+        for text in [(*text).to_owned(), format!("{text}*"), format!("kind:{text} model:{text}")] {
+            let Ok(query) = parse(&text, Timestamp(1_800_000_000_000_000)) else { continue };
+            let hits = search(store.as_ref(), &query, 5, None).await.unwrap_or_else(|error| panic!("{text:.200?}: {error:?}"));
+            answered += 1;
+            found += usize::from(!hits.hits.is_empty());
+        }
     }
-    let json = rig.json(&["search", "\"foo_bar\"", "-o", "json"]);
-    assert_eq!(json.as_array().unwrap().len(), 1);
-    assert_eq!(json[0]["kind"], "observation.run");
-    assert!(json[0]["snippet"].as_str().unwrap().contains("«foo_bar»"), "{json}");
-}
-
-#[test]
-fn filters_narrow_a_search() {
-    let rig = rig();
-    let hits = |query: &str| rig.json(&["search", query, "-o", "json"]).as_array().unwrap().len();
-    assert_eq!(hits("redirect"), 3);
-    assert_eq!(hits("redirect kind:action"), 1);
-    assert_eq!(hits("redirect kind:observation.run"), 2);
-    assert_eq!(hits("redirect session:one"), 1);
-    assert_eq!(hits("redirect -session:one"), 2);
-    assert_eq!(hits("redirect session:@last"), 2);
-    assert_eq!(hits("redirect source:user"), 0);
-    assert_eq!(hits("redirect since:2001-01-01"), 3);
-    assert_eq!(hits("redirect until:2001-01-01"), 0);
-    assert_eq!(hits("redirect cost:>1000"), 0);
-    assert_eq!(hits("redirect state:nonesuch"), 0);
-    assert_eq!(hits("redirect -loops -grep"), 1);
-    assert_eq!(hits("curl OR grep kind:action"), 2);
-}
-
-#[test]
-fn a_query_that_cannot_be_read_and_a_search_without_hits_are_told_apart() {
-    let rig = rig();
-    rig.run(&["search", "kin:action"]).assert_refused(2, &["did you mean kind:action"]);
-    rig.run(&["search", "->"]).assert_refused(2, &["no letter"]);
-    let said = rig.run(&["search", "nowhere"]);
-    assert_eq!((said.code, said.out.as_str()), (0, ""), "{said:?}");
-    assert!(said.err.contains("0 hits"), "{said:?}");
-    assert_eq!(rig.run(&["search", "nowhere", "-o", "json"]).out.trim(), "[]");
-    assert_eq!(Rig::new().run(&["search", "nothing"]).code, 0);
-}
-
-#[test]
-fn pages_of_a_search_go_on_from_the_command_line() {
-    let rig = rig();
-    let first = rig.run(&["search", "redirect", "-n", "2"]);
-    let cursor = first.err.split("--cursor ").nth(1).unwrap().split_whitespace().next().unwrap().to_owned();
-    let rest = rig.run(&["search", "redirect", "--cursor", &cursor]);
-    assert_eq!((first.out.lines().count(), rest.out.lines().count()), (2, 1), "{rest:?}");
+    assert!(answered > 200 && found > 100, "{answered} answered, {found} found something");
 }

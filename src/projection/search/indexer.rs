@@ -5,10 +5,10 @@ use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
 use crate::session::{Body, searchable};
-use crate::store::{FeedCursor, IndexEntry, Indexed, Row, Shard, SharedStore, StoreError, search_projection};
+use crate::store::{FeedCursor, IndexEntry, Indexed, Row, Shard, SharedStore, StoreError};
 
 /// How many places of the feed are indexed in one transaction.
-const PAGE: u32 = 1024;
+const PAGE: u32 = 512;
 /// Whoever follows waits this long after a ring, so that a burst is indexed in one go; less than the second that is promised.
 const GATHER: Duration = Duration::from_millis(200);
 /// Whoever follows rests this many times as long as it worked, so that most of the time belongs to those who append.
@@ -40,19 +40,27 @@ impl Indexer {
     /// # Errors
     /// When the store fails; nothing is indexed twice when it is called again. The same when its future is dropped.
     pub async fn catch_up(&mut self, within: Duration) -> Result<u64, StoreError> {
-        let begin = Instant::now();
         let head = self.store.feed_head().await?;
+        self.catch_up_to(&head, within).await
+    }
+
+    /// The same up to `head`, whatever comes meanwhile.
+    ///
+    /// # Errors
+    /// As [`catch_up`](Self::catch_up).
+    pub async fn catch_up_to(&mut self, head: &FeedCursor, within: Duration) -> Result<u64, StoreError> {
+        let begin = Instant::now();
         loop {
             let cursor = match self.cursor.take() {
                 Some(cursor) => cursor,
-                None => self.store.checkpoint(&search_projection()).await?,
+                None => self.store.indexed().await?,
             };
-            let left = cursor.behind(&head);
+            let left = cursor.behind(head);
             if left == 0 || begin.elapsed() >= within {
                 // Not kept where it is said that all is in: others may drop the index.
                 return Ok(left);
             }
-            match self.step(cursor, &head).await {
+            match self.step(cursor, head).await {
                 Ok(cursor) => self.cursor = Some(cursor),
                 // Another one was first: what it did is done.
                 Err(StoreError::Moved { .. }) => {}
@@ -82,7 +90,7 @@ impl Indexer {
 
     async fn catch_up_once(&mut self) -> Result<u64, StoreError> {
         let head = self.store.feed_head().await?;
-        let cursor = self.store.checkpoint(&search_projection()).await?;
+        let cursor = self.store.indexed().await?;
         if cursor.covers(&head) {
             return Ok(0);
         }

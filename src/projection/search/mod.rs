@@ -17,12 +17,14 @@ pub use snippet::{Snippet, snippet};
 
 use crate::session::searchable::{self, Label};
 use crate::session::{Body, Recorded, Seq, SessionId, SessionName, Timestamp};
-use crate::store::{Find, Place, Read, Row, SessionFilter, SessionRow, Store, StoreError, Term, Terms, search_projection};
+use crate::store::{Find, Place, Read, Row, SessionFilter, SessionRow, Store, StoreError, Term, Terms};
 
 /// So many sessions are named in a search; of more, each hit's is looked up.
 const NAMED_MAX: usize = 300;
 /// How many hits are asked for at once where some may turn out to be none.
 const PAGE: u32 = 500;
+/// How many events that name a model are asked for at once.
+const DRIVEN_PAGE: u32 = 10_000;
 
 /// Some hits.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,7 +55,7 @@ pub struct SearchCursor(Place);
 impl fmt::Display for SearchCursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Place { at, shard, pos } = self.0;
-        write!(f, "s1-{:x}-{shard:x}-{pos:x}", at.0)
+        write!(f, "s1-{:x}-{shard:x}-{pos:x}", at.0.cast_unsigned())
     }
 }
 
@@ -68,10 +70,10 @@ impl FromStr for SearchCursor {
     fn from_str(text: &str) -> Result<Self, InvalidSearchCursor> {
         let mut parts = text.strip_prefix("s1-").ok_or(InvalidSearchCursor)?.splitn(3, '-');
         let mut part = || parts.next().ok_or(InvalidSearchCursor);
-        let at = i64::from_str_radix(part()?, 16).map_err(|_| InvalidSearchCursor)?;
+        let at = u64::from_str_radix(part()?, 16).map_err(|_| InvalidSearchCursor)?;
         let shard = i32::from_str_radix(part()?, 16).map_err(|_| InvalidSearchCursor)?;
         let pos = u64::from_str_radix(part()?, 16).map_err(|_| InvalidSearchCursor)?;
-        Ok(Self(Place { at: Timestamp(at), shard, pos }))
+        Ok(Self(Place { at: Timestamp(at.cast_signed()), shard, pos }))
     }
 }
 
@@ -80,7 +82,7 @@ impl FromStr for SearchCursor {
 /// # Errors
 /// When the store fails.
 pub async fn search(store: &dyn Store, query: &Query, limit: u32, behind: Option<SearchCursor>) -> Result<Found, StoreError> {
-    let left = store.checkpoint(&search_projection()).await?.behind(&store.feed_head().await?);
+    let left = store.indexed().await?.behind(&store.feed_head().await?);
     let mut found = Found { hits: Vec::new(), next: None, behind: left };
     let mut terms = query.terms.clone();
     let sessions = sessions(store, &query.sessions).await?;
@@ -165,14 +167,14 @@ fn named(rows: &[SessionRow], name: &str) -> BTreeSet<SessionId> {
 /// The sessions that say that a model of this name decides in them.
 async fn driven_by(store: &dyn Store, model: &str) -> Result<BTreeSet<SessionId>, StoreError> {
     let term = Term::Label { label: Label::Model.of(model), prefix: true };
-    let mut find = Find::newest(Terms { all: vec![vec![term]], none: Vec::new() }, 10_000);
+    let mut find = Find::newest(Terms { all: vec![vec![term]], none: Vec::new() }, DRIVEN_PAGE);
     let mut sessions = BTreeSet::new();
     loop {
         let hits = store.find(find.clone()).await?;
         sessions.extend(hits.iter().map(|hit| hit.session));
         match hits.last() {
-            Some(last) => find.behind = Some(last.place),
-            None => return Ok(sessions),
+            Some(last) if hits.len() >= DRIVEN_PAGE as usize => find.behind = Some(last.place),
+            _ => return Ok(sessions),
         }
     }
 }

@@ -22,6 +22,12 @@ pub const GRAMMAR: &str = "  redirect loop       events that have both words, in
 
 /// The names of filters.
 const FILTERS: [&str; 9] = ["kind", "tool", "source", "session", "model", "state", "cost", "since", "until"];
+/// The most words, phrases and filters in one query: enough for people, and no work without bounds for the database.
+const TERMS_MAX: usize = 100;
+/// The most words of one phrase.
+const PHRASE_MAX: usize = 100;
+/// So much of what was typed is repeated to say what is wrong with it.
+const REPEATED: usize = 60;
 /// The fewest characters that the beginning of a word has.
 const PREFIX_MIN: usize = 2;
 
@@ -87,7 +93,11 @@ pub fn parse(text: &str, now: Timestamp) -> Result<Query, InvalidQuery> {
         Query { terms: Terms::default(), since: Timestamp(i64::MIN), until: Timestamp(i64::MAX), sessions: Vec::new() };
     let mut any = false;
     let mut or = false;
-    for typed in typed(text)? {
+    let all = typed(text)?;
+    if all.len() > TERMS_MAX {
+        return invalid(format!("{} words and filters are too many; type at most {TERMS_MAX}", all.len()));
+    }
+    for typed in all {
         if !typed.quoted && !typed.negated && typed.text == "OR" {
             if or || query.terms.all.is_empty() {
                 return invalid("OR stands between two words");
@@ -167,11 +177,13 @@ fn filter(typed: &Typed) -> Result<Option<(&'static str, String)>, InvalidQuery>
     if let Some(known) = known {
         return invalid(format!("{known}: wants a value right behind it, as in {known}:{}", example(known)));
     }
-    let near = FILTERS.into_iter().min_by_key(|known| strsim::damerau_levenshtein(known, name));
+    // A name is short; what is long is something else.
+    let near =
+        FILTERS.into_iter().filter(|_| name.len() <= REPEATED).min_by_key(|known| strsim::damerau_levenshtein(known, name));
     match near {
-        Some(near) if !is_word && strsim::damerau_levenshtein(near, name) <= name.len().min(near.len()) / 3 => {
-            invalid(format!("there is no filter {name}:, did you mean {near}:{value}? To look for the words, put them in quotes"))
-        }
+        Some(near) if !is_word && strsim::damerau_levenshtein(near, name) <= name.len().min(near.len()) / 3 => invalid(format!(
+            "there is no filter {name}:, did you mean {near}:{value:.REPEATED$}? To look for the words, put them in quotes"
+        )),
         _ => Ok(None),
     }
 }
@@ -221,7 +233,7 @@ fn cost(value: &str) -> Result<SessionIs, InvalidQuery> {
     let (dearer, figure) = match (value.strip_prefix('>'), value.strip_prefix('<')) {
         (Some(figure), _) => (true, figure),
         (_, Some(figure)) => (false, figure),
-        _ => return invalid(format!("cost: wants > or < and dollars, as in cost:>1.50, got {value:?}")),
+        _ => return invalid(format!("cost: wants > or < and dollars, as in cost:>1.50, got {value:.REPEATED$?}")),
     };
     match figure.trim_start_matches('$').parse::<f64>() {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within these bounds it is a whole number")]
@@ -229,7 +241,7 @@ fn cost(value: &str) -> Result<SessionIs, InvalidQuery> {
             let micro = (dollars * 1e6).round() as u64;
             Ok(if dearer { SessionIs::Dearer(micro) } else { SessionIs::Cheaper(micro) })
         }
-        _ => invalid(format!("cost: wants dollars behind > or <, as in cost:>1.50, got {figure:?}")),
+        _ => invalid(format!("cost: wants dollars behind > or <, as in cost:>1.50, got {figure:.REPEATED$?}")),
     }
 }
 
@@ -244,7 +256,7 @@ fn moment(value: &str, now: Timestamp) -> Result<Timestamp, InvalidQuery> {
     };
     match micros {
         Some(micros) => Ok(Timestamp(micros)),
-        None => invalid(format!("{value:?} is no time; say 7d, 12h, 2026-11-01 or 2026-11-01T12:00:00Z")),
+        None => invalid(format!("{value:.REPEATED$?} is no time; say 7d, 12h, 2026-11-01 or 2026-11-01T12:00:00Z")),
     }
 }
 
@@ -265,11 +277,14 @@ fn ago(value: &str) -> Option<i64> {
 /// The term that words are: several in one are a phrase.
 fn plain(typed: &Typed) -> Result<Term, InvalidQuery> {
     let prefix = typed.text.ends_with('*');
-    let words: Vec<String> = words(&typed.text).map(|(_, word)| folded(word)).collect();
+    let words: Vec<String> = words(&typed.text).map(|(_, word)| folded(word)).filter(|word| !word.is_empty()).collect();
+    if words.len() > PHRASE_MAX {
+        return invalid(format!("a phrase of {} words is too long; type at most {PHRASE_MAX}", words.len()));
+    }
     match words.last() {
-        None => invalid(format!("{:?} has no letter and no digit, and so nothing that could be found", typed.text)),
+        None => invalid(format!("{:.REPEATED$?} has no letter and no digit, and so nothing that could be found", typed.text)),
         Some(last) if prefix && last.is_ascii() && last.len() < PREFIX_MIN => {
-            invalid(format!("{}* is the beginning of too many words; type at least {PREFIX_MIN} letters", last))
+            invalid(format!("{last}* is the beginning of too many words; type at least {PREFIX_MIN} letters"))
         }
         Some(_) => Ok(Term::Words { words, prefix }),
     }

@@ -12,7 +12,8 @@ pub use words::{Words, folded, push_folded, words};
 /// Raised whenever other words or labels are made of an event: an index is then made anew.
 pub const INDEX_VERSION: u32 = 1;
 
-/// The most words of one event: databases count places within a text up to here.
+/// The most words of one event: databases count places within a text up to here. What is kept of a text has fewer, since a word and
+/// what parts it take two bytes.
 const WORDS_MAX: usize = 16_000;
 /// What labels begin with; no word has it.
 const LABEL: char = '§';

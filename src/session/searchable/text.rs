@@ -8,7 +8,7 @@ use crate::session::observation::{BrowserOutput, Extras, FileEdited, Recalled};
 use crate::session::{Content, Event, Item, Json, Object, Observation, Origin, SessionSpec};
 
 /// Of a longer text this many bytes of its beginning are looked at,
-const HEAD_BYTES: usize = 24 * 1024;
+const HEAD_BYTES: usize = 22 * 1024;
 /// and this many of its end: where commands tell how they ended.
 const TAIL_BYTES: usize = 8 * 1024;
 /// How deep JSON is looked into.

@@ -107,6 +107,15 @@ mod tests {
     }
 
     #[test]
+    fn every_word_is_found_by_itself_however_it_is_written() {
+        for c in ('\0'..=char::MAX).filter(|c| c.is_alphanumeric()) {
+            let kept = folded(&c.to_string());
+            assert!(!kept.is_empty() && kept.chars().all(char::is_alphanumeric), "{c:?} becomes {kept:?}");
+            assert_eq!(cut(&kept).concat(), kept, "{c:?}");
+        }
+    }
+
+    #[test]
     fn what_is_kept_of_a_word_is_letters_and_digits() {
         // U+0130 becomes an i and a combining dot.
         assert_eq!(folded("\u{130}I"), "ii");

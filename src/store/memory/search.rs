@@ -2,12 +2,16 @@
 
 use async_trait::async_trait;
 
-use super::super::{Find, Hit, Indexed, Place, Row, SearchIndex, StoreError, search_projection};
+use super::super::{FeedCursor, Find, Hit, Indexed, Place, ReadModels as _, Row, SearchIndex, StoreError, search_projection};
 use super::{MemoryStore, SHARD};
 use crate::session::{Body, searchable};
 
 #[async_trait]
 impl SearchIndex for MemoryStore {
+    async fn indexed(&self) -> Result<FeedCursor, StoreError> {
+        self.checkpoint(&search_projection()).await
+    }
+
     async fn index(&self, indexed: Indexed) -> Result<(), StoreError> {
         indexed.validate()?;
         let mut state = self.state()?;

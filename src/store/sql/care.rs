@@ -76,8 +76,7 @@ where
 
     async fn purge(&self, session: SessionId, at: Timestamp) -> Result<(), StoreError> {
         let shard = self.dialect.shard_of(session);
-        let traces = self.traces(session, Seq::ZERO, Seq(u64::MAX)).await?;
-        self.write(move |transaction| {
+        self.forgetting(session, Seq::ZERO, Seq(u64::MAX), move |transaction, traces| {
             Box::pin(async move { Work::<D>::new(transaction, shard).purge(session, at, traces).await })
         })
         .await

@@ -434,8 +434,7 @@ where
 
     async fn redact(&self, session: SessionId, seq: Seq) -> Result<(), StoreError> {
         let shard = self.dialect.shard_of(session);
-        let traces = self.traces(session, Seq(seq.0.saturating_sub(1)), seq).await?;
-        self.write(move |transaction| {
+        self.forgetting(session, Seq(seq.0.saturating_sub(1)), seq, move |transaction, traces| {
             Box::pin(async move {
                 let (id, place) = (session.as_uuid(), stored(seq.0));
                 let find = statement(sql::BODY).bind(shard).bind(id).bind(place);

@@ -1,18 +1,24 @@
 //! The search index of a database: what is put in, found, and taken out again.
 
 use async_trait::async_trait;
+use futures_util::future::BoxFuture;
 use serde_json::json;
 use sqlx::{ColumnIndex, Decode, Encode, Executor, Row as _, Transaction, Type};
 use uuid::Uuid;
 
 use super::super::dialect::{Dialect, Forget};
 use super::super::statements::common as sql;
-use super::super::{Find, Hit, IndexEntry, Indexed, Place, Read, Row, SearchIndex, Shard, StoreError, search_projection};
+use super::super::{
+    FeedCursor, Find, Hit, IndexEntry, Indexed, OpenError, Place, Read, ReadModels as _, Row, SearchIndex, Shard, StoreError,
+    search_projection,
+};
 use super::{Failure, SqlStore, statement, stored};
 use crate::session::{Body, Recorded, Seq, SessionId, Timestamp, searchable};
 
 /// A session with more events than this is not taken out of the index event by event; the index is made anew.
 const FORGOTTEN_MAX: usize = 20_000;
+/// The first format whose tables have an index.
+const SEARCHED_SINCE: i64 = 8;
 /// The most hits that are found at once.
 const HITS_MAX: u32 = 10_000;
 
@@ -27,6 +33,17 @@ where
     for<'q> Uuid: Encode<'q, D::Db> + Decode<'q, D::Db> + Type<D::Db>,
     usize: ColumnIndex<<D::Db as sqlx::Database>::Row>,
 {
+    async fn indexed(&self) -> Result<FeedCursor, StoreError> {
+        // A file that cannot be written keeps the tables of the version that made it.
+        let format: i64 =
+            self.fetch_one(statement(sql::STORE)).await?.try_get(0).map_err(|error| self.dialect.failed_read(error))?;
+        if format < SEARCHED_SINCE {
+            let address = self.dialect.address().to_owned();
+            return Err(OpenError::Older { address, found: format, needed: SEARCHED_SINCE }.into());
+        }
+        self.checkpoint(&search_projection()).await
+    }
+
     async fn index(&self, indexed: Indexed) -> Result<(), StoreError> {
         indexed.validate()?;
         let entries = entries::<D>(&indexed.entries);
@@ -44,11 +61,15 @@ where
                     return Err(indexed.moved().into());
                 }
                 if from == 0 {
-                    for row in statement(sql::PROJECTIONS_OF).bind(shard).fetch_all(&mut **transaction).await? {
-                        let of: (String, i64) = (row.try_get(0)?, row.try_get(1)?);
-                        if of.0 == id.name && of.1 > version {
+                    let versions = statement(sql::VERSIONS).bind(shard).bind(id.name.clone());
+                    for row in versions.fetch_all(&mut **transaction).await? {
+                        let other: i64 = row.try_get(0)?;
+                        if other > version {
                             // Two programs that each began anew would never come to an end.
-                            let what = format!("the search index is of a newer version of this program ({})", of.1);
+                            let what = format!(
+                                "the search index was made by a newer version of this program (version {other} of the index); \
+                                 search with that one, or `rekindle store copy` into a new store"
+                            );
                             return Err(StoreError::Invalid(what).into());
                         }
                     }
@@ -101,15 +122,27 @@ fn entries<D: Dialect>(entries: &[IndexEntry]) -> String {
     serde_json::Value::from(entries.iter().map(entry).collect::<Vec<_>>()).to_string()
 }
 
-/// What of events that are about to go is in the index.
+/// What of events that are about to go may be in the index.
 pub(super) enum Traces {
+    /// Nothing: there is no index.
+    None,
     /// By their places, whatever their words are.
     Places,
-    /// By their words; `pos` is not known yet, and is found by `seq`.
-    Words(Vec<(Seq, IndexEntry)>),
-    /// They cannot be had, so that nothing may stay.
+    /// By their words.
+    Words(Vec<Trace>),
+    /// They cannot be had, or there are too many, so that nothing may stay.
     All,
 }
+
+/// What an event has left in the index; `pos` is not known yet.
+pub(super) struct Trace {
+    seq: Seq,
+    /// `None` where the event has no text.
+    entry: Option<IndexEntry>,
+}
+
+/// So many times what is about to go is read anew because more came; then the whole index goes.
+const READ_AGAIN_MAX: u32 = 3;
 
 impl<D> SqlStore<D>
 where
@@ -120,26 +153,44 @@ where
     for<'q> String: Encode<'q, D::Db> + Decode<'q, D::Db> + Type<D::Db>,
     usize: ColumnIndex<<D::Db as sqlx::Database>::Row>,
 {
+    /// Lets events of a session go, after one and up to another, together with what is indexed of them. What they have left in the
+    /// index is found out before the transaction, which is then short; `work` is told, and does all once more where that is not all.
+    pub(super) async fn forgetting<F>(&self, session: SessionId, after: Seq, upto: Seq, work: F) -> Result<(), StoreError>
+    where
+        F: for<'t> Fn(&'t mut Transaction<'static, D::Db>, Traces) -> BoxFuture<'t, Result<(), Failure>>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+    {
+        for read in 0..=READ_AGAIN_MAX {
+            let traces = if read == READ_AGAIN_MAX { Traces::All } else { self.traces(session, after, upto).await? };
+            let work = work.clone();
+            match self.write(move |transaction| work(transaction, traces)).await {
+                Err(StoreError::Moved { .. }) => {}
+                done => {
+                    done?;
+                    break;
+                }
+            }
+        }
+        self.dialect.overwrite().await;
+        Ok(())
+    }
+
     /// Reads what the index may have of the events of a session after one and up to another.
-    pub(super) async fn traces(&self, session: SessionId, after: Seq, upto: Seq) -> Result<Traces, StoreError> {
+    async fn traces(&self, session: SessionId, after: Seq, upto: Seq) -> Result<Traces, StoreError> {
         if matches!(D::FORGET, Forget::Places(_)) {
             return Ok(Traces::Places);
         }
-        let (name, version) = (search_projection().name, i64::from(search_projection().version));
-        let failed = |error| self.dialect.failed_read(error);
-        let mut versions = Vec::new();
-        for row in self.fetch(statement(sql::PROJECTIONS_OF).bind(self.dialect.shard_of(session))).await? {
-            let of: (String, i64) = (row.try_get(0).map_err(failed)?, row.try_get(1).map_err(failed)?);
-            versions.extend((of.0 == name).then_some(of.1));
+        if self
+            .fetch(statement(sql::VERSIONS).bind(self.dialect.shard_of(session)).bind(search_projection().name))
+            .await?
+            .is_empty()
+        {
+            return Ok(Traces::None);
         }
-        match versions.as_slice() {
-            // Also where nothing is indexed yet: somebody may begin to before the events are gone.
-            [] => {}
-            // Another version cut its words in its own way.
-            [only] if *only == version => {}
-            _ => return Ok(Traces::All),
-        }
-        let (mut words, mut last) = (Vec::new(), after);
+        let (mut traces, mut last) = (Vec::new(), after);
         loop {
             let page = match self.dialect.read(Read { upto, ..Read::forward(session, last) }).await {
                 Ok(page) => page,
@@ -148,16 +199,16 @@ where
             };
             for row in &page.rows {
                 match row {
-                    Row::Event { event, .. } => words.extend(entry(event).map(|entry| (event.seq, entry))),
+                    Row::Event { event, .. } => traces.push(Trace { seq: event.seq, entry: entry(event) }),
                     Row::Damaged { .. } => return Ok(Traces::All),
                 }
             }
-            if words.len() > FORGOTTEN_MAX {
+            if traces.len() > FORGOTTEN_MAX {
                 return Ok(Traces::All);
             }
             match page.rows.last().map(Row::seq) {
                 Some(seq) if page.more => last = seq,
-                _ => return Ok(Traces::Words(words)),
+                _ => return Ok(Traces::Words(traces)),
             }
         }
     }
@@ -170,7 +221,9 @@ fn entry(event: &Recorded) -> Option<IndexEntry> {
     Some(IndexEntry { pos: 0, at: event.at, words: searchable::terms(event)? })
 }
 
-/// Takes events out of the index, which are the last that their transaction still sees.
+/// Takes events out of the index, which are the last that their transaction still sees. `ranges` are the positions of all of them.
+///
+/// Fails with [`StoreError::Moved`] where `traces` are not those of all of them.
 pub(super) async fn forget<D>(
     transaction: &mut Transaction<'static, D::Db>,
     shard: Shard,
@@ -187,34 +240,70 @@ where
     for<'q> Uuid: Encode<'q, D::Db> + Type<D::Db>,
     usize: ColumnIndex<<D::Db as sqlx::Database>::Row>,
 {
+    let id = search_projection();
     match (traces, D::FORGET) {
-        (Traces::Words(words), Forget::Words(sql)) => {
-            let mut gone = Vec::new();
-            for (seq, entry) in words {
-                let find = statement(sql::EVENT_POS).bind(shard).bind(session.as_uuid()).bind(stored(seq.0));
-                if let Some(row) = find.fetch_optional(&mut **transaction).await? {
-                    let pos: i64 = row.try_get(0)?;
-                    gone.push(IndexEntry { pos: u64::try_from(pos).unwrap_or_default(), ..entry });
+        (Traces::Places, Forget::Places(sql)) => return forget_places::<D>(transaction, shard, sql, ranges).await,
+        (Traces::All, _) => {}
+        (traces, forget) => {
+            let versions = statement(sql::VERSIONS).bind(shard).bind(id.name.clone()).fetch_all(&mut **transaction).await?;
+            let versions = versions.iter().map(|row| row.try_get::<i64, _>(0)).collect::<Result<Vec<_>, _>>()?;
+            let moved = || StoreError::Moved { projection: search_projection(), shard };
+            match (traces, forget, versions.as_slice()) {
+                (_, _, []) => return Ok(()),
+                (Traces::Words(traces), Forget::Words(sql), [version]) if *version == i64::from(id.version) => {
+                    let events: i64 = ranges.iter().map(|(first, last)| last - first + 1).sum();
+                    if i64::try_from(traces.len()).is_ok_and(|read| read < events) {
+                        return Err(moved().into());
+                    }
+                    let mut gone = Vec::new();
+                    for Trace { seq, entry } in traces {
+                        let Some(entry) = entry else { continue };
+                        let find = statement(sql::EVENT_POS).bind(shard).bind(session.as_uuid()).bind(stored(seq.0));
+                        if let Some(row) = find.fetch_optional(&mut **transaction).await? {
+                            let pos: i64 = row.try_get(0)?;
+                            gone.push(IndexEntry { pos: u64::try_from(pos).unwrap_or_default(), ..entry });
+                        }
+                    }
+                    statement(sql).bind(shard).bind(entries::<D>(&gone)).execute(&mut **transaction).await?;
+                    return Ok(());
                 }
-            }
-            statement(sql).bind(shard).bind(entries::<D>(&gone)).execute(&mut **transaction).await?;
-        }
-        (Traces::Places, Forget::Places(sql)) => {
-            // An indexer that is just writing is waited for, and one that comes after sees that they are gone.
-            let id = search_projection();
-            let begin = statement(sql::BEGIN_CHECKPOINT).bind(shard).bind(id.name).bind(i64::from(id.version)).bind(0_i64);
-            begin.execute(&mut **transaction).await?;
-            statement(sql::LOCK_CHECKPOINTS).bind(shard).execute(&mut **transaction).await?;
-            for (first, last) in ranges {
-                statement(sql).bind(shard).bind(*first).bind(*last).execute(&mut **transaction).await?;
+                // Somebody has begun to index in between.
+                (Traces::None, _, _) => return Err(moved().into()),
+                // Another version cut its words in its own way.
+                _ => {}
             }
         }
-        (Traces::All | Traces::Words(_) | Traces::Places, _) => {
-            clear::<D>(transaction, shard).await?;
-            let id = search_projection();
-            let others = statement(sql::DROP_OTHER_CHECKPOINTS).bind(shard).bind(id.name.clone()).bind(-1_i64);
-            others.execute(&mut **transaction).await?;
-        }
+    }
+    clear::<D>(transaction, shard).await?;
+    statement(sql::DROP_OTHER_CHECKPOINTS).bind(shard).bind(id.name).bind(-1_i64).execute(&mut **transaction).await?;
+    Ok(())
+}
+
+/// Takes events out of an index that knows them by their places.
+async fn forget_places<D>(
+    transaction: &mut Transaction<'static, D::Db>,
+    shard: Shard,
+    sql: &'static str,
+    ranges: &[(i64, i64)],
+) -> Result<(), Failure>
+where
+    D: Dialect,
+    for<'c> &'c mut <D::Db as sqlx::Database>::Connection: Executor<'c, Database = D::Db>,
+    for<'q> i32: Encode<'q, D::Db> + Type<D::Db>,
+    for<'q> i64: Encode<'q, D::Db> + Type<D::Db>,
+    for<'q> String: Encode<'q, D::Db> + Type<D::Db>,
+{
+    let id = search_projection();
+    let of = |sql| statement::<D::Db>(sql).bind(shard).bind(id.name.clone()).bind(i64::from(id.version));
+    // An indexer that is just writing is waited for, and one that comes after sees that they are gone; one that is just beginning
+    // is met at the row that both would be the first to make.
+    let begun = of(sql::BEGIN_CHECKPOINT).bind(0_i64).execute(&mut **transaction).await?;
+    statement(sql::LOCK_CHECKPOINTS).bind(shard).execute(&mut **transaction).await?;
+    for (first, last) in ranges {
+        statement(sql).bind(shard).bind(*first).bind(*last).execute(&mut **transaction).await?;
+    }
+    if D::rows_affected(&begun) > 0 {
+        of(sql::DROP_CHECKPOINT).execute(&mut **transaction).await?;
     }
     Ok(())
 }
@@ -231,3 +320,7 @@ where
     }
     Ok(())
 }
+
+#[cfg(all(test, feature = "sqlite"))]
+#[path = "search_tests.rs"]
+mod tests;

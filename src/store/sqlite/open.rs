@@ -22,6 +22,8 @@ const PAGE_BYTES: i64 = 8192;
 const DATABASE_BYTES_MIN: u64 = 512;
 /// The write-ahead log's file is cut to this when it is reset after a burst.
 const WAL_BYTES_KEPT: i64 = 64 * 1024 * 1024;
+/// The most that a connection of sqlx keeps of what it has read, in KiB.
+const CACHE_KIB: u32 = 16 * 1024;
 /// Statements that the writer keeps prepared.
 const STATEMENTS_KEPT: usize = 32;
 /// How long two processes that make the same store wait for each other between tries.
@@ -69,7 +71,12 @@ pub(super) fn connection(path: &Path, mode: OpenFlags, immutable: bool) -> Resul
 
 /// How sqlx opens the same file for the rest.
 pub(super) fn sqlx_options(path: &Path, options: OpenOptions, access: &Access) -> SqliteConnectOptions {
-    let shared = SqliteConnectOptions::new().filename(path).busy_timeout(options.busy_wait).foreign_keys(false);
+    let shared = SqliteConnectOptions::new()
+        .filename(path)
+        .busy_timeout(options.busy_wait)
+        .foreign_keys(false)
+        // The upper pages of the index of words stay at hand; they are few of all.
+        .pragma("cache_size", format!("-{CACHE_KIB}"));
     match access {
         Access::Read { immutable, .. } => shared.read_only(true).immutable(*immutable),
         Access::Write(_) => {

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rusqlite::Connection;
 use tokio::sync::{Mutex, broadcast, mpsc, oneshot};
@@ -35,6 +36,7 @@ enum Job {
     Append(Box<Sealed>, oneshot::Sender<Result<Appended, StoreError>>),
     DataVersion(oneshot::Sender<Option<i64>>),
     Compact(oneshot::Sender<Result<(), StoreError>>),
+    Overwrite(oneshot::Sender<()>),
     Close(oneshot::Sender<()>),
 }
 
@@ -56,12 +58,13 @@ impl Writer {
     /// the lock that this thread hardly ever lets go.
     pub(super) fn start(
         connection: Connection,
+        busy_wait: Duration,
         gate: Arc<Mutex<()>>,
         health: Arc<Health>,
         commits: broadcast::Sender<SessionId>,
     ) -> Result<Self, std::io::Error> {
         let (jobs, queue) = mpsc::channel(QUEUE_MAX);
-        let mut thread = Thread { connection, gate, health: Arc::clone(&health), commits, written: 0 };
+        let mut thread = Thread { connection, busy_wait, gate, health: Arc::clone(&health), commits, written: 0 };
         std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || {
             let closers = thread.run(queue);
             drop(thread);
@@ -90,6 +93,14 @@ impl Writer {
         answered.await.unwrap_or_else(|_| Err(closed()))
     }
 
+    /// Empties the write-ahead log, where older pages stay until they are written over, unless somebody is reading just now.
+    pub(super) async fn overwrite(&self) {
+        let (answer, answered) = oneshot::channel();
+        if self.jobs.send(Job::Overwrite(answer)).await.is_ok() {
+            let _ = answered.await;
+        }
+    }
+
     /// For those who only ask.
     pub(super) fn asker(&self) -> Asker {
         Asker(self.jobs.downgrade())
@@ -107,6 +118,7 @@ impl Writer {
 
 struct Thread {
     connection: Connection,
+    busy_wait: Duration,
     gate: Arc<Mutex<()>>,
     health: Arc<Health>,
     commits: broadcast::Sender<SessionId>,
@@ -138,6 +150,10 @@ impl Thread {
                     }
                     Job::Compact(answer) => {
                         let _ = answer.send(self.compact());
+                    }
+                    Job::Overwrite(answer) => {
+                        self.overwrite();
+                        let _ = answer.send(());
                     }
                     Job::Close(closer) => {
                         // What is in the queue already is still done.
@@ -217,6 +233,21 @@ impl Thread {
                 }
                 Err(fault.failed_write(error.into()))
             }
+        }
+    }
+
+    /// Empties the log where that can be done at once: nobody is made to wait for it, and the next checkpoints come to it as well.
+    fn overwrite(&self) {
+        if self.health.is_poisoned() {
+            return;
+        }
+        let _turn = self.gate.blocking_lock();
+        let emptied = self.connection.busy_timeout(Duration::ZERO).and_then(|()| self.empty_log());
+        if let Err(error) = self.connection.busy_timeout(self.busy_wait).and(emptied)
+            && Fault::of(&error) == Fault::Disk
+        {
+            tracing::error!(%error, "a checkpoint of the store failed below the database; it refuses writes until it is opened again");
+            self.health.poison();
         }
     }
 
