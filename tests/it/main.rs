@@ -48,6 +48,9 @@ mod cli_travel;
 #[cfg(feature = "cli")]
 mod clock_jumps;
 #[cfg(feature = "cli")]
+mod condensing;
+mod condensing_decided;
+#[cfg(feature = "cli")]
 mod copy_killed;
 #[cfg(feature = "host")]
 mod cutting_proxy;
@@ -93,6 +96,8 @@ mod metrics_and_traces;
 mod model_server;
 #[cfg(feature = "cli")]
 mod node_support;
+#[cfg(feature = "cli")]
+mod organisation;
 mod ownership;
 #[cfg(all(feature = "cli", feature = "postgres"))]
 mod postgres_citus;
@@ -148,6 +153,8 @@ mod runtime_remote_killed;
 mod runtime_sandbox;
 #[cfg(feature = "host")]
 mod runtime_shell;
+#[cfg(feature = "cli")]
+mod runtime_ssh;
 #[cfg(feature = "host")]
 mod runtime_support;
 #[cfg(feature = "host")]

@@ -130,6 +130,9 @@ pub(super) fn of_event(event: &Event) -> Texts<'_> {
         Event::ReplayFinished(finished) => texts.add_owned(strings_of(&finished.outcome)),
         Event::ReleaseStarted(_) | Event::ReleaseFinished(_) => {}
         Event::ReleaseFailed(failed) => texts.add(&failed.error),
+        Event::WorkspaceCaptured(_) => {}
+        Event::WorkspaceNotCaptured(missed) => texts.add(&missed.error),
+        Event::WorkspaceCompared(compared) => texts.add_owned(strings_of(&compared.comparison)),
         // What another version wrote is looked for by all that it says.
         Event::Unknown(_) => {}
     }
