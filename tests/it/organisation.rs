@@ -142,7 +142,7 @@ async fn an_owner_who_tells_nothing_is_no_failure_and_neither_is_one_who_cannot_
     organisation(&trial.rig.path("served"), ".openhands", &MICROAGENTS);
     let login = Some(("x-access-token".to_owned(), TOKEN.to_owned()));
     trial.git.behave(Manners { login, stall_after: Some(64), ..Manners::default() });
-    let config = fs::read_to_string(trial.rig.path("config.toml")).unwrap().replace("prepare = 20", "prepare = 4");
+    let config = fs::read_to_string(trial.rig.path("config.toml")).unwrap().replace("prepare = 20", "prepare = 12");
     let branch = git(&trial.rig.path("work/proj"), &["branch", "--show-current"]);
     trial.rig.write("config.toml", config.replace("[timeouts]", &format!("branch = \"{branch}\"\n[timeouts]")));
     let done = trial.run("again").await;

@@ -1,11 +1,11 @@
-//! `--runtime ssh:HOST` with a real server of OpenSSH on this machine: real keys, a real login, a real tunnel.
+//! `--runtime ssh:HOST` with a real server of OpenSSH: real keys, a real login, a real tunnel. It has a network of its own, as another
+//! machine has, where the port that is free here is free as well; ssh reaches it by a program and not by an address.
 
 use std::fs;
 use std::io::Read as _;
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use serde_json::json;
 
@@ -16,7 +16,6 @@ use crate::model_server::ModelServer;
 /// A server that lets in who has its one key, and a program `ssh` that knows it as `box`.
 struct Server {
     rig: Rig,
-    child: Child,
 }
 
 fn run(program: &str, arguments: &[&str]) -> String {
@@ -37,26 +36,31 @@ impl Server {
             run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-C", key, "-f", &at(key)]);
         }
         fs::copy(rig.path("user.pub"), rig.path("authorized")).unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let own = Path::new(env!("CARGO_BIN_EXE_rekindle")).parent().unwrap().display().to_string();
         // What a login finds there: this program, and a place for what it keeps.
         let environment = format!("PATH={own}:/usr/local/bin:/usr/bin:/bin XDG_DATA_HOME={} TMPDIR={}", at("there"), at("there"));
         fs::create_dir(rig.path("there")).unwrap();
         let config = format!(
-            "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nUsePAM no\nStrictModes no\n\
+            "HostKey {}\nAuthorizedKeysFile {}\nPidFile none\nUsePAM no\nStrictModes no\n\
              PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\nLogLevel VERBOSE\n\
              SetEnv {environment}\n",
             at("host"),
             at("authorized"),
         );
         rig.write("sshd_config", config);
-        rig.know_host("host.pub", port);
+        rig.know_host("host.pub");
         let user = run("id", &["-un"]);
+        let root = nix::unistd::geteuid().is_root();
+        let rights = if root { "" } else { "--map-current-user --keep-caps " };
+        let serve = format!("ip link set lo up && exec /usr/sbin/sshd -i -f {} -E {}", at("sshd_config"), at("log"));
+        rig.write("serve", format!("#!/bin/sh\nexec unshare --net {rights}sh -c '{serve}'\n"));
+        fs::set_permissions(rig.path("serve"), fs::Permissions::from_mode(0o755)).unwrap();
         rig.write(
             "ssh_config",
             format!(
-                "Host box\n HostName 127.0.0.1\n Port {port}\n User {user}\n IdentityFile {}\n IdentitiesOnly yes\n \
+                "Host box\n ProxyCommand {}\n User {user}\n IdentityFile {}\n IdentitiesOnly yes\n \
                  UserKnownHostsFile {}\n GlobalKnownHostsFile /dev/null\n StrictHostKeyChecking yes\n",
+                at("serve"),
                 at("user"),
                 at("known"),
             ),
@@ -66,19 +70,15 @@ impl Server {
         let ssh = run("sh", &["-c", "command -v ssh"]);
         rig.write("bin/ssh", format!("#!/bin/sh\nexec {ssh} -F {} \"$@\"\n", at("ssh_config")));
         fs::set_permissions(rig.path("bin/ssh"), fs::Permissions::from_mode(0o755)).unwrap();
-        if nix::unistd::geteuid().is_root() {
+        assert!(Path::new("/usr/sbin/sshd").exists(), "openssh-server is needed");
+        if root {
             fs::create_dir_all("/run/sshd").unwrap();
         }
-        let mut command = Command::new("/usr/sbin/sshd");
-        command.args(["-D", "-e", "-f", &at("sshd_config")]).stdin(Stdio::null()).stdout(Stdio::null());
-        let child = command.stderr(fs::File::create(rig.path("log")).unwrap()).spawn().expect("openssh-server is needed");
-        let server = Self { rig, child };
-        wait_until("the server listens", || server.log().contains("Server listening"));
-        server
+        Self { rig }
     }
 
     fn log(&self) -> String {
-        fs::read_to_string(self.rig.path("log")).unwrap()
+        fs::read_to_string(self.rig.path("log")).unwrap_or_default()
     }
 
     fn live(&self, name: &str, model: &ModelServer) -> Command {
@@ -107,18 +107,11 @@ impl Server {
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 impl Rig {
-    /// Has the server at `port` known by this key.
-    fn know_host(&self, key: &str, port: u16) {
+    /// Has the server known by this key.
+    fn know_host(&self, key: &str) {
         let key = fs::read_to_string(self.path(key)).unwrap();
-        self.write("known", format!("[127.0.0.1]:{port} {key}"));
+        self.write("known", format!("box {key}"));
     }
 }
 
@@ -197,9 +190,7 @@ async fn a_server_that_is_another_one_or_does_not_let_in_is_told_in_its_own_word
     let refused = said(server.live("refused", &model)).await;
     assert_eq!(refused.code, 1, "{refused:?}");
     assert!(refused.out.contains("Permission denied (publickey)"), "{refused:?}");
-    let known = fs::read_to_string(server.rig.path("known")).unwrap();
-    let port = known.split([':', ' ']).nth(1).unwrap().parse().unwrap();
-    server.rig.know_host("other.pub", port);
+    server.rig.know_host("other.pub");
     let another = said(server.live("another", &model)).await;
     assert_eq!(another.code, 1, "{another:?}");
     assert!(another.out.contains("Host key verification failed"), "{another:?}");

@@ -282,7 +282,6 @@ fn every_kind_of_a_workspace() -> Scenario {
     let compared = |of: &[u8], comparison| Command::CompareWorkspace { manifest: Digest::of(of), comparison };
     let scenario = Scenario::new().given(Command::Create { spec: Box::new(spec), node: Scenario::node() });
     let scenario = scenario.given(report(StartStep::Runtime, 1));
-    let scenario = scenario.given(report(StartStep::SetupScript, 1)).given(report(StartStep::GitHooks, 1));
     let named = vec![left_out(b"target", LeftOutWhy::Ignored), left_out(b"\xff", LeftOutWhy::TooLarge)];
     let scenario = turn(scenario.given(kept(b"first", Vec::new()))).given(kept(b"second", named));
     let missed = |for_good| Command::MissSnapshot(WorkspaceNotCaptured { error: "no room".into(), for_good });

@@ -1,6 +1,6 @@
 //! What the owner of a repository tells all agents: the microagents in a repository of the owner's own, as the peer has them.
 //!
-//! They are read from a clone beside the workspace's files, which goes again. Nothing in it is run, and no link in it is followed.
+//! They are read from a clone beside the workspace's files, which goes again. Nothing in it is run, and no link that leads out of it is followed.
 
 use std::path::Path;
 
@@ -23,8 +23,7 @@ pub(super) async fn read(wanted: &Wanted, root: &Path) -> Result<Prepared, Runti
     let staging = Staging::new(wanted, root).await;
     let git = wanted.git();
     let mut arguments = words(&["clone", "--quiet", "--no-local", "--template=", "--no-recurse-submodules", "--depth=1"]);
-    // A link is written as a file that holds where it leads.
-    arguments.extend(words(&["--config=core.symlinks=false", "--", &wanted.address.url]));
+    arguments.extend(words(&["--", &wanted.address.url]));
     arguments.push(staging.path.clone().into());
     let said = git.run(root, &arguments).await.map_err(|error| failed(CloneError::NoGit(error)))?;
     if !said.succeeded {
