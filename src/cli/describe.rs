@@ -37,6 +37,10 @@ pub fn describe(event: &Recorded) -> String {
         Event::Started(_) => String::new(),
         Event::LimitsChanged(body) => format!("{}: {}", limits(&body.limits), body.reason),
         Event::Briefed(body) => format!("{} with {}: {}", body.agent, body.model, body.names.join(", ")),
+        Event::ModelRequested(body) if !body.summarises.is_empty() => {
+            let attempt = if body.attempt > 1 { format!(", attempt {}", body.attempt) } else { String::new() };
+            format!("a summary of {} events{attempt}", body.summarises.len())
+        }
         Event::ModelRequested(body) if body.attempt > 1 => format!("iteration {}, attempt {}", body.iteration, body.attempt),
         Event::ModelRequested(body) => format!("iteration {}", body.iteration),
         Event::ModelResponded(body) => call(&body),

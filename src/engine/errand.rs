@@ -72,6 +72,8 @@ impl Errand {
             | Command::Brief(_)
             | Command::Decide { .. }
             | Command::FailModel { .. }
+            | Command::Forget { .. }
+            | Command::Summarise { .. }
             | Command::StepDone { .. }
             | Command::StepFailed { .. }
             | Command::Observe { .. }

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::error::EngineError;
 use super::history::History;
-use super::ports::{Agent, AgentRequest, Ports, Question, ToolDefinition, Turn};
+use super::ports::{Agent, AgentRequest, Past, Ports, Question, SummariserRequest, ToolDefinition, Turn};
 use super::subscribe::Subscription;
 use crate::session::event::{ActionJudged, Briefed, Created};
 use crate::session::mask::HIDDEN;
@@ -18,8 +18,8 @@ use crate::session::model::CallReport;
 use crate::session::replay::verify::{Divergence, Redecided, Shown, Unchecked, Verifying};
 use crate::session::replay::{Difference, Script};
 use crate::session::{
-    Analyzer, Content, Digest, Event, Extras, Item, Observation, Origin, Recorded, SecuritySpec, Seq, SessionId, SessionSpec,
-    Timestamp,
+    Analyzer, Condenser, Content, Digest, Event, Extras, Item, ModelSpec, Observation, Origin, Recorded, SecuritySpec, Seq,
+    SessionId, SessionSpec, Timestamp,
 };
 use crate::store::{Row, SessionRow, SharedStore};
 
@@ -67,8 +67,8 @@ struct Again<'a> {
     directory: Option<String>,
     /// The actions of the last answer, and when it came.
     answer: (Timestamp, Vec<(Seq, Item)>),
-    /// The moment of the last event that asked or told the model something.
-    asks: Option<Timestamp>,
+    /// The moment of the last event that asked or told the model something, and what it is to sum up, if that is what it was asked.
+    asks: Option<(Timestamp, Vec<Seq>)>,
     divergences: Vec<Divergence>,
     unchecked: Vec<Unchecked>,
 }
@@ -104,18 +104,21 @@ impl<'a> Again<'a> {
     }
 
     async fn take(&mut self, recorded: Recorded) -> Result<(), EngineError> {
-        if self.asks.is_some_and(|at| at != recorded.at) {
-            // The agent was asked on what the log held then; what came while it thought it has not seen.
-            self.asks = None;
-            self.asked = self.agent.as_ref().and_then(|agent| agent.request(Turn { history: self.history.past() }));
+        // The agent was asked on what the log held then; what came while it thought it has not seen.
+        if let Some((_, summarises)) = self.asks.take_if(|(at, _)| *at != recorded.at) {
+            self.asked = if summarises.is_empty() {
+                self.agent.as_ref().and_then(|agent| agent.request(Turn { history: self.history.past() }))
+            } else {
+                self.asked_for_summary(&summarises).await
+            };
             self.directory = directory(&self.history);
         }
         match Event::read(&recorded) {
             Event::Briefed(told) => {
                 self.briefed(&recorded, &told).await?;
-                self.asks = Some(recorded.at);
+                self.asks = Some((recorded.at, Vec::new()));
             }
-            Event::ModelRequested(_) => self.asks = Some(recorded.at),
+            Event::ModelRequested(body) => self.asks = Some((recorded.at, body.summarises)),
             Event::ModelResponded(call) => {
                 self.request(&recorded, &call);
                 self.answer = (recorded.at, Vec::new());
@@ -200,6 +203,20 @@ impl<'a> Again<'a> {
             asks_risk: spec.security.analyzers.contains(&Analyzer::Model),
         };
         self.ports.agents.agent(request).await.ok()
+    }
+
+    /// The digest of the request for a summary of these events, as it is made today.
+    async fn asked_for_summary(&self, summarises: &[Seq]) -> Option<Digest> {
+        let config = &self.spec.as_ref()?.agent.as_ref()?.config;
+        let model = match &config.condense {
+            Condenser::Summary { model: Some(model), .. } => model.as_ref(),
+            _ => &config.model,
+        };
+        // Nobody is asked, so that no key is needed.
+        let request = SummariserRequest { session: self.id, model: ModelSpec { key: None, ..model.clone() }, key: None };
+        let summariser = self.ports.agents.summariser(request).await.ok()?;
+        let past: Vec<&Past> = self.history.past().iter().filter(|past| summarises.contains(&past.seq)).collect();
+        summariser.request(&past)
     }
 
     /// Compares the request that would be made today with the one that was made, by their digests.

@@ -35,6 +35,10 @@ pub(super) fn effect_span(id: SessionId, session: &Session, effect: &Effect) -> 
         Effect::AskAgent { request, .. } => {
             (info_span!("model.call", session.id = %id, user.id = user, request = request.0), "model")
         }
+        Effect::Summarise { request } => {
+            (info_span!("model.summary", session.id = %id, user.id = user, request = request.0), "summary")
+        }
+        Effect::Condense => (info_span!("history.condense", session.id = %id, user.id = user), "condense"),
         Effect::Delegate { action, .. } => {
             (info_span!("delegate.follow", session.id = %id, user.id = user, action = action.0), "delegate")
         }

@@ -16,11 +16,12 @@ use super::id::Seq;
 use super::model::{CallReport, CallUsage, ModelCall};
 use super::phase::{Phase, Start, StepProgress, StepRecord};
 use super::replay::{ReplayProgress, VerdictCounts};
-use super::spec::{Interaction, Origin};
+use super::spec::{Condenser, Interaction, Origin};
 use super::start::{StartStep, StepOutcome};
 use super::state::{Briefing, Session, Usage};
 use super::stuck::What;
 use super::turn::{AgentState, Dispatch, OpenAction};
+use super::view::View;
 use super::workspace::{
     Comparison, LastSnapshot, SnapshotDue, Snapshots, WorkspaceCaptured, WorkspaceCompared, WorkspaceNotCaptured,
 };
@@ -152,6 +153,7 @@ impl Session {
         };
         self.title.clone_from(&body.spec.title);
         self.snapshots = body.spec.snapshots.map(|_| Snapshots::begin());
+        self.view = body.spec.agent.as_ref().and_then(|agent| agent.config.condense.max()).map(View::of);
         self.spec = Some(*body.spec);
     }
 
@@ -186,6 +188,7 @@ impl Session {
         self.phase = Phase::Closed { reason: body.reason };
         self.open.clear();
         self.model = None;
+        self.forgetting.clear();
         self.delegation = None;
         self.until = None;
     }
@@ -197,6 +200,12 @@ impl Session {
     fn step_finished(&mut self, at: Seq, body: &StepFinished) {
         if body.step == StartStep::McpTools && matches!(body.outcome, StepOutcome::Done { .. }) {
             self.tools_at = Some(at);
+        }
+        if body.step == StartStep::Repository
+            && let StepOutcome::Done { report } = &body.outcome
+        {
+            let contents = report.0.pointer("/organisation/contents").and_then(serde_json::Value::as_str);
+            self.organisation = contents.and_then(|digest| digest.parse().ok());
         }
         let held = body.step.holds_something() && matches!(body.outcome, StepOutcome::Done { .. });
         let progress = if held { StepProgress::Held { epoch: self.epoch } } else { StepProgress::Done };
@@ -242,6 +251,7 @@ impl Session {
     /// An action: counted, and open until its outcome when a runtime must execute it.
     fn action(&mut self, event: &Recorded) {
         self.note(event);
+        self.show(event);
         self.counts.actions += 1;
         self.turn_open = true;
         let tag = event.kind.tag();
@@ -275,6 +285,7 @@ impl Session {
 
     fn observation(&mut self, event: &Recorded) {
         self.note(event);
+        self.show(event);
         if event.kind.tag() == "recall" && self.has_agent() {
             let recalled: RecallPeek = serde_json::from_str(event.body.as_json()).unwrap_or_default();
             self.told.extend(recalled.extras.microagent_knowledge.into_iter().map(|knowledge| knowledge.name));
@@ -328,8 +339,9 @@ impl Session {
                 session.briefing = Some(Briefing { prompt: body.prompt, tools: body.tools });
             }),
             "model.requested" => self.read(event, |session, event, body: ModelRequested| {
-                let ModelRequested { attempt, epoch, iteration } = body;
+                let ModelRequested { attempt, epoch, iteration, summarises } = body;
                 session.model = Some(ModelCall { request: event.seq, attempt, epoch: Some(epoch) });
+                session.forgetting = summarises;
                 session.iterations = iteration;
                 session.turn_open = true;
             }),
@@ -344,10 +356,19 @@ impl Session {
 
     fn called(&mut self, usage: &CallUsage) {
         self.model = None;
+        self.forgetting.clear();
         self.usage.prompt_tokens += usage.prompt_tokens;
         self.usage.completion_tokens += usage.completion_tokens;
         if let Some(cost) = usage.cost_micro_usd {
             self.usage.cost_micro_usd = Some(self.usage.cost_micro_usd.unwrap_or(0).saturating_add(cost));
+        }
+    }
+
+    /// Counts what the agent sees, where that has a limit.
+    fn show(&mut self, event: &Recorded) {
+        let max = self.condenser().and_then(Condenser::max);
+        if let (Some(view), Some(max)) = (&mut self.view, max) {
+            view.note(event, max);
         }
     }
 

@@ -8,7 +8,7 @@ use super::delegation::{DelegateWait, Used};
 use super::event::Briefed;
 use super::id::{Digest, Epoch, NodeId, Seq, SessionId};
 use super::item::Item;
-use super::model::{Decision, ModelFailure};
+use super::model::{Decision, ModelFailure, Summary};
 use super::observation::Observation;
 use super::phase::Phase;
 use super::replay::{Line, ReplayPlan};
@@ -144,6 +144,18 @@ pub enum Command {
         failure: Box<ModelFailure>,
         /// Where the history is longer than the model's window: what is to be forgotten of it.
         forget: Vec<Seq>,
+    },
+    /// The history has grown too long: these are forgotten of it, and summed up first where the session asks for that.
+    Forget {
+        /// Which.
+        forget: Vec<Seq>,
+    },
+    /// The model has summed up what is forgotten.
+    Summarise {
+        /// The event that asked.
+        request: Seq,
+        /// What it wrote.
+        summary: Box<Summary>,
     },
     /// Do these, as the agent; the runtime executes them in order.
     Act {

@@ -53,6 +53,13 @@ pub enum Effect {
         /// What its model was told to be, and can do, when it was last asked; unset when it was told nothing yet.
         briefing: Option<Briefing>,
     },
+    /// Have a model sum up what is about to be forgotten.
+    Summarise {
+        /// The event that asks.
+        request: Seq,
+    },
+    /// Say what is forgotten of a history that has grown too long.
+    Condense,
     /// Look up what the recording does next.
     ReadLine {
         /// The first recorded entry to look at.
@@ -103,6 +110,7 @@ impl Session {
                     .or_else(|| self.delegate_under_way())
                     .or_else(|| self.action_in_flight())
                     .or_else(|| self.call_under_way())
+                    .or_else(|| self.history_to_condense())
                     .or_else(|| self.next_line())
                     .or_else(|| self.snapshot_is_due().then_some(Effect::Capture))
                     .or_else(|| self.until.map(|until| Effect::Wait { until }))
@@ -171,7 +179,15 @@ impl Session {
 
     fn call_under_way(&self) -> Option<Effect> {
         let call = self.model.filter(|call| call.epoch == Some(self.epoch))?;
-        Some(Effect::AskAgent { request: call.request, briefing: self.briefing })
+        Some(if self.forgetting.is_empty() {
+            Effect::AskAgent { request: call.request, briefing: self.briefing }
+        } else {
+            Effect::Summarise { request: call.request }
+        })
+    }
+
+    fn history_to_condense(&self) -> Option<Effect> {
+        (self.may_ask() && self.has_outgrown()).then_some(Effect::Condense)
     }
 
     fn next_line(&self) -> Option<Effect> {

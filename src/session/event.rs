@@ -96,9 +96,9 @@ events! {
     LimitsChanged(LimitsChanged) = "session.limits_changed";
     /// What the agent's model is told in each call.
     Briefed(Briefed) = "model.briefed";
-    /// The agent is asked what to do next.
+    /// The agent is asked what to do next, or a model for a summary.
     ModelRequested(ModelRequested) = "model.requested";
-    /// The agent has decided; what it decided comes right after.
+    /// The agent has decided, or the model has summed up; what was decided or written comes right after.
     ModelResponded(CallReport) = "model.responded";
     /// No decision was reached.
     ModelFailed(ModelFailed) = "model.failed";
@@ -326,7 +326,7 @@ pub struct Briefed {
 }
 
 /// Body of `model.requested`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelRequested {
     /// 1 for the first try; a further one follows when the engine stopped while it waited for the answer.
     pub attempt: u32,
@@ -334,6 +334,9 @@ pub struct ModelRequested {
     pub epoch: Epoch,
     /// How often the agent was asked, this time among it.
     pub iteration: u64,
+    /// The events that are summed up; empty when the agent is asked what to do next. Such a call is no iteration.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub summarises: Vec<Seq>,
 }
 
 /// Body of `model.failed`; the cause is the request.

@@ -20,6 +20,7 @@ pub mod spec;
 pub mod start;
 pub mod stuck;
 pub mod turn;
+pub mod view;
 pub mod workspace;
 
 mod apply;
@@ -48,9 +49,10 @@ pub use metrics::Metrics;
 pub use observation::{Extras, Observation};
 pub use phase::Phase;
 pub use spec::{
-    AgentConfig, AgentSpec, Analyzer, ConfirmationPolicy, Deadlines, Interaction, Launcher, Limits, McpServer, McpTransport,
-    MemorySpec, ModelApi, ModelSpec, OnBadFile, OnDivergence, OnSetupFailure, OnUnknown, Origin, Parent, PluginSpec, Price,
-    Provider, RepositorySpec, Risk, RuntimeSpec, Sandbox, SecretRef, SecretUse, SecuritySpec, SessionSpec, Tool,
+    AgentConfig, AgentSpec, Analyzer, Condenser, ConfirmationPolicy, Deadlines, Interaction, Launcher, Limits, McpServer,
+    McpTransport, MemorySpec, ModelApi, ModelSpec, OnBadFile, OnDivergence, OnSetupFailure, OnUnknown, Origin, Parent,
+    PluginSpec, Price, Provider, RepositorySpec, Risk, RuntimeSpec, Sandbox, SecretRef, SecretUse, SecuritySpec, SessionSpec,
+    Tool,
 };
 pub use start::{Report, StartStep};
 pub use state::{REDUCER, Session};

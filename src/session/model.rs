@@ -48,6 +48,17 @@ pub struct Decision {
     pub call: CallReport,
 }
 
+/// What a model wrote of events that are forgotten.
+#[derive(Debug, Clone)]
+pub struct Summary {
+    /// The summary.
+    pub text: String,
+    /// Where among what is still seen it stands.
+    pub offset: u64,
+    /// What the call took, for the log.
+    pub call: CallReport,
+}
+
 /// An action that an agent decided on, and how risky it is.
 #[derive(Debug, Clone)]
 pub struct Judged {
@@ -88,6 +99,9 @@ pub struct CallReport {
     pub usage: CallUsage,
     /// SHA-256 of the request, without its key: the prompt itself is in the log already.
     pub request: Digest,
+    /// The blob that holds the system prompt, where it is not the one of the agent's briefing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<Digest>,
     /// How long it took, in microseconds.
     pub latency_us: u64,
     /// Tries that came before, and how each failed.

@@ -7,11 +7,12 @@ use super::id::{Digest, Epoch, NodeId, Seq};
 use super::model::ModelCall;
 use super::phase::{Phase, StepProgress, StepRecord};
 use super::replay::ReplayProgress;
-use super::spec::{Limits, SessionSpec};
+use super::spec::{Condenser, Limits, SessionSpec};
 use super::start::StartStep;
 use super::stuck::Trail;
 use super::time::Timestamp;
 use super::turn::{AgentState, Dispatch, OpenAction};
+use super::view::View;
 use super::workspace::Snapshots;
 
 /// Names the fold below. A state, a snapshot or a digest made by another one is not comparable; a golden test guards it.
@@ -53,6 +54,15 @@ pub struct Session {
     /// The call of the agent that has no answer yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<ModelCall>,
+    /// The events that this call sums up, after which they are forgotten; empty when the agent is asked what to do next.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forgetting: Vec<Seq>,
+    /// How much its agent sees, where that has a limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub view: Option<View>,
+    /// What the organisation of its repository tells every agent: the blob that holds the files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub organisation: Option<Digest>,
     /// What the agent's model is told in each call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub briefing: Option<Briefing>,
@@ -193,6 +203,26 @@ impl Session {
     /// Whether its agent is asked, or about to be.
     pub fn is_asking(&self) -> bool {
         self.model.is_some() || (self.agent == AgentState::Running && self.has_agent() && self.open.is_empty())
+    }
+
+    /// Whether its agent is at work and nothing else is owed, so that it is asked next.
+    pub(super) fn may_ask(&self) -> bool {
+        self.has_agent()
+            && self.agent == AgentState::Running
+            && self.open.is_empty()
+            && self.model.is_none()
+            && self.delegation.is_none()
+            && !self.is_replaying()
+    }
+
+    /// Whether its agent sees more than it may.
+    pub(super) fn has_outgrown(&self) -> bool {
+        self.view.is_some_and(|view| view.seen > view.limit)
+    }
+
+    /// What is done with a history that grows too long.
+    pub fn condenser(&self) -> Option<&Condenser> {
+        self.spec.as_ref()?.agent.as_ref().map(|agent| &agent.config.condense)
     }
 
     /// Whether an agent of its own decides what is done; else whoever opened it does, or a recording.

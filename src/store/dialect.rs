@@ -21,6 +21,7 @@ pub struct Turn(#[expect(dead_code, reason = "held for what its drop does")] pub
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LeaseClock {
     /// By the database's, which this statement reads.
+    #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "only PostgreSQL has a clock that all nodes read"))]
     Database(&'static str),
     /// By that of the one machine that all processes are on.
     Machine {

@@ -9,7 +9,7 @@ use crate::session::model::{CallReport, CallUsage, Decision, Judged, ModelErrorC
 use crate::session::replay::{RecordedEntry, Script};
 use crate::session::{
     AgentConfig, AgentSpec, Command, Decided, Digest, EventId, Kind, ModelApi, ModelSpec, NodeId, OnDivergence, OnUnknown,
-    Origin, Proof, Recorded, Rejection, Session, SessionId, SessionSpec, Timestamp, Tool, decide,
+    Origin, Proof, Recorded, Rejection, Session, SessionId, SessionSpec, Timestamp, decide,
 };
 
 /// A session that is told commands, one microsecond after the other.
@@ -50,8 +50,7 @@ impl Scenario {
     /// The spec of a session whose agent decides, and that begins with a message.
     pub fn agent_spec() -> SessionSpec {
         let model = ModelSpec::new(ModelApi::OpenAi, "test-model");
-        let config = AgentConfig { model, tools: Tool::all(), disabled_microagents: Vec::new(), condense: true };
-        let agent = AgentSpec { name: "scripted".to_owned(), config, delegates: BTreeMap::new() };
+        let agent = AgentSpec { name: "scripted".to_owned(), config: AgentConfig::new(model), delegates: BTreeMap::new() };
         let origin = Origin::fresh(Some("fix the test".to_owned()));
         SessionSpec { agent: Some(agent), ..Self::spec(origin) }
     }
@@ -77,6 +76,7 @@ impl Scenario {
             reasoning: None,
             usage: CallUsage { prompt_tokens: 7, completion_tokens: 3, cached_tokens: 0, cost_micro_usd: Some(10_000) },
             request: Digest::ZERO,
+            prompt: None,
             latency_us: 1,
             retries: Vec::new(),
         }

@@ -233,7 +233,7 @@ fn what_was_used_is_known_when_a_limit_ended_the_run() {
 #[test]
 fn with_condensing_turned_off_a_history_that_is_too_long_ends_in_an_error() {
     let mut spec = Scenario::agent_spec();
-    spec.agent.as_mut().unwrap().config.condense = false;
+    spec.agent.as_mut().unwrap().config.condense = rekindle::session::Condenser::None;
     let scenario = failed(started(spec), ModelErrorClass::ContextWindow, "the prompt is too long");
     assert_eq!(scenario.session.agent, AgentState::Error);
     assert!(scenario.session.agent_reason.starts_with("LLMContextWindowExceedError: "));

@@ -84,10 +84,17 @@ const ACCEPTANCE: &[(&str, &[&str])] = &[
             "a_history_that_is_too_long_is_condensed_by_its_ids_and_the_agent_is_asked_again",
             "with_condensing_turned_off_a_history_that_is_too_long_ends_in_an_error",
             "a_conversation_that_is_too_long_is_told_apart",
+            "a_history_that_outgrows_the_models_window_is_summed_up_too",
         ],
     ),
     ("30 a memory that fails", &["a_memory_that_fails_is_told_to_the_agent_and_ends_nothing"]),
-    ("31 metrics beside an action", &["what_was_used_is_known_when_a_limit_ended_the_run"]),
+    (
+        "31 metrics beside an action",
+        &[
+            "what_was_used_is_known_when_a_limit_ended_the_run",
+            "a_summary_is_a_call_of_its_own_that_is_counted_and_is_no_iteration",
+        ],
+    ),
     ("32 the first message by its id", &["the_first_message_asks_memory_for_the_workspace_and_the_same_words_again_do_not"]),
     ("33 a null observation", &["an_answer_of_memory_that_holds_nothing_lets_the_agent_go_to_work"]),
     ("34 the system message", &["the_agent_is_briefed_once_and_again_only_when_what_it_is_told_changes"]),
@@ -189,6 +196,18 @@ const ACCEPTANCE: &[(&str, &[&str])] = &[
             "the_kind_is_inferred_whatever_the_file_calls_itself",
             "a_trigger_is_met_by_whole_words_in_any_case",
             "a_bad_file_is_named_and_takes_nothing_from_the_others",
+            "what_the_owner_tells_all_agents_is_told_before_the_repositorys_own_which_wins",
+        ],
+    ),
+    // Of V0's condensers there are the window and the summary; masking, attention and pipelines are not.
+    (
+        "condensers",
+        &[
+            "a_history_is_summed_up_unless_something_else_is_said",
+            "what_is_missing_or_wrong_is_named_with_the_way_out",
+            "so_much_is_forgotten_of_what_is_too_much_that_half_of_the_most_stay_with_the_summary",
+            "the_summary_of_before_is_summed_up_with_the_rest",
+            "a_summary_that_cannot_be_had_is_named_in_the_log_and_the_window_does_instead",
         ],
     ),
 ];

@@ -61,7 +61,7 @@ pub fn request(model: ModelSpec) -> AgentRequest {
     AgentRequest {
         session: SessionId::from_uuid(Uuid::from_u128(1)),
         name: CODER.to_owned(),
-        config: AgentConfig { model, tools, disabled_microagents: Vec::new(), condense: true },
+        config: AgentConfig { tools, ..AgentConfig::new(model) },
         key: Some(SecretValue { name: "MODEL_KEY".to_owned(), value: KEY.to_owned() }),
         tools: Vec::new(),
         delegates: Vec::new(),

@@ -89,6 +89,8 @@ const REGISTER: &[(&str, &[&str])] = &[
         &[
             "half_is_forgotten_and_the_task_is_not",
             "a_history_that_is_too_long_is_condensed_by_its_ids_and_the_agent_is_asked_again",
+            "a_call_and_its_outcome_are_not_parted_whatever_was_said_between",
+            "a_history_that_grows_too_long_is_summed_up_by_the_model_and_the_task_goes_on",
         ],
     ),
     ("one adjacent pair of condensations is a loop", &["ten_condensations_in_a_row_are_a_loop_and_nine_are_none"]),

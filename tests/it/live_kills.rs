@@ -1,6 +1,6 @@
 //! The real program with an agent, killed with SIGKILL at random moments of its start, its calls of the model, its actions, its
 //! delegate's work and its close, two hundred times and more. The session has all parts: a private repository, a setup script, secrets,
-//! memory, a server of tools, a delegate.
+//! memory, a server of tools, a delegate, and a history so long that it is summed up.
 //!
 //! After every kill the logs are whole, nothing ran twice, and no value of a secret is in a file of the store; every conversation that
 //! the model ever gets is one that endpoints take; at the end each call of the model and each action has one outcome, and nothing of
@@ -22,8 +22,9 @@ use serde_json::{Value, json};
 use crate::cli_support::{Rig, lines, wait_until};
 use crate::git_server::{GitServer, Manners, repository};
 use crate::kill_anywhere::{Random, log};
-use crate::live_support::{answers, assert_conversation, calls, finishes, messages, words};
+use crate::live_support::{assert_conversation, calls, finishes, is_summary, messages, words};
 use crate::model_server::{ModelAnswer, ModelServer, Received, Reply};
+use crate::organisation::organisation;
 use crate::repository_support::holding;
 
 /// How often each of the four tests below kills.
@@ -38,6 +39,10 @@ const DELEGATED: usize = 2;
 const PART: &str = "Write the part of the other hand.";
 /// What memory tells the agent, since the task speaks of the tide.
 const KNOWLEDGE: &str = "The tide is written with one line a command.";
+/// How a summary begins.
+const SUMMARY: &str = "It is being written: ";
+/// What the owner of the repository tells all agents.
+const FOR_ALL: &str = "Everybody writes neatly.";
 const TOKEN: &str = "ghp_q7ZkLmN0Vt9yR4wB8xX2";
 const KEY: &str = "deploy-5d41402abc4b2a76b9719d911017c592";
 
@@ -65,6 +70,27 @@ fn script(daemon: &str) -> Vec<ModelAnswer> {
     script
 }
 
+/// What a model writes of events: how many calls they tell of, those of an earlier summary among them.
+fn summary(request: &Received) -> ModelAnswer {
+    let told = words(&messages(request)[1]);
+    let calls = told.lines().filter(|line| line.starts_with("calls ")).count();
+    ModelAnswer::says(&format!("{SUMMARY}{} calls so far.", calls + summed_up(&told)))
+}
+
+/// How many calls a summary tells of that stands in what is said.
+fn summed_up(told: &str) -> usize {
+    let told = told.split(SUMMARY).nth(1).and_then(|rest| rest.split(' ').next());
+    told.map_or(0, |calls| calls.parse().unwrap())
+}
+
+/// How often the model has answered, by a conversation of which a part may be summed up: a summary parts no answer.
+fn answered(request: &Received, script: &[ModelAnswer]) -> usize {
+    let told: String = messages(request).iter().map(words).collect();
+    let calls = messages(request).iter().filter_map(|message| message["tool_calls"].as_array()).map(Vec::len).sum::<usize>();
+    let mut left = calls + summed_up(&told);
+    script.iter().take_while(|answer| left.checked_sub(answer.calls.len()).map(|rest| left = rest).is_some()).count()
+}
+
 /// What the delegate does.
 fn part() -> Vec<ModelAnswer> {
     let write = |n: usize| calls(n, "bash", &writes(n));
@@ -75,14 +101,14 @@ fn part() -> Vec<ModelAnswer> {
 
 /// Whether a request to the model is one of the delegate's.
 fn is_part(request: &Received) -> bool {
-    let task = messages(request).iter().find(|message| message["role"] == "user");
+    let task = messages(request).iter().find(|message| message["role"] == "user" && !is_summary(request));
     task.is_some_and(|task| words(task).contains(PART))
 }
 
 struct Trial {
     rig: Rig,
     model: ModelServer,
-    git: GitServer,
+    _git: GitServer,
     /// A command that leaves its shell and would outlive the session.
     daemon: String,
     /// A tool of the server, by which its process is known.
@@ -95,9 +121,12 @@ impl Trial {
         let (daemon, tool) = (format!("sleep 54321.{}", mark.as_u128()), format!("tool_{}", mark.simple()));
         let (script, part) = (script(&daemon), part());
         let model = ModelServer::replying(move |request| {
+            if is_summary(request) {
+                return summary(request).into();
+            }
             let script = if is_part(request) { &part } else { &script };
             let end = || Reply::error(400, "script_ended", "the test scripted no further answer");
-            script.get(answers(request)).map_or_else(end, |answer| answer.clone().into())
+            script.get(answered(request, script)).map_or_else(end, |answer| answer.clone().into())
         })
         .await;
         let rig = Rig::new();
@@ -107,13 +136,17 @@ impl Trial {
             (".openhands/microagents/tide.md", microagent.as_str()),
         ];
         repository(&rig.path("served"), &files);
-        let login = Some(("oauth2".to_owned(), TOKEN.to_owned()));
+        let microagents = [("microagents/tide.md", "---\ntriggers: [tide]\n---\nNot this.\n"), ("microagents/all.md", FOR_ALL)];
+        organisation(&rig.path("served"), ".openhands", &microagents);
+        let login = Some(("x-access-token".to_owned(), TOKEN.to_owned()));
         let git = GitServer::start(&rig.path("served"), Manners { login, ..Manners::default() });
         let server = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/mcp_server.py");
         rig.write(
             "config.toml",
             format!(
-                "[agents.helper]\n[mcp.fake]\ncommand = \"python3\"\nargs = [\"-u\", \"{}\", \"well\", \"echo\", \"{tool}\"]\n",
+                "[condenser]\nkeep-first = 2\nmax = 14\n[repository]\nlocation = \"owner/proj\"\nprovider = \"github\"\nhost = \"{}\"\n\
+                 token = \"GIT_TOKEN\"\n[agents.helper]\n[mcp.fake]\ncommand = \"python3\"\nargs = [\"-u\", \"{}\", \"well\", \"echo\", \"{tool}\"]\n",
+                git.url(),
                 server.display()
             ),
         );
@@ -122,7 +155,7 @@ impl Trial {
             set.stdin.take().unwrap().write_all(value.as_bytes()).unwrap();
             assert!(set.wait().unwrap().success());
         }
-        Self { rig, model, git, daemon, tool }
+        Self { rig, model, _git: git, daemon, tool }
     }
 
     fn journal(&self) -> Vec<usize> {
@@ -138,10 +171,8 @@ impl Trial {
     fn command(&self, session: Option<&Session>) -> Command {
         match session {
             None => {
-                let (config, url) = (self.rig.path("config.toml"), format!("{}/owner/proj.git", self.git.url()));
-                let repository = ["--repo", &url, "--repo-token", "GIT_TOKEN", "--secret", "DEPLOY_KEY"];
-                let mut command = self.rig.live(&self.model, &repository);
-                command.arg("--config").arg(config).arg("write it down by the tide");
+                let mut command = self.rig.live(&self.model, &["--secret", "DEPLOY_KEY"]);
+                command.arg("--config").arg(self.rig.path("config.toml")).arg("write it down by the tide");
                 command
             }
             Some(session) if is_done(session) => self.rig.command(&["close", "live"]),
@@ -173,6 +204,8 @@ impl Trial {
         let events = log(&store, row.id).await;
         assert_calls(&events, is_done(&session));
         assert_actions(&events, is_done(&session));
+        let summaries = assert_summaries(&events);
+        assert!(summaries > 1 || session.agent != AgentState::Finished, "the history was summed up, and its summary, too");
         for event in &events {
             let Event::DelegateStarted(delegate) = Event::read(event) else { continue };
             // It is begun after its parent has said so.
@@ -202,6 +235,24 @@ impl Trial {
 
 fn is_done(session: &Session) -> bool {
     session.agent == AgentState::Finished || matches!(session.phase, Phase::Closing { .. } | Phase::Closed { .. })
+}
+
+/// Each history was summed up by one summary that was asked for, and no event twice.
+fn assert_summaries(events: &[Recorded]) -> usize {
+    let body = |event: &Recorded| serde_json::from_str::<Value>(event.body.as_json()).unwrap();
+    let mut forgotten = Vec::new();
+    let condensations: Vec<&Recorded> = events.iter().filter(|event| event.kind.as_str() == "action.condensation").collect();
+    for event in &condensations {
+        let asked = events.iter().find(|asked| Some(asked.seq) == event.cause).expect("it was asked for");
+        assert_eq!(body(asked)["summarises"], body(event)["args"]["forgotten_event_ids"]);
+        assert!(body(event)["args"]["summary"].as_str().is_some_and(|summary| summary.starts_with(SUMMARY)), "{event:?}");
+        forgotten.extend(body(event)["args"]["forgotten_event_ids"].as_array().unwrap().clone());
+    }
+    let count = forgotten.len();
+    forgotten.sort_by_key(|id| id.as_i64());
+    forgotten.dedup();
+    assert_eq!(forgotten.len(), count, "an event was forgotten twice");
+    condensations.len()
 }
 
 /// How often each event is answered by one of these kinds.
@@ -289,10 +340,15 @@ fn kill_again_and_again(seed: u64) {
         assert!(again.code == 0 && !again.out.contains("unchecked"), "today's code decides it as it stands: {again:?}");
         let unknown = LINES + DELEGATED - trial.journal().len();
         assert!(unknown as u64 <= kills_here, "only what a kill has cut off may be missing");
+        let clones = fs::read_dir(trial.rig.path("work")).unwrap().flatten().map(|entry| entry.file_name());
+        let clones: Vec<_> = clones.filter(|name| name.to_string_lossy().contains(".rekindle-")).collect();
+        assert!(clones.is_empty(), "clones are left over: {clones:?}");
         assert!(!lines(&trial.rig.path("work/prepared")).is_empty(), "the setup script has run");
-        let last = trial.model.received().into_iter().rfind(|request| !is_part(request)).unwrap();
-        let told = messages(&last).iter().filter(|message| words(message).contains(KNOWLEDGE)).count();
-        assert_eq!(told, 1, "knowledge is told once, and forgotten by no restart");
+        let last = trial.model.received().into_iter().rfind(|request| !is_part(request) && !is_summary(request)).unwrap();
+        for what in [KNOWLEDGE, FOR_ALL] {
+            let told: usize = messages(&last).iter().map(|message| words(message).matches(what).count()).sum();
+            assert_eq!(told, 1, "{what:?} is told once, and forgotten by no restart");
+        }
         let parts = trial.model.received().iter().filter(|request| is_part(request)).count();
         assert!(parts > DELEGATED, "the delegate was asked");
         for saying in [&trial.daemon, &trial.tool] {

@@ -193,7 +193,7 @@ async fn a_history_that_outgrows_the_window_is_condensed_and_the_task_goes_on() 
         }
     })
     .await;
-    let done = said(rig.live(&model, &["count"])).await;
+    let done = said(rig.live(&model, &["--condenser", "window", "count"])).await;
     assert_eq!(done.code, 0, "{done:?}");
     let log = log(&rig).await;
     assert!(!kinds(&log, "action.condensation").is_empty(), "{:?}", kinds(&log, ""));

@@ -25,6 +25,11 @@ pub fn words(message: &Value) -> String {
     }
 }
 
+/// Whether a model is asked to sum up what is about to be forgotten.
+pub fn is_summary(request: &Received) -> bool {
+    messages(request).first().is_some_and(|message| words(message).starts_with("You keep the memory of an agent"))
+}
+
 /// Fails unless the conversation is one that endpoints take: each tool call has exactly one result, right after the answer that
 /// made it and in its order, and no result is without a call.
 #[track_caller]

@@ -50,6 +50,9 @@ mod cli_travel;
 #[cfg(feature = "cli")]
 mod clock_jumps;
 #[cfg(feature = "cli")]
+mod condensing;
+mod condensing_decided;
+#[cfg(feature = "cli")]
 mod copy_killed;
 #[cfg(feature = "host")]
 mod cutting_proxy;
@@ -95,6 +98,8 @@ mod metrics_and_traces;
 mod model_server;
 #[cfg(feature = "cli")]
 mod node_support;
+#[cfg(feature = "cli")]
+mod organisation;
 mod ownership;
 #[cfg(feature = "cli")]
 mod page_support;
@@ -154,6 +159,8 @@ mod runtime_remote_killed;
 mod runtime_sandbox;
 #[cfg(feature = "host")]
 mod runtime_shell;
+#[cfg(feature = "cli")]
+mod runtime_ssh;
 #[cfg(feature = "host")]
 mod runtime_support;
 #[cfg(feature = "host")]

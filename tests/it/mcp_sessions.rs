@@ -60,7 +60,7 @@ pub fn engine(store: &SharedStore) -> Engine {
 
 pub fn spec(model: &ModelServer, message: &str, servers: Vec<McpServer>) -> SessionSpec {
     let model = ModelSpec { base_url: Some(model.base_url()), ..ModelSpec::new(ModelApi::OpenAi, "fake") };
-    let config = AgentConfig { model, tools: vec![Tool::Finish], disabled_microagents: Vec::new(), condense: true };
+    let config = AgentConfig { tools: vec![Tool::Finish], ..AgentConfig::new(model) };
     let agent = Some(AgentSpec { name: "coder".to_owned(), config, delegates: Default::default() });
     let origin = Origin::Fresh { message: Some(message.to_owned()), images: Vec::new() };
     SessionSpec { agent, mcp: servers, ..SessionSpec::new(origin, "/") }

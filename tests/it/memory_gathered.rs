@@ -22,7 +22,7 @@ fn document(path: &str, text: &str) -> Document {
 
 fn request(spec: SessionSpec, documents: Vec<Document>) -> MemoryRequest {
     let session = SessionId::from_uuid(Uuid::from_u128(1));
-    MemoryRequest { session, spec: Arc::new(spec), documents, about: About::default() }
+    MemoryRequest { session, spec: Arc::new(spec), organisation: Vec::new(), documents, about: About::default() }
 }
 
 async fn gathered(documents: Vec<Document>) -> Remembered {
@@ -181,6 +181,33 @@ async fn the_workspace_replaces_what_the_user_keeps_under_the_same_name() {
     let remembered = files.gather(request(Scenario::agent_spec(), documents)).await.unwrap();
     assert_eq!(workspace(&remembered, "").repo_instructions, "Theirs.\n\nMy style.");
     assert!(remembered.problems[0].path.ends_with("broken.md"));
+}
+
+#[tokio::test]
+async fn the_repository_replaces_what_its_owner_tells_all_agents_under_the_same_name_and_that_what_the_user_keeps() {
+    let home = tempfile::tempdir().unwrap();
+    for (name, text) in [("both.md", "The user's."), ("user.md", "The user's own.")] {
+        fs::write(home.path().join(name), text).unwrap();
+    }
+    let provider = Provider::GitHub { host: None };
+    let repository = RepositorySpec { provider, location: "o/r".into(), branch: None, token: None, depth: None };
+    let spec = SessionSpec { repository: Some(repository), ..Scenario::agent_spec() };
+    let organisation = vec![
+        document("microagents/both.md", "The owner's."),
+        document("microagents/repo.md", "The owner's way."),
+        document("microagents/know/deploy.md", "---\ntriggers: [deploy]\n---\nBy the owner's script."),
+        document("microagents/README.md", "For people."),
+        document("microagents/bad.md", "---\nname: [\n"),
+        document("other.md", "Not one of them."),
+    ];
+    let documents = vec![document("r/.openhands/microagents/repo.md", "The repository's.")];
+    let files = MicroagentFiles::new().with_own([home.path().to_owned()]);
+    let remembered = files.gather(MemoryRequest { organisation, ..request(spec, documents) }).await.unwrap();
+    let recalled = workspace(&remembered, "how do I deploy");
+    assert_eq!(recalled.repo_instructions, "The owner's.\n\nThe user's own.\n\nThe repository's.");
+    assert_eq!(names(&recalled), [("know/deploy", "deploy")]);
+    let bad: Vec<&str> = remembered.problems.iter().map(|problem| problem.path.as_str()).collect();
+    assert_eq!(bad, ["o/.openhands/microagents/bad.md"]);
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use rekindle::engine::ports::{
 };
 use rekindle::host::runtime::remote::RuntimeServer;
 use rekindle::session::action::{ReadFile, WriteFile};
-use rekindle::session::{Action, Epoch, Extras, Observation, PluginSpec, Report, Seq, SessionId};
+use rekindle::session::{Action, Epoch, Extras, Observation, PluginSpec, Report, RepositorySpec, Seq, SessionId};
 use rekindle::testing::{Answer, FakeRuntimes};
 use serde_json::{Value, json};
 
@@ -373,6 +373,10 @@ impl Runtime for Preparing {
                 let report = json!({ "session": session, "location": repository.location, "token": token.unwrap().value });
                 Ok(Prepared::Done(Report(report)))
             }
+            Preparation::Organisation { repository, token, within, .. } => {
+                let (location, secret) = (repository.location, token.is_some());
+                Ok(Prepared::Skipped(format!("{location} with a token: {secret}, for {} s", within.as_secs())))
+            }
             Preparation::SetupScript { directory, within } => {
                 Ok(Prepared::Skipped(format!("there is none in {directory} for {} s", within.as_secs())))
             }
@@ -400,14 +404,18 @@ async fn preparations_documents_and_the_environment_reach_the_runtime_behind_the
     let directory = Some("/workspace/proj".to_owned());
     let made = provision(Provision { environment, directory, ..asked(&proxy.url(), 1) }).await;
     let repository = serde_json::from_value(json!({ "provider": { "type": "plain" }, "location": "https://x/y.git" }));
-    let repository = repository.unwrap_or_else(|error| panic!("{error}"));
+    let repository: RepositorySpec = repository.unwrap_or_else(|error| panic!("{error}"));
     let token = Some(SecretValue { name: "T".to_owned(), value: "tok".to_owned() });
+    let (kept_in, secret) = (repository.clone(), token.clone());
     let session = SessionId::from_uuid(uuid::Uuid::from_u128(7));
     proxy.cut_answers(1);
     let prepared = made.runtime.prepare(Preparation::Repository { session, repository, token }).await.unwrap();
     let report = json!({ "session": session, "location": "https://x/y.git", "token": "tok" });
     assert_eq!(prepared, Prepared::Done(Report(report)));
     let directory = "/workspace/y".to_owned();
+    let kept_in = Preparation::Organisation { session, repository: kept_in, token: secret, within: Duration::from_secs(7) };
+    let skipped = made.runtime.prepare(kept_in).await.unwrap();
+    assert_eq!(skipped, Prepared::Skipped("https://x/y.git with a token: true, for 7 s".to_owned()));
     let script = Preparation::SetupScript { directory: directory.clone(), within: Duration::from_secs(7) };
     let skipped = made.runtime.prepare(script).await.unwrap();
     assert_eq!(skipped, Prepared::Skipped("there is none in /workspace/y for 7 s".to_owned()));

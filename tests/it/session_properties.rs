@@ -5,14 +5,14 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use rekindle::session::delegation::{DelegateWait, Order, Used};
 use rekindle::session::event::{Briefed, DelegateFinished};
-use rekindle::session::model::{Decision, Judged, Judgement, ModelErrorClass};
+use rekindle::session::model::{Decision, Judged, Judgement, ModelErrorClass, Summary};
 use rekindle::session::replay::Step;
 use rekindle::session::replay::verify::Verifying;
 use rekindle::session::workspace::{Comparison, Differences, PathText, WorkspaceCaptured, WorkspaceNotCaptured};
 use rekindle::session::{
-    AgentState, Analyzer, Body, Command, ConfirmationPolicy, Content, Digest, Effect, Event, EventId, Extras, Item, Kind,
-    Observation, OnDivergence, OnUnknown, Origin, Phase, Recorded, Recovery, Report, Risk, SecuritySpec, Seq, Session, SessionId,
-    SessionSpec, SnapshotSpec, Source, StartStep, StepDone, Timestamp,
+    AgentState, Analyzer, Body, Command, Condenser, ConfirmationPolicy, Content, Digest, Effect, Event, EventId, Extras, Item,
+    Kind, Observation, OnDivergence, OnUnknown, Origin, Phase, Recorded, Recovery, Report, Risk, SecuritySpec, Seq, Session,
+    SessionId, SessionSpec, SnapshotSpec, Source, StartStep, StepDone, Timestamp,
 };
 use rekindle::testing::Scenario;
 use uuid::Uuid;
@@ -39,7 +39,7 @@ enum Move {
 
 fn moves() -> impl Strategy<Value = Vec<Move>> {
     let one = prop_oneof![
-        1 => (0u8..4).prop_map(Move::Create),
+        1 => (0u8..6).prop_map(Move::Create),
         12 => Just(Move::Answer),
         1 => Just(Move::Fail),
         4 => (0u8..5).prop_map(Move::Act),
@@ -83,6 +83,13 @@ const USED: Used = Used { iterations: 2, prompt_tokens: 14, completion_tokens: 6
 
 fn loop_start(scenario: &Scenario) -> Seq {
     scenario.session.trail.find_loop().map_or(Seq::ZERO, |found| found.from)
+}
+
+/// Most of what the agent has seen since the history was last condensed.
+fn seen(scenario: &Scenario) -> Vec<Seq> {
+    let since = scenario.log.iter().rposition(|event| event.kind.as_str() == "action.condensation").unwrap_or(0);
+    let seen = |event: &&Recorded| matches!(event.kind.as_str(), "action.run" | "action.think" | "observation.run");
+    scenario.log[since..].iter().filter(seen).map(|event| event.seq).collect()
 }
 
 fn answer(scenario: &Scenario, well: bool) -> Option<Command> {
@@ -146,6 +153,19 @@ fn answer(scenario: &Scenario, well: bool) -> Option<Command> {
             let actions = vec![judged(action(seed % 5)), judged(action(seed / 5 % 5))];
             Command::Decide { request, decision: Box::new(Decision { actions, call: Scenario::call() }) }
         }
+        Effect::Condense => {
+            let forget = if well { seen(scenario) } else { Vec::new() };
+            Command::Forget { forget }
+        }
+        Effect::Summarise { request } if !well => {
+            let class = [ModelErrorClass::RateLimit, ModelErrorClass::ContextWindow, ModelErrorClass::BadAnswer];
+            let class = class[request.0 as usize % class.len()];
+            Command::FailModel { request, failure: Scenario::failure(class, "no"), forget: Vec::new() }
+        }
+        Effect::Summarise { request } => {
+            let (text, offset, call) = ("in short".to_owned(), 1, Scenario::call());
+            Command::Summarise { request, summary: Box::new(Summary { text, offset, call }) }
+        }
         Effect::ReadLine { from } => {
             script.line_from(from).map_or(Command::EndRecording, |line| Command::Perform { line: Box::new(line.clone()) })
         }
@@ -170,6 +190,12 @@ fn answer(scenario: &Scenario, well: bool) -> Option<Command> {
     })
 }
 
+fn condensing(condense: Condenser) -> SessionSpec {
+    let mut spec = Scenario::agent_spec();
+    spec.agent.as_mut().unwrap().config.condense = condense;
+    spec
+}
+
 fn play(moves: &[Move]) -> Scenario {
     let mut scenario = Scenario::new();
     for step in moves {
@@ -177,6 +203,8 @@ fn play(moves: &[Move]) -> Scenario {
             Move::Create(0) => Some(Scenario::spec(Scenario::replay(OnDivergence::Continue, OnUnknown::StepOver))),
             Move::Create(1) => Some(Scenario::spec(Origin::fresh(None))),
             Move::Create(2) => Some(Scenario::agent_spec()),
+            Move::Create(4) => Some(condensing(Condenser::Summary { keep_first: 1, max: Some(8), model: None })),
+            Move::Create(5) => Some(condensing(Condenser::Window { keep_first: 1, max: Some(8) })),
             Move::Create(_) => {
                 let confirmation = ConfirmationPolicy::AtOrAbove(Risk::Medium);
                 let security = SecuritySpec { analyzers: vec![Analyzer::Rules], confirmation };
@@ -278,7 +306,7 @@ proptest! {
         let (mut calls, mut tokens) = (0, 0);
         for event in &scenario.log {
             match Event::read(event) {
-                Event::ModelRequested(body) if body.attempt == 1 => calls += 1,
+                Event::ModelRequested(body) if body.attempt == 1 && body.summarises.is_empty() => calls += 1,
                 Event::ModelResponded(body) => tokens += body.usage.prompt_tokens,
                 Event::DelegateFinished(DelegateFinished { used, .. }) => {
                     calls += used.iterations;

@@ -9,15 +9,15 @@ use std::sync::Arc;
 
 use rekindle::session::delegation::{DelegateWait, Used};
 use rekindle::session::event::Briefed;
-use rekindle::session::model::{Judgement, ModelErrorClass};
+use rekindle::session::model::{CallReport, Judgement, ModelErrorClass, Summary};
 use rekindle::session::replay::verify::Verifying;
 use rekindle::session::workspace::{
     Comparison, Differences, LeftOut, LeftOutWhy, PathText, WorkspaceCaptured, WorkspaceNotCaptured,
 };
 use rekindle::session::{
-    Analyzer, Body, Command, ConfirmationPolicy, Digest, Event, EventId, Extras, Kind, Limits, Observation, OnDivergence,
-    OnUnknown, Origin, REDUCER, Recorded, Report, Risk, SecuritySpec, Seq, Session, SessionId, SessionSpec, SnapshotSpec, Source,
-    StartStep, StepDone, Timestamp,
+    Analyzer, Body, Command, Condenser, ConfirmationPolicy, Digest, Event, EventId, Extras, Kind, Limits, Observation,
+    OnDivergence, OnUnknown, Origin, REDUCER, Recorded, Report, Risk, SecuritySpec, Seq, Session, SessionId, SessionSpec,
+    SnapshotSpec, Source, StartStep, StepDone, Timestamp,
 };
 use rekindle::testing::Scenario;
 use serde_json::{Value, json};
@@ -27,11 +27,12 @@ use uuid::Uuid;
 type Made = fn() -> Scenario;
 
 /// The stored logs, and how each was made.
-const STORED: [(&str, Made); 4] = [
+const STORED: [(&str, Made); 5] = [
     ("session-1.jsonl", every_kind),
     ("agent-1.jsonl", every_kind_of_an_agent),
     ("delegate-1.jsonl", every_kind_of_a_delegation),
     ("workspace-1.jsonl", every_kind_of_a_workspace),
+    ("condensing-1.jsonl", every_way_to_condense),
 ];
 
 fn stored(name: &str) -> PathBuf {
@@ -210,6 +211,54 @@ fn every_kind_of_a_delegation() -> Scenario {
         }
     }
     scenario
+}
+
+/// A session whose history is summed up, is asked for that again after a crash, and is then left without a summary.
+fn every_way_to_condense() -> Scenario {
+    let report = |step, attempt| Command::StepDone { step, attempt, done: StepDone::Report(Report(json!({"runtime": "fake"}))) };
+    let mut spec = Scenario::agent_spec();
+    if let Some(agent) = &mut spec.agent {
+        agent.config.condense = Condenser::Summary { keep_first: 1, max: Some(8), model: None };
+    }
+    let mut scenario = Scenario::new().given(Command::Create { spec: Box::new(spec), node: Scenario::node() });
+    for step in [StartStep::Runtime, StartStep::SetupScript, StartStep::GitHooks, StartStep::Memory, StartStep::Controller] {
+        scenario = scenario.given(report(step, 1));
+    }
+    let observed = |scenario: Scenario, observation: Observation| {
+        let action = scenario.session.in_flight().unwrap().seq;
+        scenario.given(Command::Observe { action, observation: Box::new(observation), recorded: None })
+    };
+    let request = |scenario: &Scenario| scenario.session.model.unwrap().request;
+    scenario = observed(scenario, Observation { content: String::new(), extras: Extras::Null });
+    let mut turns = 0..;
+    let mut grown = |mut scenario: Scenario| {
+        while scenario.session.model.is_some() {
+            let command = format!(r#"{{"action":"run","args":{{"command":"make {}"}}}}"#, turns.next().unwrap());
+            let (request, decision) = (request(&scenario), Box::new(Scenario::decision(&[&command])));
+            let made = Observation { content: "made".into(), extras: Extras::Success };
+            scenario = observed(scenario.given(Command::Decide { request, decision }), made);
+        }
+        scenario
+    };
+    let forget = |scenario: &Scenario| {
+        let since = scenario.log.iter().rposition(|event| event.kind.as_str() == "action.condensation").unwrap_or(0);
+        let seen = |event: &&Recorded| matches!(event.kind.as_str(), "action.run" | "observation.success");
+        scenario.log[since..].iter().filter(seen).map(|event| event.seq).take(4).collect::<Vec<_>>()
+    };
+    scenario = grown(scenario);
+    let chosen = forget(&scenario);
+    scenario = scenario.given(Command::Forget { forget: chosen });
+    scenario.crash_and_acquire().unwrap();
+    scenario = scenario.given(report(StartStep::Runtime, 2));
+    let call = CallReport { prompt: Some(Digest::of(b"prompt")), ..Scenario::call() };
+    let summary = Box::new(Summary { text: "It was made.".into(), offset: 1, call });
+    let asked = request(&scenario);
+    scenario = grown(scenario.given(Command::Summarise { request: asked, summary }));
+    let chosen = forget(&scenario);
+    scenario = scenario.given(Command::Forget { forget: chosen });
+    let (asked, failure) = (request(&scenario), Scenario::failure(ModelErrorClass::RateLimit, "not now"));
+    scenario = scenario.given(Command::FailModel { request: asked, failure, forget: Vec::new() });
+    grown(scenario).given(Command::Forget { forget: Vec::new() }).given(Command::Stop { reason: "enough".into() })
 }
 
 /// A session whose workspace is kept, cannot be kept, and is another one after a crash.

@@ -30,6 +30,8 @@ pub struct Config {
     pub plugins: Vec<String>,
     /// Microagents that it is not told of.
     pub disabled_microagents: Vec<String>,
+    /// What is done when the history grows too long.
+    pub condenser: CondenserConfig,
     /// What it is told of the workspace.
     pub memory: MemoryConfig,
     /// Agents to which it may hand parts of its task, by name.
@@ -88,6 +90,20 @@ pub struct PriceConfig {
     pub output: f64,
 }
 
+/// What is done when the history grows too long.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct CondenserConfig {
+    /// `none`, `window`, `summary`.
+    pub r#type: Option<String>,
+    /// How many of the first events stay.
+    pub keep_first: Option<u32>,
+    /// When there are more events than this, half as many stay; 0 for only when the model's window is exceeded.
+    pub max: Option<u32>,
+    /// The model that sums up; the agent's own by default.
+    pub model: ModelConfig,
+}
+
 /// An agent to which parts of the task may be handed.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
@@ -96,6 +112,8 @@ pub struct DelegateConfig {
     pub model: ModelConfig,
     /// Its tools.
     pub tools: Option<Vec<String>>,
+    /// What is done when its history grows too long; as for the main agent when unset.
+    pub condenser: Option<CondenserConfig>,
 }
 
 /// Who judges actions, and which a person must agree to.
@@ -315,6 +333,10 @@ mod tests {
             Config::parse("agent = \"coder\"\n[model]\nbase_url = \"x\"").unwrap_err(),
             "line 3: there is no key `base_url`; did you mean `base-url`?"
         );
+        assert_eq!(
+            Config::parse("[condenser]\nkeep_first = 3").unwrap_err(),
+            "line 2: there is no key `keep_first`; did you mean `keep-first`?"
+        );
         let far = Config::parse("[security]\nzzz = 1").unwrap_err();
         assert!(far.contains("there are: analyzers, confirm"), "{far}");
     }
@@ -340,6 +362,7 @@ mod tests {
     fn everything_that_a_session_is_made_of_can_be_said() {
         let config = Config::parse(include_str!("../../../tests/data/config.toml")).unwrap();
         assert_eq!(config.model.name.as_deref(), Some("openai/gpt-4.1"));
+        assert_eq!((config.condenser.max, config.condenser.model.name.as_deref()), (Some(120), Some("openai/gpt-4.1-mini")));
         assert_eq!(config.mcp.len(), 3);
         assert_eq!(config.agents.len(), 1);
     }

@@ -76,6 +76,10 @@ pub struct Args {
     /// A server that brings further tools, as NAME=URL or NAME="COMMAND ARGUMENT…"; it runs with your rights, not in the sandbox
     #[arg(long, value_name = "NAME=SERVER")]
     mcp: Vec<String>,
+    /// What is done when the history grows too long: none, window (older events are left out), summary (a model sums them up; the
+    /// default)
+    #[arg(long, value_name = "TYPE", env = "REKINDLE_CONDENSER")]
+    condenser: Option<String>,
     /// A script of your own that its shell is prepared with, kept in ~/.config/rekindle/plugins/NAME.sh
     #[arg(long, value_name = "NAME")]
     plugin: Vec<String>,
@@ -123,6 +127,7 @@ impl Args {
         over(&self.instructions, &mut config.instructions);
         over(&self.user, &mut config.user);
         over(&self.confirm, &mut config.security.confirm);
+        over(&self.condenser, &mut config.condenser.r#type);
         for server in &self.mcp {
             config.mcp.extend([McpConfig::named(server)?]);
         }

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::config::{Config, McpConfig, ModelConfig, PriceConfig, RepositoryConfig};
+use super::config::{CondenserConfig, Config, McpConfig, ModelConfig, PriceConfig, RepositoryConfig, nearest_of};
 use super::plugins;
 use crate::cli::exit::CliError;
 use crate::host::workspace;
 use crate::session::{
-    AgentConfig, AgentSpec, Analyzer, ConfirmationPolicy, Deadlines, Interaction, Limits, McpServer, McpTransport, MemorySpec,
-    ModelApi, ModelSpec, OnBadFile, OnSetupFailure, Origin, Price, Provider, RepositorySpec, Risk, RuntimeSpec, SecretRef,
-    SecretUse, SecuritySpec, SessionSpec, SnapshotSpec, Tool,
+    AgentConfig, AgentSpec, Analyzer, Condenser, ConfirmationPolicy, Deadlines, Interaction, Limits, McpServer, McpTransport,
+    MemorySpec, ModelApi, ModelSpec, OnBadFile, OnSetupFailure, Origin, Price, Provider, RepositorySpec, Risk, RuntimeSpec,
+    SecretRef, SecretUse, SecuritySpec, SessionSpec, SnapshotSpec, Tool,
 };
 
 /// Millionths of a US dollar in one.
@@ -52,15 +52,19 @@ impl Asked {
         let main = AgentConfig {
             tools: tools(config.tools.as_deref(), !config.agents.is_empty())?,
             disabled_microagents: config.disabled_microagents.clone(),
-            condense: true,
+            condense: condenser(&config.condenser, &known)?,
             model,
         };
+        named.condenser(&main.condense);
         let mut delegates = BTreeMap::new();
         for (name, delegate) in &config.agents {
             let model = self::model(&delegate.model, Some(&main.model), &known)?;
             named.engine(model.key.as_deref());
             let tools = tools(delegate.tools.as_deref(), false)?;
-            delegates.insert(name.clone(), AgentConfig { model, tools, ..main.clone() });
+            let condense = delegate.condenser.as_ref().map(|config| condenser(config, &known)).transpose()?;
+            let condense = condense.unwrap_or_else(|| main.condense.clone());
+            named.condenser(&condense);
+            delegates.insert(name.clone(), AgentConfig { model, tools, condense, ..main.clone() });
         }
         let mut repository = config.repository.as_ref().map(repository).transpose()?;
         if let Some(repository) = &mut repository {
@@ -128,6 +132,13 @@ impl Named {
         name
     }
 
+    /// The key of a model of its own.
+    fn condenser(&mut self, condenser: &Condenser) {
+        if let Condenser::Summary { model: Some(model), .. } = condenser {
+            self.engine(model.key.as_deref());
+        }
+    }
+
     fn engine(&mut self, name: Option<&str>) {
         if let Some(name) = name {
             self.add(name, "", SecretUse::Engine);
@@ -175,6 +186,49 @@ fn model(config: &ModelConfig, like: Option<&ModelSpec>, known: &[String]) -> Re
     spec.retries = config.retries.unwrap_or(spec.retries);
     spec.price = config.price.map(price).transpose()?;
     Ok(spec)
+}
+
+/// The condensers, each with V0's names for its like.
+const CONDENSERS: [(&str, &[&str]); 3] =
+    [("none", &["noop"]), ("window", &["recent", "amortized", "conversation_window"]), ("summary", &["llm"])];
+
+fn condenser(config: &CondenserConfig, known: &[String]) -> Result<Condenser, CliError> {
+    let CondenserConfig { r#type, keep_first, max, model } = config;
+    let kind = match r#type.as_deref() {
+        None => "summary",
+        Some(said) => {
+            let meant = CONDENSERS.iter().find(|(name, others)| *name == said || others.contains(&said));
+            let unknown = || match nearest_of(said, CONDENSERS.iter().map(|(name, _)| *name)) {
+                Some(best) => usage(format!("there is no condenser `{said}`; did you mean `{best}`?")),
+                None => usage(format!("there is no condenser `{said}`; there are: none, window, summary")),
+            };
+            meant.map(|(name, _)| *name).ok_or_else(unknown)?
+        }
+    };
+    let bounds = |keep_usual: u32, max_usual: u32| {
+        let (keep_first, max) = (keep_first.unwrap_or(keep_usual), Some(max.unwrap_or(max_usual)).filter(|max| *max > 0));
+        match max {
+            Some(max) if max < 8 => {
+                Err(usage(format!("condenser.max is {max}, which leaves no room to work: say 8 or more, or 0")))
+            }
+            Some(max) if keep_first >= max / 2 => Err(usage(format!(
+                "condenser.keep-first is {keep_first}, and must be less than half of condenser.max, which is {max}"
+            ))),
+            max => Ok((keep_first, max)),
+        }
+    };
+    Ok(match kind {
+        "none" => Condenser::None,
+        "window" => {
+            let (keep_first, max) = bounds(1, 100)?;
+            Condenser::Window { keep_first, max }
+        }
+        _ => {
+            let (keep_first, max) = bounds(4, 120)?;
+            let model = model.name.is_some().then(|| self::model(model, None, known)).transpose()?.map(Box::new);
+            Condenser::Summary { keep_first, max, model }
+        }
+    })
 }
 
 /// Says whether an address can be one of an endpoint, and holds nothing secret.
@@ -373,6 +427,27 @@ mod tests {
         Config { model, ..Config::default() }
     }
 
+    fn condensing(kind: Option<&str>, keep_first: Option<u32>, max: Option<u32>) -> Config {
+        let (r#type, model) = (kind.map(str::to_owned), ModelConfig::default());
+        Config { condenser: CondenserConfig { r#type, keep_first, max, model }, ..of_model("openai/x", None) }
+    }
+
+    #[test]
+    fn a_history_is_summed_up_unless_something_else_is_said() {
+        let of = |config: Config| asked(config).spec().unwrap().agent.unwrap().config.condense;
+        assert_eq!(of(of_model("openai/x", None)), Condenser::usual());
+        assert_eq!(of(condensing(Some("none"), None, None)), Condenser::None);
+        assert_eq!(of(condensing(Some("window"), None, None)), Condenser::Window { keep_first: 1, max: Some(100) });
+        assert_eq!(of(condensing(Some("recent"), Some(2), Some(0))), Condenser::Window { keep_first: 2, max: None });
+        assert_eq!(of(condensing(Some("llm"), None, Some(60))), Condenser::Summary { keep_first: 4, max: Some(60), model: None });
+        let mut own = condensing(Some("summary"), None, None);
+        own.condenser.model.name = Some("anthropic/small".to_owned());
+        let spec = asked(own).spec().unwrap();
+        let Condenser::Summary { model: Some(model), .. } = spec.agent.unwrap().config.condense else { panic!("a model") };
+        assert_eq!((model.name.as_str(), model.key.as_deref()), ("small", Some("ANTHROPIC_API_KEY")));
+        assert!(spec.secrets.iter().any(|secret| secret.name == "ANTHROPIC_API_KEY" && secret.used == SecretUse::Engine));
+    }
+
     #[test]
     fn a_model_is_named_with_its_provider_and_has_its_usual_key() {
         let spec = asked(of_model("anthropic/claude-x", None)).spec().unwrap();
@@ -401,6 +476,10 @@ mod tests {
             (of_model("gpt", Some("https://me:secret@x/v1")), "secrets set"),
             (Config { budget: Some(-1.0), ..of_model("openai/x", None) }, "US dollars"),
             (Config { tools: Some(vec!["fly".to_owned()]), ..of_model("openai/x", None) }, "there are: bash"),
+            (condensing(Some("sumary"), None, None), "did you mean `summary`?"),
+            (condensing(Some("zzz"), None, None), "there are: none, window, summary"),
+            (condensing(None, Some(10), Some(20)), "less than half of condenser.max"),
+            (condensing(None, None, Some(7)), "8 or more, or 0"),
         ] {
             let error = asked(config).spec().unwrap_err().to_string();
             assert!(error.contains(word), "{error}");

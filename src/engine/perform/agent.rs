@@ -12,7 +12,7 @@ use crate::session::event::Briefed;
 use crate::session::item::Content;
 use crate::session::model::{CallReport, CallUsage, Decision, Judged, Judgement, ModelErrorClass, ModelFailure};
 use crate::session::state::Briefing;
-use crate::session::{Action, Analyzer, Command, Extras, Item, Observation, Risk, Seq};
+use crate::session::{Action, Analyzer, Command, Condenser, Extras, Item, ModelSpec, Observation, Risk, Seq};
 
 /// How long an agent may wait before it tries again, and for what it does beside.
 const BETWEEN_TRIES: Duration = Duration::from_secs(150);
@@ -39,31 +39,25 @@ impl Performing {
         // Once more, since reading took time.
         self.own().await?;
         let deltas = Heard::new(self.id, self.shared.deltas.clone(), self.mask.masker());
-        let within = self.patience();
+        let model = self.session.spec.as_ref().and_then(|spec| spec.agent.as_ref()).map(|agent| &agent.config.model);
+        let within = model.map_or(BETWEEN_TRIES, patience);
         let answer = tokio::time::timeout(within, agent.step(Turn { history: history.past() }, &deltas)).await;
         let answer = answer.unwrap_or_else(|_| Err(no_answer(within)));
         deltas.end();
         let command = match answer {
             Ok(response) => Command::Decide { request, decision: Box::new(self.decision(response, directory(history.past()))) },
             Err(failure) => {
-                let condenses =
-                    self.session.spec.as_ref().and_then(|spec| spec.agent.as_ref()).is_some_and(|agent| agent.config.condense);
-                let too_long = failure.class == ModelErrorClass::ContextWindow && condenses;
-                let forget = if too_long { half_to_forget(history.past()) } else { Vec::new() };
+                let condenser = self.session.condenser().filter(|condenser| **condenser != Condenser::None);
+                let too_long = condenser.filter(|_| failure.class == ModelErrorClass::ContextWindow);
+                let forget = too_long.map(|condenser| half_to_forget(history.past(), condenser.keep_first()));
+                let forget = forget.unwrap_or_default();
                 Command::FailModel { request, failure: Box::new(failure), forget }
             }
         };
         Ok(command)
     }
 
-    /// How long the agent may take for one decision, whatever it waits for and however often it tries.
-    fn patience(&self) -> Duration {
-        let model = self.session.spec.as_ref().and_then(|spec| spec.agent.as_ref()).map(|agent| &agent.config.model);
-        let (each, tries) = model.map_or((0, 1), |model| (model.timeout_ms, model.retries.saturating_add(1)));
-        (Duration::from_millis(each) + BETWEEN_TRIES).saturating_mul(tries)
-    }
-
-    fn start_step(&self) -> Duration {
+    pub(super) fn start_step(&self) -> Duration {
         Duration::from_millis(self.session.spec.as_ref().map(|spec| spec.deadlines).unwrap_or_default().start_step_ms)
     }
 
@@ -112,7 +106,7 @@ impl Performing {
         let Response { actions, model, response_id, finish_reason, reasoning, usage, request, latency, retries, answer: _ } =
             response;
         let latency_us = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
-        let call = CallReport { model, response_id, finish_reason, reasoning, usage, request, latency_us, retries };
+        let call = CallReport { model, response_id, finish_reason, reasoning, usage, request, prompt: None, latency_us, retries };
         let judgements: Vec<_> = (0..actions.len()).map(|at| self.judgement(&actions, at, directory)).collect();
         let judged = |(action, judgement)| Judged { action, judgement };
         Decision { actions: actions.into_iter().zip(judgements).map(judged).collect(), call }
@@ -128,6 +122,11 @@ impl Performing {
         let question = Question { spec, action, declared: declared(what), directory, before };
         asks.then(|| self.shared.ports.judge.judge(question))
     }
+}
+
+/// How long one answer of a model may take, whatever is waited for and however often it is tried.
+pub(super) fn patience(model: &ModelSpec) -> Duration {
+    (Duration::from_millis(model.timeout_ms) + BETWEEN_TRIES).saturating_mul(model.retries.saturating_add(1))
 }
 
 /// Where the last command left the shell.
@@ -158,13 +157,13 @@ fn declared(action: &Action) -> Option<Risk> {
 }
 
 /// The agent cannot even be made: the session says so, and can go on once that is mended.
-fn cannot_ask(request: Seq, message: String) -> Command {
+pub(super) fn cannot_ask(request: Seq, message: String) -> Command {
     let failure = ModelFailure { class: ModelErrorClass::BadRequest, message, retry_after: None, usage: CallUsage::default() };
     Command::FailModel { request, failure: Box::new(failure), forget: Vec::new() }
 }
 
 /// An agent that does not keep its own time: the call is given up.
-fn no_answer(within: Duration) -> ModelFailure {
+pub(super) fn no_answer(within: Duration) -> ModelFailure {
     let message = format!("there was no answer within {} s", within.as_secs());
     ModelFailure { class: ModelErrorClass::Timeout, message, retry_after: None, usage: CallUsage::default() }
 }

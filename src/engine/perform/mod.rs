@@ -1,6 +1,7 @@
 //! Effect -> port call -> command with the result. Nothing else calls a port.
 
 mod agent;
+mod condense;
 mod delegate;
 mod execute;
 mod heard;
@@ -103,6 +104,8 @@ impl Performing {
                 Command::Wake { until }
             }
             Effect::AskAgent { request, briefing } => self.ask_agent(request, briefing).await?,
+            Effect::Summarise { request } => Box::pin(self.summarise(request)).await?,
+            Effect::Condense => self.condense().await?,
             Effect::ReadLine { from } => self.read_line(from).await,
             Effect::Capture => self.capture().await,
             Effect::Compare { last } => self.compare(last).await,

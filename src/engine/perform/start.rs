@@ -1,17 +1,19 @@
 //! The steps of a start that the world must take.
 
 use serde::Serialize;
+use serde_json::json;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Performing;
 use crate::engine::ports::{
-    About, MemoryRequest, Preparation, Prepared, Provision, Provisioned, Remembered, Runtime, RuntimeError, SecretValue, project,
+    About, Document, MemoryRequest, Preparation, Prepared, Provision, Provisioned, Remembered, Runtime, RuntimeError,
+    SecretValue, project,
 };
 use crate::session::mask::Caveat;
 use crate::session::{
-    Command, Content, Digest, Event, Extras, Observation, OnSetupFailure, PluginSpec, Report, RuntimeSpec, SecretRef, SecretUse,
-    Seq, SessionSpec, StartStep, StepDone, Timestamp,
+    Command, Content, Digest, Event, Extras, Observation, OnSetupFailure, PluginSpec, Report, RepositorySpec, RuntimeSpec,
+    SecretRef, SecretUse, Seq, SessionSpec, StartStep, StepDone, Timestamp,
 };
 use crate::store::{Read, Row};
 
@@ -21,6 +23,11 @@ const DIRECTORY_LOOKBACK: u32 = 256;
 const DOCUMENTS_MAX: u64 = 4 * 1024 * 1024;
 /// What is kept of the time for a setup script, so that one that hangs is ended, and told, before the step's own time is up.
 const SETUP_GRACE: Duration = Duration::from_secs(5);
+
+/// The longest that is waited for what the owner of a repository tells all agents.
+const ORGANISATION_WAIT: Duration = Duration::from_secs(30);
+/// How much longer, where it is read elsewhere.
+const ORGANISATION_GRACE: Duration = Duration::from_secs(5);
 
 /// A secret in the report of its step.
 #[derive(Serialize)]
@@ -39,7 +46,7 @@ impl Performing {
             match step {
                 StartStep::Runtime => self.provision(attempt, within).await,
                 StartStep::Replay => self.read_recording().await,
-                StartStep::Repository => self.clone_repository().await,
+                StartStep::Repository => self.clone_repository(within).await,
                 StartStep::SetupScript => self.run_setup_script(within).await,
                 StartStep::GitHooks => self.install_hooks().await,
                 StartStep::Secrets => self.name_secrets().await,
@@ -151,10 +158,69 @@ impl Performing {
         Ok(self.secrets(|secret| secret.name == name).await?.pop())
     }
 
-    async fn clone_repository(&mut self) -> Result<StepDone, String> {
+    async fn clone_repository(&mut self, within: Duration) -> Result<StepDone, String> {
+        let began = Instant::now();
         let repository = self.spec()?.repository.clone().ok_or("the session names no repository")?;
+        let organisation = repository.organisation().filter(|_| self.session.has_agent());
         let token = self.secret(repository.token.as_deref()).await?;
-        self.prepare(Preparation::Repository { session: self.id, repository, token }).await
+        let preparation = Preparation::Repository { session: self.id, repository, token: token.clone() };
+        let done = self.prepare(preparation).await?;
+        let (StepDone::Report(Report(mut report)), Some(organisation)) = (done.clone(), organisation) else {
+            return Ok(done);
+        };
+        let left = within.saturating_sub(began.elapsed());
+        let found = self.ask_organisation(organisation, token, ORGANISATION_WAIT.min(left / 2)).await;
+        if let Some(report) = report.as_object_mut() {
+            report.insert("organisation".to_owned(), found);
+        }
+        Ok(StepDone::Report(Report(report)))
+    }
+
+    /// Reads what the repository's owner tells all agents, and keeps it, so that it is the same after a restart. What goes wrong is in
+    /// the report and keeps nobody from working.
+    async fn ask_organisation(
+        &mut self,
+        repository: RepositorySpec,
+        token: Option<SecretValue>,
+        within: Duration,
+    ) -> serde_json::Value {
+        let name = repository.location.clone();
+        let preparation = Preparation::Organisation { session: self.id, repository, token, within };
+        let asked = tokio::time::timeout(within + ORGANISATION_GRACE, self.prepare(preparation)).await;
+        let kept = match asked.unwrap_or_else(|_| Err(format!("not read within {} s", within.as_secs()))) {
+            Ok(StepDone::Report(Report(report))) => self.keep_organisation(report).await,
+            Ok(StepDone::Skipped(reason)) => Ok(json!({ "absent": reason })),
+            Ok(StepDone::Tools { .. } | StepDone::Recording(_)) => Err("that is no answer".to_owned()),
+            Err(problem) => Err(problem),
+        };
+        let mut report = kept.unwrap_or_else(|problem| json!({ "problem": problem }));
+        if let Some(report) = report.as_object_mut() {
+            report.entry("repository").or_insert_with(|| name.into());
+        }
+        report
+    }
+
+    async fn keep_organisation(&self, mut report: serde_json::Value) -> Result<serde_json::Value, String> {
+        let fields = report.as_object_mut().ok_or("the report is no object")?;
+        let documents = fields.remove("documents").unwrap_or_default();
+        let documents: Vec<Document> = serde_json::from_value(documents).map_err(|error| error.to_string())?;
+        let paths: Vec<&str> = documents.iter().map(|document| document.path.as_str()).collect();
+        fields.insert("files".to_owned(), paths.into());
+        if !documents.is_empty() {
+            let text = serde_json::to_string(&documents).map_err(|error| error.to_string())?;
+            let contents = self.shared.store.put_blob(self.id, self.mask.json(text).into_bytes()).await;
+            let contents = contents.map_err(|error| error.to_string())?;
+            fields.insert("contents".to_owned(), contents.to_string().into());
+        }
+        Ok(report)
+    }
+
+    /// What the repository's owner tells all agents, as it was read when the session began.
+    async fn organisation(&self) -> Result<Vec<Document>, String> {
+        let Some(contents) = self.session.organisation else { return Ok(Vec::new()) };
+        let bytes = self.shared.store.blob(self.id, contents).await.map_err(|error| error.to_string())?;
+        // What was redacted is told no more.
+        Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default())
     }
 
     async fn run_setup_script(&mut self, within: Duration) -> Result<StepDone, String> {
@@ -203,7 +269,7 @@ impl Performing {
     async fn gather_memory(&mut self) -> Result<StepDone, String> {
         let remembered = self.memory().await?;
         let problems = remembered.problems.iter().map(|problem| format!("{}: {}", problem.path, problem.why));
-        let report = serde_json::json!({ "names": remembered.names, "problems": problems.collect::<Vec<_>>() });
+        let report = json!({ "names": remembered.names, "problems": problems.collect::<Vec<_>>() });
         Ok(StepDone::Report(Report(report)))
     }
 
@@ -221,7 +287,8 @@ impl Performing {
             }
             None => (Vec::new(), About::default()),
         };
-        let request = MemoryRequest { session: self.id, spec, documents, about };
+        let organisation = self.organisation().await?;
+        let request = MemoryRequest { session: self.id, spec, organisation, documents, about };
         let remembered = self.shared.ports.memories.gather(request).await?;
         self.holding.memory = Some(remembered.clone());
         Ok(remembered)

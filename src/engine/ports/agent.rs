@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use super::SecretValue;
+use super::{SecretValue, Summariser, SummariserRequest};
 pub use crate::session::model::{CallUsage as Usage, ModelErrorClass, ModelFailure};
 use crate::session::{AgentConfig, Digest, Item, Json, Seq, SessionId};
 
@@ -18,6 +18,14 @@ pub trait Agents: Send + Sync + 'static {
     /// # Errors
     /// [`AgentError`] naming what is wrong: an unknown name and the known ones, a missing key.
     async fn agent(&self, request: AgentRequest) -> Result<Arc<dyn Agent>, AgentError>;
+
+    /// Makes who sums up what is forgotten of a history that has grown too long.
+    ///
+    /// # Errors
+    /// [`AgentError`] naming what is wrong; what is forgotten is then forgotten without a summary.
+    async fn summariser(&self, request: SummariserRequest) -> Result<Arc<dyn Summariser>, AgentError> {
+        Err(AgentError::Misconfigured(format!("nobody here sums up by the model `{}`", request.model.name)))
+    }
 
     /// Whether an agent of this name can be made; a delegate that is called otherwise is the agent that asks for it once more.
     fn knows(&self, name: &str) -> bool {

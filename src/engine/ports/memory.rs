@@ -28,6 +28,8 @@ pub struct MemoryRequest {
     pub session: SessionId,
     /// What it was told.
     pub spec: Arc<SessionSpec>,
+    /// What the organisation of the repository tells every agent, each by its path inside the organisation's own repository.
+    pub organisation: Vec<Document>,
     /// The files found under [`Memories::paths`].
     pub documents: Vec<Document>,
     /// What the runtime says of itself.

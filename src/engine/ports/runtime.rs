@@ -155,6 +155,18 @@ pub enum Preparation {
         /// Only git sees it, and only for the server of the repository.
         token: Option<SecretValue>,
     },
+    /// Read the microagents that the owner of a repository keeps for all agents, with the same token. Reported are the repository, the
+    /// commit and the files, each with `path` and `text`; where there is no such repository, or nobody is let in, that is skipped.
+    Organisation {
+        /// The session.
+        session: SessionId,
+        /// Where they are kept.
+        repository: RepositorySpec,
+        /// Only git sees it, and only for the server of the repository.
+        token: Option<SecretValue>,
+        /// How long it may take.
+        within: Duration,
+    },
     /// Run the project's own `.openhands/setup.sh` in the session's shell. That it fails is reported, and no error.
     SetupScript {
         /// Where the project is, as commands see it.
@@ -180,6 +192,7 @@ impl std::fmt::Display for Preparation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Repository { .. } => "clone a repository",
+            Self::Organisation { .. } => "read an organisation's microagents",
             Self::SetupScript { .. } => "run a setup script",
             Self::Plugin { .. } => "source a plugin",
             Self::GitHooks { .. } => "install git hooks",
@@ -197,7 +210,7 @@ pub enum Prepared {
 }
 
 /// A text file of the workspace.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Document {
     /// Where it is, from the workspace on.
     pub path: String,

@@ -32,19 +32,13 @@ impl Coder {
     }
 
     fn asked<'a>(&'a self, messages: &'a [Message]) -> Asked<'a> {
-        Asked {
-            model: &self.spec.name,
-            temperature_milli: self.spec.temperature_milli,
-            max_output_tokens: self.spec.max_output_tokens,
-            briefing: &self.briefing,
-            messages,
-        }
+        Asked::of(&self.spec, &self.briefing, messages)
     }
 }
 
 /// What is asked of whom, which is what the digest of a request is made of.
 #[derive(Serialize)]
-struct Asked<'a> {
+pub(super) struct Asked<'a> {
     model: &'a str,
     temperature_milli: Option<u32>,
     max_output_tokens: Option<u32>,
@@ -52,8 +46,13 @@ struct Asked<'a> {
     messages: &'a [Message],
 }
 
-impl Asked<'_> {
-    fn digest(&self) -> Digest {
+impl<'a> Asked<'a> {
+    pub(super) fn of(spec: &'a ModelSpec, briefing: &'a Briefing, messages: &'a [Message]) -> Self {
+        let ModelSpec { name, temperature_milli, max_output_tokens, .. } = spec;
+        Self { model: name, temperature_milli: *temperature_milli, max_output_tokens: *max_output_tokens, briefing, messages }
+    }
+
+    pub(super) fn digest(&self) -> Digest {
         Digest::of(&serde_json::to_vec(self).unwrap_or_default())
     }
 }

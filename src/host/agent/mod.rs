@@ -13,6 +13,7 @@ mod model;
 mod prompt;
 mod registry;
 mod render;
+mod summary;
 
 pub(in crate::host) use catalogue::name as tool_name;
 pub use model::{Pause, TokioPause};

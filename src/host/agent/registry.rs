@@ -10,7 +10,8 @@ use super::actions::Toolbox;
 use super::catalogue;
 use super::coder::Coder;
 use super::model::{Endpoint, GenaiModel, Http, Pause, TokioPause};
-use crate::engine::ports::{Agent, AgentError, AgentRequest, Agents};
+use super::summary::ModelSummariser;
+use crate::engine::ports::{Agent, AgentError, AgentRequest, Agents, Summariser, SummariserRequest};
 
 /// The name of the tool-calling agent.
 pub const CODER: &str = "coder";
@@ -80,6 +81,12 @@ impl AgentRegistry {
 
 #[async_trait]
 impl Agents for AgentRegistry {
+    async fn summariser(&self, request: SummariserRequest) -> Result<Arc<dyn Summariser>, AgentError> {
+        let SummariserRequest { model: spec, key, .. } = request;
+        let model = Box::new(GenaiModel::new(spec.clone(), Endpoint::new(&spec, key)?, &self.http)?);
+        Ok(Arc::new(ModelSummariser::new(model, spec, Arc::clone(&self.pause))))
+    }
+
     fn knows(&self, name: &str) -> bool {
         name == CODER || self.added.contains_key(name)
     }

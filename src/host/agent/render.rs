@@ -71,11 +71,16 @@ fn tool_answer(content: &str) -> String {
 
 /// `text` by its beginning and its end when it is too long.
 pub fn shortened(text: String) -> String {
+    shortened_to(text, OUTCOME_CHARS_MAX)
+}
+
+/// `text` by its beginning and its end when it has more than `max` characters.
+pub fn shortened_to(text: String, max: usize) -> String {
     let chars = text.chars().count();
-    if chars <= OUTCOME_CHARS_MAX {
+    if chars <= max {
         return text;
     }
-    let half = OUTCOME_CHARS_MAX / 2;
+    let half = max / 2;
     let head: String = text.chars().take(half).collect();
     let tail: String = text.chars().skip(chars - half).collect();
     format!("{head}\n[… {} characters were left out here …]\n{tail}", chars - 2 * half)

@@ -5,8 +5,8 @@ use super::own::OwnFile;
 use super::places::{self, Place};
 use super::triggers::Triggers;
 use crate::engine::ports::{Document, MemoryProblem};
-use crate::session::SessionSpec;
 use crate::session::observation::MicroagentKnowledge;
+use crate::session::{RepositorySpec, SessionSpec};
 
 /// What is told always may be this long in all, in bytes.
 const ALWAYS_MAX: usize = 256 * 1024;
@@ -21,10 +21,12 @@ pub(super) struct Library {
 }
 
 impl Library {
-    /// The user's own, then those of the workspace, which replace what has the same name; without those that are disabled.
+    /// The user's own, then those of the repository's owner, then those of the workspace; later ones replace what has the same name.
+    /// Without those that are disabled.
     pub fn gather(
         spec: &SessionSpec,
         own: Vec<OwnFile>,
+        organisation: &[Document],
         documents: &[Document],
         disabled: &[String],
     ) -> (Self, Vec<MemoryProblem>) {
@@ -33,6 +35,13 @@ impl Library {
             match text {
                 Ok(text) => gathering.add(Place::Microagent(name), &path, &text),
                 Err(why) => gathering.problems.push(MemoryProblem { path, why }),
+            }
+        }
+        let owner = spec.repository.as_ref().and_then(RepositorySpec::organisation).map(|kept_in| kept_in.location);
+        for document in organisation {
+            let path = format!("{}/{}", owner.as_deref().unwrap_or_default(), document.path);
+            if let Some(place) = places::of_organisation(&document.path) {
+                gathering.add(place, &path, &document.text);
             }
         }
         // Instructions first, as in the peer, then microagents, whatever order they came in.

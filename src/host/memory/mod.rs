@@ -65,11 +65,11 @@ impl Memories for MicroagentFiles {
     }
 
     async fn gather(&self, request: MemoryRequest) -> Result<Remembered, String> {
-        let MemoryRequest { session: _, spec, documents, about } = request;
+        let MemoryRequest { session: _, spec, organisation, documents, about } = request;
         let directories = self.own.clone();
         let own = tokio::task::spawn_blocking(move || own::read(&directories)).await.map_err(|error| error.to_string())?;
         let disabled = spec.agent.as_ref().map(|agent| agent.config.disabled_microagents.as_slice()).unwrap_or_default();
-        let (library, problems) = Library::gather(&spec, own, &documents, disabled);
+        let (library, problems) = Library::gather(&spec, own, &organisation, &documents, disabled);
         if spec.memory.on_bad_file == OnBadFile::Fail && !problems.is_empty() {
             let all: Vec<String> = problems.iter().map(|problem| format!("{}: {}", problem.path, problem.why)).collect();
             return Err(format!("the session is strict about microagents, and these cannot be used: {}", all.join("; ")));

@@ -5,6 +5,8 @@ use crate::session::{Provider, RepositorySpec, SessionSpec};
 
 /// Microagents of a repository.
 const MICROAGENTS: &str = ".openhands/microagents";
+/// The same in the repository of an organisation.
+const OF_ORGANISATION: &str = "microagents";
 /// Directories of skills.
 const SKILLS: [&str; 3] = [".agents/skills", ".claude/skills", ".openhands/skills"];
 /// Files that are told as they are, and the names that they go by.
@@ -56,6 +58,11 @@ fn in_repository(path: &str) -> Option<Place> {
     let skill = SKILLS.iter().find_map(|skills| path.strip_prefix(skills)?.strip_prefix('/'))?;
     let (directory, file) = skill.rsplit_once('/')?;
     (file == "SKILL.md").then(|| Place::Skill(directory.to_owned()))
+}
+
+/// What the file at `path` is, in the repository where an organisation keeps what all agents are told.
+pub(super) fn of_organisation(path: &str) -> Option<Place> {
+    microagent(path.strip_prefix(OF_ORGANISATION)?.strip_prefix('/')?)
 }
 
 /// The microagent that lies at `path` inside a directory of microagents.

@@ -79,14 +79,10 @@ fn if_private(secret: Option<&str>) -> String {
 /// Clones into the workspace at `root`, unless something is in its place. Dropping the future ends it, and nothing is left.
 pub(super) async fn clone(wanted: &Wanted, root: &Path) -> Result<Cloned, CloneError> {
     let place = root.join(&wanted.name);
-    let prefix = format!(".{}.rekindle-{}-", wanted.name, wanted.session);
-    let (swept, left) = (root.to_path_buf(), prefix.clone());
-    // A task that ends early sweeps nothing, and the next try does.
-    let _ = tokio::task::spawn_blocking(move || sweep(&swept, &left)).await;
+    let staging = Staging::new(wanted, root).await;
     if is_taken(&place).map_err(|source| CloneError::File { path: place.clone(), source })? {
         return Ok(Cloned::SomethingIsThere);
     }
-    let staging = Staging { path: root.join(format!("{prefix}{}", Uuid::new_v4().simple())) };
     let checkout = fetch(wanted, root, &staging.path).await?;
     match fs::rename(&staging.path, &place) {
         Ok(()) => Ok(Cloned::Fresh(checkout)),
@@ -139,13 +135,13 @@ async fn fetch(wanted: &Wanted, root: &Path, staging: &Path) -> Result<Checkout,
 }
 
 /// What git says in one line; `None` when it has nothing to say.
-async fn one_line(git: &Git, directory: &Path, arguments: &[&str]) -> Result<Option<String>, CloneError> {
+pub(super) async fn one_line(git: &Git, directory: &Path, arguments: &[&str]) -> Result<Option<String>, CloneError> {
     let said = git.run(directory, &words(arguments)).await.map_err(CloneError::NoGit)?;
     Ok(Some(said.out.trim().to_owned()).filter(|line| said.succeeded && !line.is_empty()))
 }
 
 /// What a failed clone means, and the way out.
-async fn why(wanted: &Wanted, git: &Git, root: &Path, errors: &str) -> CloneError {
+pub(super) async fn why(wanted: &Wanted, git: &Git, root: &Path, errors: &str) -> CloneError {
     let (url, secret, said) = (wanted.address.url.clone(), wanted.secret.clone(), last_words(errors));
     let says = |words: &[&str]| words.iter().any(|word| errors.contains(word));
     if let Branch::Named(branch) = &wanted.branch
@@ -233,8 +229,19 @@ fn remove(path: &Path) {
 }
 
 /// A clone that is not whole yet, and goes unless it was moved to its place.
-struct Staging {
-    path: PathBuf,
+pub(super) struct Staging {
+    pub(super) path: PathBuf,
+}
+
+impl Staging {
+    /// A place for it in the workspace at `root`. What earlier tries of the session have left there goes first.
+    pub(super) async fn new(wanted: &Wanted, root: &Path) -> Self {
+        let prefix = format!(".{}.rekindle-{}-", wanted.name, wanted.session);
+        let (swept, left) = (root.to_path_buf(), prefix.clone());
+        // A task that ends early sweeps nothing, and the next try does.
+        let _ = tokio::task::spawn_blocking(move || sweep(&swept, &left)).await;
+        Self { path: root.join(format!("{prefix}{}", Uuid::new_v4().simple())) }
+    }
 }
 
 impl Drop for Staging {
@@ -250,6 +257,6 @@ impl Drop for Staging {
     }
 }
 
-fn words(words: &[&str]) -> Vec<OsString> {
+pub(super) fn words(words: &[&str]) -> Vec<OsString> {
     words.iter().map(|word| OsStr::new(word).to_owned()).collect()
 }

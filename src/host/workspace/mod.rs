@@ -8,6 +8,7 @@ mod attach;
 mod clone;
 mod git;
 mod hooks;
+mod organisation;
 mod report;
 mod setup;
 mod shell;
@@ -45,6 +46,13 @@ pub(super) async fn prepare(runtime: &dyn Runtime, root: &Path, preparation: Pre
             let command = format!("cd -- {}", quoted(&directory));
             shell::in_session(runtime, &command).await?.ok_or_said(&format!("the shell cannot go to {directory}"))?;
             Ok(Prepared::Done(checkout.report()))
+        }
+        Preparation::Organisation { session, repository, token, within } => {
+            let wanted = Wanted::new(session, &repository, token.as_ref()).map_err(failed)?;
+            match tokio::time::timeout(within, organisation::read(&wanted, root)).await {
+                Ok(read) => read,
+                Err(_) => Err(failed(format!("{} was not read within {} s", wanted.address.url, within.as_secs_f64()))),
+            }
         }
         Preparation::SetupScript { directory, within } => setup::run(runtime, root, &directory, within).await,
         Preparation::Plugin { plugin, within } => setup::plug_in(runtime, &plugin, within).await,

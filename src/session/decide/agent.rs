@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use super::{BAD_ANSWER, Deciding};
-use crate::session::action::{Action, Condensation, Confirmation, LoopRecovery};
+use crate::session::action::{Action, Confirmation, LoopRecovery};
 use crate::session::command::Rejection;
 use crate::session::delegation::Used;
 use crate::session::envelope::Source;
@@ -36,25 +36,24 @@ impl Deciding {
         let interrupted = session.model.filter(|call| call.epoch.is_none() && session.delegation.is_none());
         if let Some(call) = interrupted {
             let attempt = call.attempt.saturating_add(1);
-            let asks = ModelRequested { attempt, epoch: session.epoch, iteration: session.iterations };
+            let (epoch, iteration, summarises) = (session.epoch, session.iterations, session.forgetting.clone());
+            let asks = ModelRequested { attempt, epoch, iteration, summarises };
             self.emit(Event::ModelRequested(asks));
             return true;
         }
-        let asks = session.has_agent()
-            && session.agent == AgentState::Running
-            && session.open.is_empty()
-            && session.model.is_none()
-            && session.delegation.is_none()
-            && !session.is_replaying();
-        if !asks {
+        if !session.may_ask() {
             return false;
         }
         if let Some(why) = self.hindrance() {
             self.turn(AgentState::Error, &why);
             return true;
         }
+        if self.session.has_outgrown() {
+            // What is forgotten comes first, which the world must say.
+            return false;
+        }
         let (epoch, iteration) = (self.session.epoch, self.session.iterations.saturating_add(1));
-        self.emit(Event::ModelRequested(ModelRequested { attempt: 1, epoch, iteration }));
+        self.emit(Event::ModelRequested(ModelRequested { attempt: 1, epoch, iteration, summarises: Vec::new() }));
         true
     }
 
@@ -98,7 +97,7 @@ impl Deciding {
         Ok(())
     }
 
-    fn waits_for(&self, request: Seq) -> Result<(), Rejection> {
+    pub(super) fn waits_for(&self, request: Seq) -> Result<(), Rejection> {
         match self.session.model {
             Some(call) if call.request == request && call.epoch.is_some() => Ok(()),
             _ => Err(Rejection::Stale(format!("the answer to event {request}"))),
@@ -107,6 +106,9 @@ impl Deciding {
 
     pub(super) fn decided(&mut self, request: Seq, decision: Decision) -> Result<(), Rejection> {
         self.waits_for(request)?;
+        if !self.session.forgetting.is_empty() {
+            return Err(Rejection::Stale(format!("a decision on event {request}, which asks for a summary")));
+        }
         let Decision { actions, call } = decision;
         let model = call.model.clone();
         self.emit_as(Source::Agent, Some(request), Event::ModelResponded(call));
@@ -161,7 +163,7 @@ impl Deciding {
     }
 
     /// What was used so far, as V0 writes it beside an action.
-    fn metrics(&self, model: &str) -> Metrics {
+    pub(super) fn metrics(&self, model: &str) -> Metrics {
         let usage = &self.session.usage;
         let stored = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
         // V0 has no word for an unknown cost; a named model that cost nothing would be read as free.
@@ -182,14 +184,19 @@ impl Deciding {
         self.waits_for(request)?;
         let ModelFailure { class, message, retry_after, usage } = failure;
         let retry_after_ms = retry_after.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+        let without_summary = self.session.forgetting.clone();
         self.emit_as(
             Source::Agent,
             Some(request),
             Event::ModelFailed(ModelFailed { class, message: message.clone(), retry_after_ms, usage }),
         );
+        if !without_summary.is_empty() {
+            self.condense(&without_summary, None, Some(request));
+            return Ok(());
+        }
         match class {
             ModelErrorClass::BadAnswer => self.bad_answer(request, message),
-            ModelErrorClass::ContextWindow if !forget.is_empty() => self.condense(forget, None),
+            ModelErrorClass::ContextWindow if !forget.is_empty() => self.window_exceeded(forget),
             // Whoever held or stopped it meanwhile is not overruled.
             ModelErrorClass::RateLimit if self.session.agent == AgentState::Running => {
                 // By what the log says of it, so that it is the same when it is decided again.
@@ -230,20 +237,6 @@ impl Deciding {
         Ok(())
     }
 
-    /// A part of the history is forgotten: by its ids, so that nothing between is.
-    fn condense(&mut self, forget: &[Seq], summary: Option<String>) {
-        let ids = forget.iter().map(|seq| i64::try_from(seq.0).unwrap_or(i64::MAX)).collect();
-        // What is said of it comes last.
-        let summary_offset = summary.is_some().then_some(i64::MAX);
-        let condensation = Action::Condensation(Condensation {
-            forgotten_event_ids: Some(ids),
-            summary,
-            summary_offset,
-            ..Condensation::default()
-        });
-        self.emit_as(Source::Agent, None, Event::Item(Box::new(Entry::new(Item::from(condensation)))));
-    }
-
     /// Leads an agent out of the loop in which it was stopped.
     pub(super) fn recover(&mut self, how: Recovery, forget: &[Seq], from: Seq) -> Result<(), Rejection> {
         self.ready("be led out of a loop")?;
@@ -260,7 +253,8 @@ impl Deciding {
         if !forget.is_empty() {
             let what = found.what;
             let told = format!("What was done last went in circles ({what}), so it is not shown any more. Try something else.");
-            self.condense(forget, Some(told));
+            // What is said of it comes last.
+            self.condense(forget, Some((told, i64::MAX)), None);
         }
         self.run("led out of a loop");
         Ok(())

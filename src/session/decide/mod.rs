@@ -5,6 +5,7 @@
 
 mod agent;
 mod along;
+mod condense;
 mod confirm;
 mod delegate;
 mod life;
@@ -190,6 +191,8 @@ impl Deciding {
             Command::Brief(briefed) => self.brief(briefed),
             Command::Decide { request, decision } => self.decided(request, *decision),
             Command::FailModel { request, failure, forget } => self.model_failed(request, *failure, &forget),
+            Command::Forget { forget } => self.forget(&forget),
+            Command::Summarise { request, summary } => self.summarised(request, *summary),
             Command::Act { actions } => self.act(actions),
             Command::StepDone { step, attempt, done } => self.step_done(step, attempt, done),
             Command::StepFailed { step, attempt, error } => self.step_failed(step, attempt, error),

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::Condenser;
+
 /// Who decides what is done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgentSpec {
@@ -27,9 +29,16 @@ pub struct AgentConfig {
     /// Microagents that it is not told of, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub disabled_microagents: Vec<String>,
-    /// Whether a history that outgrows the model's window is condensed; else the session ends in an error.
-    #[serde(default = "yes")]
-    pub condense: bool,
+    /// What is done with a history that grows too long.
+    #[serde(default)]
+    pub condense: Condenser,
+}
+
+impl AgentConfig {
+    /// An agent that asks this model, with everything else by default.
+    pub fn new(model: ModelSpec) -> Self {
+        Self { model, tools: Tool::all(), disabled_microagents: Vec::new(), condense: Condenser::default() }
+    }
 }
 
 /// A tool that the agent brings itself.
@@ -159,8 +168,4 @@ pub enum Interaction {
     Headless,
     /// Somebody is: saying something after a limit was reached raises it by what it was.
     Interactive,
-}
-
-const fn yes() -> bool {
-    true
 }

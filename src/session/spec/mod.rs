@@ -2,6 +2,7 @@
 //! never part of it.
 
 mod agent;
+mod condenser;
 mod mcp;
 mod memory;
 mod origin;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use super::workspace::SnapshotSpec;
 
 pub use agent::{AgentConfig, AgentSpec, Interaction, Limits, ModelApi, ModelSpec, Price, Tool};
+pub use condenser::Condenser;
 pub use mcp::{McpServer, McpTransport};
 pub use memory::{MemorySpec, OnBadFile};
 pub use origin::{OnDivergence, OnUnknown, Origin};

@@ -35,6 +35,26 @@ impl RepositorySpec {
         (names_something && !is_host).then_some(name)
     }
 
+    /// The repository in which its owner keeps what all agents are told, by the peer's names: `OWNER/.openhands`, on GitLab
+    /// `OWNER/openhands-config`. `None` where it is at no provider, or is that repository itself.
+    pub fn organisation(&self) -> Option<Self> {
+        let location = self.location.trim_end_matches('/');
+        let (owner, name) = location.strip_suffix(".git").unwrap_or(location).rsplit_once('/')?;
+        let is_gitlab = match &self.provider {
+            Provider::GitHub { .. } | Provider::Bitbucket { .. } => false,
+            Provider::GitLab { .. } => true,
+            Provider::Plain => match owner.strip_prefix("https://")?.split_once('/')?.0.to_ascii_lowercase().as_str() {
+                "github.com" | "bitbucket.org" => false,
+                "gitlab.com" => true,
+                _ => return None,
+            },
+        };
+        let kept_in = if is_gitlab { "openhands-config" } else { ".openhands" };
+        let location = (name != kept_in && !owner.is_empty()).then(|| format!("{owner}/{kept_in}"))?;
+        let (provider, token) = (self.provider.clone(), self.token.clone());
+        Some(Self { provider, location, branch: None, token, depth: Some(1) })
+    }
+
     /// Whether a password or a token stands in what is said of it, where the log would keep it.
     pub fn holds_credentials(&self) -> bool {
         let host = match &self.provider {
@@ -105,6 +125,31 @@ mod tests {
         }
         assert!(holds(Provider::GitHub { host: Some("t@h".to_owned()) }, "o/n"));
         assert!(!holds(Provider::GitHub { host: Some("https://h".to_owned()) }, "o/n"));
+    }
+
+    #[test]
+    fn an_owner_keeps_what_all_agents_are_told_where_the_provider_has_it() {
+        let github = || Provider::GitHub { host: None };
+        let gitlab = || Provider::GitLab { host: Some("git.corp".to_owned()) };
+        for (provider, location, kept_in) in [
+            (github(), "o/n", Some("o/.openhands")),
+            (github(), "https://github.com/o/n.git", Some("https://github.com/o/.openhands")),
+            (github(), "o/.openhands", None),
+            (gitlab(), "group/sub/n", Some("group/sub/openhands-config")),
+            (gitlab(), "group/openhands-config.git", None),
+            (Provider::Bitbucket { host: None }, "o/n/", Some("o/.openhands")),
+            (Provider::Plain, "https://github.com/o/n", Some("https://github.com/o/.openhands")),
+            (Provider::Plain, "https://gitlab.com/o/n", Some("https://gitlab.com/o/openhands-config")),
+            (Provider::Plain, "https://github.com/n", None),
+            (Provider::Plain, "https://git.example/o/n", None),
+            (Provider::Plain, "/srv/o/n", None),
+        ] {
+            let (location, token) = (location.to_owned(), Some("T".to_owned()));
+            let spec = RepositorySpec { provider, location, branch: Some("b".to_owned()), token, depth: None };
+            let found = spec.organisation();
+            assert_eq!(found.as_ref().map(|found| found.location.as_str()), kept_in, "{spec:?}");
+            assert!(found.is_none_or(|found| found.token == spec.token && found.branch.is_none() && found.depth == Some(1)));
+        }
     }
 
     #[test]

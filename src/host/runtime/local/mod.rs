@@ -50,6 +50,7 @@ use programs::Programs;
 use sandbox::Asked;
 use session::{Request, Session};
 
+pub(in crate::host) use files::documents;
 pub use leftover::{Leftover, leftovers};
 
 /// How sessions are kept apart from the machine and from each other.

@@ -126,6 +126,7 @@ pub(super) enum Task {
 #[serde(rename_all = "snake_case")]
 pub(super) enum Prepare {
     Repository { session: SessionId, repository: RepositorySpec, token: Option<Secret> },
+    Organisation { session: SessionId, repository: RepositorySpec, token: Option<Secret>, within_ms: u64 },
     SetupScript { directory: String, within_ms: u64 },
     Plugin { plugin: PluginSpec, within_ms: u64 },
     GitHooks { directory: String },
@@ -137,6 +138,12 @@ impl From<Preparation> for Prepare {
             Preparation::Repository { session, repository, token } => {
                 Self::Repository { session, repository, token: token.map(Secret::from) }
             }
+            Preparation::Organisation { session, repository, token, within } => Self::Organisation {
+                session,
+                repository,
+                token: token.map(Secret::from),
+                within_ms: u64::try_from(within.as_millis()).unwrap_or(u64::MAX),
+            },
             Preparation::SetupScript { directory, within } => {
                 Self::SetupScript { directory, within_ms: u64::try_from(within.as_millis()).unwrap_or(u64::MAX) }
             }
@@ -154,6 +161,12 @@ impl From<Prepare> for Preparation {
             Prepare::Repository { session, repository, token } => {
                 Self::Repository { session, repository, token: token.map(SecretValue::from) }
             }
+            Prepare::Organisation { session, repository, token, within_ms } => Self::Organisation {
+                session,
+                repository,
+                token: token.map(SecretValue::from),
+                within: Duration::from_millis(within_ms),
+            },
             Prepare::SetupScript { directory, within_ms } => {
                 Self::SetupScript { directory, within: Duration::from_millis(within_ms) }
             }

@@ -14,7 +14,7 @@ use crate::session::envelope::Source;
 use crate::session::event::{Entry, Event, OwnerAcquired, Restored, StateChanged, StepFinished};
 use crate::session::id::{NodeId, Seq};
 use crate::session::item::{Content, Item};
-use crate::session::model::{Decision, Judged, Judgement, ModelErrorClass, ModelFailure};
+use crate::session::model::{Decision, Judged, Judgement, ModelErrorClass, ModelFailure, Summary};
 use crate::session::observation::{Extras, Observation};
 use crate::session::phase::StepProgress;
 use crate::session::spec::{OnUnknown, Origin, Risk};
@@ -71,6 +71,11 @@ pub(super) fn candidates(session: &Session, batch: &[Seen], with: With<'_>) -> V
         Event::StateChanged(body) => asked.state_changed(body),
         Event::StepStarted(_) => asked.went_on(),
         Event::LimitsChanged(body) => vec![Command::Continue { limits: Some(body.limits) }, Command::Continue { limits: None }],
+        Event::ModelResponded(call) if !session.forgetting.is_empty() => {
+            let (text, offset) = asked.summary().unwrap_or_default();
+            let summary = Box::new(Summary { text, offset, call: call.clone() });
+            vec![Command::Summarise { request: cause, summary }]
+        }
         Event::ModelResponded(call) => {
             let decision = Box::new(Decision { actions: asked.decided(), call: call.clone() });
             vec![Command::Decide { request: cause, decision }]
@@ -83,9 +88,13 @@ pub(super) fn candidates(session: &Session, batch: &[Seen], with: With<'_>) -> V
                 usage: body.usage,
             };
             let forget = if body.class == ModelErrorClass::ContextWindow { asked.forgotten() } else { Vec::new() };
-            vec![Command::FailModel { request: cause, failure: Box::new(failure), forget }]
+            // What could have been forgotten is not in the log where the agent was held before it came to that.
+            let held = (body.class == ModelErrorClass::ContextWindow && forget.is_empty()).then(|| vec![Seq::ZERO]);
+            let fail = |forget| Command::FailModel { request: cause, failure: Box::new(failure.clone()), forget };
+            std::iter::once(forget).chain(held).map(fail).collect()
         }
         Event::ModelFailed(_) => asked.stopped().into_iter().collect(),
+        Event::ModelRequested(body) if !body.summarises.is_empty() => vec![Command::Forget { forget: body.summarises.clone() }],
         Event::Briefed(body) => vec![Command::Brief(body.clone())],
         Event::DelegateStarted(body) => {
             vec![Command::StartDelegate { action: cause, session: body.session, agent: body.agent.clone() }]
@@ -155,6 +164,8 @@ pub(super) const fn name(command: &Command) -> &'static str {
         Command::Brief(_) => "what the model is told",
         Command::Decide { .. } => "the model's answer",
         Command::FailModel { .. } => "a failure of the model",
+        Command::Forget { .. } => "the history has grown too long",
+        Command::Summarise { .. } => "the model's summary",
         Command::Act { .. } => "act",
         Command::StepDone { .. } => "a step of the start is done",
         Command::StepFailed { .. } => "a step of the start failed",
@@ -261,6 +272,11 @@ impl Asked<'_> {
             Content::Action(Action::Message(_)) if first.recorded.source == Source::User => {
                 self.said().into_iter().chain(self.acted()).collect()
             }
+            Content::Action(Action::Condensation(condensation)) => {
+                let ids = condensation.forgotten_event_ids.as_deref().unwrap_or_default();
+                let forget = Command::Forget { forget: seqs(ids) };
+                std::iter::once(forget).chain(self.acted()).collect()
+            }
             Content::Action(_) => self.acted().into_iter().collect(),
             Content::Observation(observation) => {
                 let action = first.recorded.cause.unwrap_or(Seq::ZERO);
@@ -341,11 +357,23 @@ impl Asked<'_> {
 
     /// What of the history is forgotten.
     fn forgotten(&self) -> Vec<Seq> {
-        let ids = self.rest.iter().filter_map(Seen::action).find_map(|action| match action {
-            Action::Condensation(condensation) => condensation.forgotten_event_ids.clone(),
+        let of = |seen: &Seen| match (&seen.event, seen.action()) {
+            (Event::ModelRequested(body), _) if !body.summarises.is_empty() => Some(body.summarises.clone()),
+            (_, Some(Action::Condensation(condensation))) => condensation.forgotten_event_ids.as_deref().map(seqs),
             _ => None,
-        });
-        ids.unwrap_or_default().into_iter().map(|id| Seq(u64::try_from(id).unwrap_or(u64::MAX))).collect()
+        };
+        self.rest.iter().find_map(of).unwrap_or_default()
+    }
+
+    /// What the model wrote of what is forgotten, and where it stands.
+    fn summary(&self) -> Option<(String, u64)> {
+        self.rest.iter().filter_map(Seen::action).find_map(|action| match action {
+            Action::Condensation(condensation) => {
+                let offset = condensation.summary_offset.and_then(|offset| u64::try_from(offset).ok());
+                condensation.summary.clone().zip(offset)
+            }
+            _ => None,
+        })
     }
 
     /// The actions from here on up to where something else than their own outcome and judgement comes.
@@ -404,6 +432,10 @@ impl Asked<'_> {
             _ => None,
         }
     }
+}
+
+fn seqs(ids: &[i64]) -> Vec<Seq> {
+    ids.iter().map(|id| Seq(u64::try_from(*id).unwrap_or(u64::MAX))).collect()
 }
 
 /// Why an action was stopped, where its outcome says so.

@@ -274,6 +274,9 @@ const fn begins(event: &Event) -> bool {
             | Event::Confirmed(_)
             | Event::ReleaseFinished(_)
             | Event::ReleaseFailed(_)
+            | Event::WorkspaceCaptured(_)
+            | Event::WorkspaceNotCaptured(_)
+            | Event::WorkspaceCompared(_)
     )
 }
 

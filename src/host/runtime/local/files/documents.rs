@@ -14,7 +14,7 @@ const LOOKED_MAX: usize = 10_000;
 
 /// The text files under `paths` of the workspace at `root`, at most `limit` bytes in all: in the order of the paths, below each by
 /// name, and each once. What leads out of the workspace, is no text, or does not fit any more is left out.
-pub(in super::super) fn documents(root: &Path, paths: &[String], limit: u64) -> Vec<Document> {
+pub(in crate::host) fn documents(root: &Path, paths: &[String], limit: u64) -> Vec<Document> {
     let mut looking = Looking { root, left: limit, looked: 0, seen: BTreeSet::new(), found: Vec::new() };
     for path in paths {
         let path = Path::new(path);

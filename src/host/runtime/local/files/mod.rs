@@ -14,7 +14,7 @@ use crate::session::action::{EditFile, ReadFile, WriteFile};
 use crate::session::observation::{FileEdited, FileRead, FileWritten};
 use crate::session::{Extras, Observation};
 
-pub(super) use documents::documents;
+pub(in crate::host) use documents::documents;
 
 use editor::Editor;
 use place::{Found, Place};
