@@ -167,7 +167,7 @@ fn of_engine(error: &EngineError) -> Exit {
         | EngineError::Unanswered { .. }
         | EngineError::LeaseLost => Exit::Conflict,
         EngineError::Store(error) => of_store(error),
-        EngineError::SecretInSpec { .. } => Exit::Usage,
+        EngineError::SecretInSpec { .. } | EngineError::Instead(_) => Exit::Usage,
         EngineError::Secrets(_) | EngineError::ShutDown => Exit::Failure,
     }
 }

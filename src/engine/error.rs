@@ -2,6 +2,7 @@
 
 use super::ownership::describe;
 use super::ports::SecretError;
+use crate::session::decide::Refused;
 use crate::session::{NodeId, Rejection, Seq, SessionId};
 use crate::store::StoreError;
 
@@ -76,6 +77,9 @@ pub enum EngineError {
         /// Whose value.
         secret: String,
     },
+    /// Something cannot be put in the place of an event. Nothing was forked.
+    #[error(transparent)]
+    Instead(#[from] Refused),
     /// The log failed.
     #[error(transparent)]
     Store(#[from] StoreError),

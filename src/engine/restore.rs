@@ -84,6 +84,9 @@ async fn fold(store: &dyn Store, row: &SessionRow, upto: Seq, trust: Trust) -> R
         }
         None => (Session::default(), Verifier::new(id)),
     };
+    if row.base.is_some_and(|base| session.version < base.seq) {
+        verifier = verifier.across(store).await?;
+    }
     let unproven = |error: StoreError| match error {
         StoreError::Damaged { session, seq, what } => EngineError::Unproven { session, seq, what },
         other => EngineError::Store(other),
@@ -98,7 +101,7 @@ async fn fold(store: &dyn Store, row: &SessionRow, upto: Seq, trust: Trust) -> R
             return Err(EngineError::Unproven { session: id, seq: session.version.next(), what });
         }
         for row in &page.rows {
-            verifier.check(row).map_err(|flaw| unproven(flaw.of_session(id)))?;
+            verifier.check(row).map_err(|flaw| unproven(verifier.named(flaw)))?;
             if let Row::Event { event, .. } = row {
                 comparable &= event.body != Body::Redacted;
                 if comparable {

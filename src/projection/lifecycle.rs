@@ -164,7 +164,8 @@ impl Projection for Lifecycle {
                 end(&mut self.close, step, attempt, at, StepEnd::Failed { error });
             }
             Event::Closed(_) => self.closed_at = Some(at),
-            Event::Restored(_)
+            Event::Forked(_)
+            | Event::Restored(_)
             | Event::Imported(_)
             | Event::StartPlanned(_)
             | Event::LimitsChanged(_)

@@ -103,6 +103,7 @@ impl Dialect for Postgres {
     const NOW: &'static str = sql::NOW;
     const PUT_BLOB: &'static str = sql::INSERT_BLOB;
     const LOCK_BLOB: Option<&'static str> = Some(sql::LOCK_BLOB);
+    const KEEP_BASE: &'static str = sql::KEEP_BASE;
     const INSERT_EVENT_ROW: &'static str = sql::INSERT_EVENT_ROW;
 
     fn rows_affected(result: &PgQueryResult) -> u64 {

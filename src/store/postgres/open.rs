@@ -15,13 +15,14 @@ const SHARDS: Shard = 256;
 const RACES_MAX: u32 = 20;
 
 /// Brings the tables from nothing, or from any older format, to the present one. Each sets `format` to its own number.
-const MIGRATIONS: [(&str, &str); 6] = [
+const MIGRATIONS: [(&str, &str); 7] = [
     ("event log", include_str!("../../../migrations/postgres/0001_event_log.sql")),
     ("catch-up projections", include_str!("../../../migrations/postgres/0002_catch_up_projections.sql")),
     ("retention", include_str!("../../../migrations/postgres/0003_retention.sql")),
     ("inbox", include_str!("../../../migrations/postgres/0004_inbox.sql")),
     ("kept content and lease clock", include_str!("../../../migrations/postgres/0005_kept_content_and_lease_clock.sql")),
     ("recent sessions", include_str!("../../../migrations/postgres/0006_recent_sessions.sql")),
+    ("forks", include_str!("../../../migrations/postgres/0007_forks.sql")),
 ];
 
 /// Tables whose rows belong to a shard, the table of shards first.

@@ -274,13 +274,14 @@ async fn run_migrations(path: &Path, busy_wait: Duration) -> Result<(), sqlx::Er
 }
 
 /// Brings the tables from nothing, or from any older format, to the present one. Each sets `user_version` to its own number.
-const MIGRATIONS: [(&str, &str); 6] = [
+const MIGRATIONS: [(&str, &str); 7] = [
     ("event log", include_str!("../../../migrations/sqlite/0001_event_log.sql")),
     ("catch-up projections", include_str!("../../../migrations/sqlite/0002_catch_up_projections.sql")),
     ("retention", include_str!("../../../migrations/sqlite/0003_retention.sql")),
     ("inbox", include_str!("../../../migrations/sqlite/0004_inbox.sql")),
     ("kept content and lease clock", include_str!("../../../migrations/sqlite/0005_kept_content_and_lease_clock.sql")),
     ("recent sessions", include_str!("../../../migrations/sqlite/0006_recent_sessions.sql")),
+    ("forks", include_str!("../../../migrations/sqlite/0007_forks.sql")),
 ];
 
 fn migrator() -> Migrator {
