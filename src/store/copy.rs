@@ -108,7 +108,7 @@ async fn drain(
             }
             match adoptions.last_mut() {
                 Some(last) if last.session == session => last.rows.push(row),
-                _ => adoptions.push(Adoption { session, rows: vec![row] }),
+                _ => adoptions.push(Adoption { session, base: None, rows: vec![row] }),
             }
         }
         adopt(to, adoptions, broken).await?;

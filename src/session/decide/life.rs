@@ -46,21 +46,32 @@ impl Deciding {
             Phase::Closed { .. } | Phase::Imported { .. } => {
                 return Err(Rejection::out_of_phase("be run", &self.session.phase));
             }
-            Phase::Starting(_) | Phase::StartFailed { .. } | Phase::Ready | Phase::Closing { .. } => {}
+            Phase::Forked {} | Phase::Starting(_) | Phase::StartFailed { .. } | Phase::Ready | Phase::Closing { .. } => {}
         }
         self.own(node, reason);
         let &Proof { events, snapshot, digest } = proof;
         self.emit(Event::Restored(Restored { events, snapshot, digest, reducer: REDUCER.to_owned() }));
+        if let Phase::Forked {} = self.session.phase {
+            self.emit(Event::StartPlanned(StartPlanned { steps: self.plan() }));
+        }
         while self.session.phase == Phase::Ready && self.settle_interrupted() {}
         Ok(())
     }
 
     /// A start that failed is taken from its first step again.
     pub(super) fn start_again(&mut self) {
-        if let (Phase::StartFailed { .. }, Some(spec)) = (&self.session.phase, self.session.spec.as_ref()) {
-            let steps = StartStep::plan(&spec.origin);
-            self.emit(Event::StartPlanned(StartPlanned { steps }));
+        if let Phase::StartFailed { .. } = self.session.phase {
+            self.emit(Event::StartPlanned(StartPlanned { steps: self.plan() }));
         }
+    }
+
+    /// The steps of a start. A fork goes on with the recording that its parent was performing, and does not begin it again.
+    fn plan(&self) -> Vec<StartStep> {
+        let mut steps = self.session.spec.as_ref().map(|spec| StartStep::plan(&spec.origin)).unwrap_or_default();
+        if self.session.fork.is_some() && self.session.replay.is_some() {
+            steps.retain(|step| *step != StartStep::Replay);
+        }
+        steps
     }
 
     pub(super) fn stale(&self, step: StartStep, attempt: u32) -> Result<(), Rejection> {
@@ -129,7 +140,9 @@ impl Deciding {
             StartStep::SecurityAnalyzer if self.has_analyzers() => StepOutcome::Done { report: self.security() },
             _ => StepOutcome::Skipped { reason: "not asked for".to_owned() },
         };
+        let instead = self.session.fork.as_ref().and_then(|fork| fork.message.clone());
         let message = match (step, self.session.spec.as_ref().map(|spec| &spec.origin)) {
+            (StartStep::FirstMessage, _) if instead.is_some() => instead.clone().map(|message| (message, Vec::new())),
             (StartStep::FirstMessage, Some(Origin::Fresh { message, images })) => {
                 message.clone().map(|message| (message, images.clone()))
             }
@@ -138,14 +151,19 @@ impl Deciding {
         let first_time = self.session.counts.messages == 0;
         self.emit(Event::StepFinished(StepFinished { step, attempt, outcome }));
         if step == StartStep::FirstMessage {
-            match message.filter(|_| first_time) {
+            match message.filter(|_| first_time || instead.is_some()) {
                 Some((content, images)) => {
                     self.user_message(content, Some(images).filter(|images| !images.is_empty()));
                     // Whoever held or stopped it meanwhile lets it go on.
                     if self.session.agent == AgentState::Loading {
                         self.run("");
+                    } else if instead.is_some() {
+                        self.refuse_all("the user", "The user said something else instead.");
+                        self.run_unless_waiting();
                     }
                 }
+                // A fork goes on with what its parent was at.
+                None if self.session.fork.is_some() && self.session.agent != AgentState::Loading => {}
                 None if self.session.agent == AgentState::Loading || !first_time => self.turn(AgentState::AwaitingUserInput, ""),
                 None => {}
             }
@@ -170,7 +188,7 @@ impl Deciding {
         match self.session.phase {
             Phase::Unborn => return Err(Rejection::Missing),
             Phase::Closing { .. } | Phase::Closed { .. } => return Ok(()),
-            Phase::Starting(_) | Phase::StartFailed { .. } | Phase::Ready | Phase::Imported { .. } => {}
+            Phase::Forked {} | Phase::Starting(_) | Phase::StartFailed { .. } | Phase::Ready | Phase::Imported { .. } => {}
         }
         self.emit(Event::CloseRequested(CloseRequested { reason, deadline: self.now.plus(wait) }));
         Ok(())

@@ -1,0 +1,87 @@
+//! A fork begins: what stands first in its own log. It needs the event that it is cut at, and not the state there, so that it takes as
+//! long for a log of ten events as for one of a million.
+
+use std::sync::Arc;
+
+use super::Decided;
+use crate::session::envelope::{Recorded, Source};
+use crate::session::event::{Entry, Event};
+use crate::session::fork::Forked;
+use crate::session::id::Seq;
+use crate::session::item::{Content, Item};
+use crate::session::mask::Masker;
+
+/// Why nothing can stand for an event.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// It is no outcome.
+    #[error("event {0} is no outcome of an action, so no other one can stand for it; name the event that is")]
+    NoOutcome(Seq),
+    /// Nothing comes before it.
+    #[error("nothing comes before event {0}, so nothing can be forked from there")]
+    First(Seq),
+}
+
+/// What stands for the event at which a session is forked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Instead {
+    /// Another outcome of the action that it answers.
+    Result(String),
+    /// Another message of the user; said after the event where that is none.
+    Message(String),
+}
+
+/// Where a fork at `event` is cut: before it, where something else stands for it.
+///
+/// # Errors
+/// [`Refused`] when nothing can stand for it.
+pub fn cut(event: &Recorded, instead: Option<&Instead>) -> Result<(Seq, Option<Seq>), Refused> {
+    let replaced = match instead {
+        None => false,
+        Some(Instead::Message(_)) => event.kind.as_str() == "action.message" && event.source == Source::User,
+        Some(Instead::Result(_)) if event.kind.family() == "observation" && event.cause.is_some() => true,
+        Some(Instead::Result(_)) => return Err(Refused::NoOutcome(event.seq)),
+    };
+    match (replaced, event.seq) {
+        (false, seq) => Ok((seq, None)),
+        (true, seq) if seq <= Seq(1) => Err(Refused::First(seq)),
+        (true, seq) => Ok((Seq(seq.0 - 1), Some(seq))),
+    }
+}
+
+/// The first events of a fork: that it is one, and the outcome that was put in place of `event`.
+///
+/// # Errors
+/// [`Refused`] when `event` cannot be read as an outcome.
+pub fn begin(
+    mut forked: Forked,
+    event: &Recorded,
+    instead: Option<Instead>,
+    hide: Option<&Arc<Masker>>,
+) -> Result<Vec<Decided>, Refused> {
+    let mut result = None;
+    match instead {
+        None => {}
+        Some(Instead::Message(message)) => forked.message = Some(message),
+        Some(Instead::Result(content)) => {
+            let entry = Entry::read(event).ok_or(Refused::NoOutcome(event.seq))?;
+            let Content::Observation(mut observation) = entry.item.content else {
+                return Err(Refused::NoOutcome(event.seq));
+            };
+            observation.content = content;
+            forked.result = true;
+            let item = Item::from(Content::Observation(observation));
+            result = Some(Event::Item(Box::new(Entry { item, recorded: entry.recorded })));
+        }
+    }
+    let decided = |event: Event, source, cause| {
+        let mut decided = Decided { body: event.body(), event, source, cause };
+        if let Some(masker) = hide {
+            decided.hide(masker);
+        }
+        decided
+    };
+    let mut events = vec![decided(Event::Forked(forked), Source::User, None)];
+    events.extend(result.map(|result| decided(result, event.source, event.cause)));
+    Ok(events)
+}
