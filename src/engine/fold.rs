@@ -190,7 +190,9 @@ impl Fold {
     }
 
     fn pack(&self) -> Snapshot {
-        Kept { hash: self.hash(), session: self.session.clone(), redacted: self.redacted }.pack(self.id)
+        // The state of a shared event is the same in all that share it: kept where the event is, it serves all of them.
+        let holder = self.verifier.session_at(self.seq()).unwrap_or(self.id);
+        Kept { hash: self.hash(), session: self.session.clone(), redacted: self.redacted }.pack(holder)
     }
 
     /// The state and what it stands on.

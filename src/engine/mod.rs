@@ -38,7 +38,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 
 pub use error::EngineError;
 pub use feed::{Fed, FeedSubscription};
-pub use fork::{ForkOptions, ForkedAt};
+pub use fork::{Brought, Files, ForkOptions, ForkedAt};
 pub use ownership::{describe as node_at, living};
 pub use recover::Recovery;
 pub use redecide::redecide;
@@ -226,7 +226,9 @@ impl Engine {
         let begins = matches!(restored.session.phase, Phase::StartFailed { .. } | Phase::Forked {});
         let waits = restored.session.wants_worker() || begins;
         if waits && restored.session.not_understood.is_none() {
-            self.acquire(id, restored.clone(), None).await?;
+            // A fork of a session that was held or had failed is gone on with all the same.
+            let stands = fork::stands_still(&restored.session).then_some(Command::Continue { limits: None });
+            self.acquire(id, restored.clone(), stands).await?;
         }
         Ok(Resumed { running: waits, restored })
     }

@@ -77,8 +77,7 @@ impl FeedProjection for ActivityByDay {
     }
 
     fn fold(&self, event: &Recorded, documents: &mut Documents<ActivityDocument>) -> Result<(), String> {
-        let mut seen =
-            Activity { sessions: u64::from(begins(event)), errors: u64::from(is_error(event)), ..Activity::default() };
+        let mut seen = Activity { sessions: u64::from(begins(event)), errors: u64::from(is_error(event)), ..Activity::default() };
         if is_action(event) {
             seen.actions = 1;
             seen.messages = u64::from(event.kind.tag() == "message");

@@ -9,6 +9,7 @@ use super::phase::Phase;
 use super::spec::Limits;
 use super::state::{Counts, Session, Usage};
 use super::turn::Dispatch;
+use super::workspace::{SnapshotDue, Snapshots};
 use super::{EffectClass, delegation::Used};
 
 /// Body of `session.forked`, the first event that a fork has for itself.
@@ -25,6 +26,9 @@ pub struct Forked {
     pub reason: Option<String>,
     /// The directory on this machine that the fork works in.
     pub workspace: PathBuf,
+    /// The event of the snapshot that was written there, when one was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<Seq>,
     /// Whether it stands for its parent from now on: a rewind.
     #[serde(default, skip_serializing_if = "is_false")]
     pub rewinds: bool,
@@ -34,6 +38,10 @@ pub struct Forked {
     /// What the user says next, whatever was said there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// The beginning of what the user said in the event which the fork goes on from, when that was the last thing that happened: the
+    /// fork answers it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answers: Option<String>,
     /// Whether the event after this one is an outcome that was made up.
     #[serde(default, skip_serializing_if = "is_false")]
     pub result: bool,
@@ -65,9 +73,11 @@ impl Forked {
             hash,
             reason: None,
             workspace: workspace.into(),
+            files: None,
             rewinds: false,
             instead_of: None,
             message: None,
+            answers: None,
             result: false,
             model: None,
             iterations: None,
@@ -104,6 +114,12 @@ pub struct ForkedFrom {
     /// What the user says once it has started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// What the user said last, to which nothing has followed yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answers: Option<String>,
+    /// What it finds in its workspace.
+    #[serde(default, skip_serializing_if = "Found::is_as_it_was")]
+    pub found: Found,
     /// The action that the parent's runtime was at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left: Option<Seq>,
@@ -113,7 +129,55 @@ pub struct ForkedFrom {
     pub usage: Usage,
 }
 
+/// What a fork finds in its workspace, beside what its log says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum Found {
+    /// All that there was.
+    #[default]
+    AsItWas,
+    /// What there was at an earlier event; something ran after that.
+    AsAt {
+        /// The event.
+        at: Seq,
+    },
+    /// Nothing of what there was.
+    Nothing,
+}
+
+impl Found {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+    const fn is_as_it_was(&self) -> bool {
+        matches!(self, Self::AsItWas)
+    }
+
+    /// What an agent is told that may believe otherwise.
+    pub(super) fn told(self, at: Seq) -> Option<String> {
+        match self {
+            Self::AsItWas => None,
+            Self::AsAt { at: snapshot } => Some(format!(
+                "This session goes on from event {at} of another one, in a copy of its workspace as that was at event {snapshot}: what \
+                 was done to files after that is not there. Look before you rely on it."
+            )),
+            Self::Nothing => Some(format!(
+                "This session goes on from event {at} of another one, in a workspace of its own: files that were made or changed \
+                 earlier are not there. Look before you rely on any."
+            )),
+        }
+    }
+}
+
 impl Session {
+    /// What a fork finds in its workspace where this snapshot was written into it.
+    fn found(&self, files: Option<Seq>) -> Found {
+        match (files, self.snapshots) {
+            (Some(at), Some(snapshots)) if snapshots.due == SnapshotDue::AtRest => Found::AsAt { at },
+            (Some(_), _) => Found::AsItWas,
+            (None, _) if self.counts.actions > self.counts.messages => Found::Nothing,
+            (None, _) => Found::AsItWas,
+        }
+    }
+
     /// Nothing outside the log comes along: neither owner, nor runtime, nor what was just under way there.
     pub(super) fn forked(&mut self, body: Forked) {
         // What a delegate of the parent has used is part of what the conversation has.
@@ -126,12 +190,18 @@ impl Session {
             at: body.at,
             substituted: body.substituted(),
             left: self.in_flight().map(|open| open.seq),
+            found: self.found(body.files),
             message: body.message,
+            answers: body.answers,
             counts: self.counts,
             usage: self.usage,
         });
         if !matches!(self.phase, Phase::Imported { .. }) {
             self.phase = Phase::Forked {};
+        }
+        if body.files.is_none() && self.snapshots.is_some() {
+            // What was kept is of another workspace than this one.
+            self.snapshots = Some(Snapshots::begin());
         }
         self.epoch = super::Epoch(0);
         self.owner = None;
@@ -156,6 +226,8 @@ impl Session {
             // Nobody waits for a fork, also where it is one of a delegate.
             spec.parent = None;
             if let (Some(model), Some(agent)) = (body.model, &mut spec.agent) {
+                // What the other one costs says nothing of this one.
+                agent.config.model.price = None;
                 agent.config.model.name = model;
             }
         }

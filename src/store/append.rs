@@ -73,7 +73,9 @@ impl Append {
             Expected::NoSession if head == Seq::ZERO => Ok(ownership),
             Expected::Exact(seq) if head == seq => Ok(ownership),
             Expected::Fork { base, .. } if head == base.seq && epoch == Epoch(0) => Ok(ownership),
-            Expected::NoSession | Expected::Exact(_) | Expected::Fork { .. } => Err(StoreError::Conflict { session: self.session, head }),
+            Expected::NoSession | Expected::Exact(_) | Expected::Fork { .. } => {
+                Err(StoreError::Conflict { session: self.session, head })
+            }
         }
     }
 }

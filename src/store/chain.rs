@@ -225,6 +225,11 @@ impl Verifier {
         Ok(self)
     }
 
+    /// The sessions that the log runs through, the oldest first, each with the last event of it that belongs there.
+    pub fn lineage(&self) -> &[(SessionId, Seq)] {
+        &self.lineage
+    }
+
     /// Whether it knows of sessions that this one was forked from.
     pub const fn is_across(&self) -> bool {
         self.lineage.len() > 1

@@ -15,8 +15,8 @@ pub async fn holder(store: &dyn Store, base: Base) -> Result<Base, StoreError> {
     for _ in 0..DEPTH_MAX {
         let row = store.session(held.session).await?.ok_or_else(|| super::no_session(held.session))?;
         match row.base {
-            Some(below) if held.seq <= below.seq => held.session = below.session,
             _ if row.directory.phase == PURGED => return Err(purged_base(held)),
+            Some(below) if held.seq <= below.seq => held.session = below.session,
             _ => return Ok(held),
         }
     }

@@ -21,8 +21,8 @@ use super::cursor::StoreMark;
 use super::inbox::is_answer;
 use super::read::{PAGE_BYTES_MAX, PAGE_ROWS_MAX};
 use super::{
-    Append, Appended, Base, Directory, Expected, FeedCursor, FeedPage, FeedRow, Inbox, Keeping, Letter, NodeRow, Order, Page, ProjectionId, Read,
-    Row, SessionFilter, SessionRow, Shard, Snapshot, Store, StoreError, StoreInfo, WakeUps, fork, id_range,
+    Append, Appended, Base, Directory, Expected, FeedCursor, FeedPage, FeedRow, Inbox, Keeping, Letter, NodeRow, Order, Page,
+    ProjectionId, Read, Row, SessionFilter, SessionRow, Shard, Snapshot, Store, StoreError, StoreInfo, WakeUps, fork, id_range,
 };
 use crate::session::{Body, Digest, Epoch, EventId, NodeId, Recorded, Seq, SessionId, SessionName, Timestamp};
 
@@ -123,7 +123,8 @@ impl State {
             && lineage.len() < fork::DEPTH_MAX
         {
             lineage.push((entry, seq));
-            next = entry.row.base;
+            // A purged one reads nothing any more.
+            next = entry.row.base.filter(|_| !self.is_purged(session));
         }
         lineage
     }

@@ -4,12 +4,16 @@
 use std::sync::Arc;
 
 use super::Decided;
+use crate::session::action::Action;
 use crate::session::envelope::{Recorded, Source};
 use crate::session::event::{Entry, Event};
 use crate::session::fork::Forked;
-use crate::session::id::Seq;
+use crate::session::id::{Seq, SessionId};
 use crate::session::item::{Content, Item};
 use crate::session::mask::Masker;
+
+/// How much of what the user said is repeated in a fork that answers it, in characters: memory is asked by it.
+const ANSWERED_MAX: usize = 500;
 
 /// Why nothing can stand for an event.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -17,6 +21,14 @@ pub enum Refused {
     /// It is no outcome.
     #[error("event {0} is no outcome of an action, so no other one can stand for it; name the event that is")]
     NoOutcome(Seq),
+    /// Nobody reads what is said.
+    #[error("session {0} has no agent that would read a message, ask a model or keep a limit")]
+    NoAgent(SessionId),
+    /// Nobody runs what was imported.
+    #[error(
+        "session {0} was imported, so nobody goes on with it or with a fork of it; perform it again with `rekindle replay {0}`"
+    )]
+    Imported(SessionId),
     /// Nothing comes before it.
     #[error("nothing comes before event {0}, so nothing can be forked from there")]
     First(Seq),
@@ -49,6 +61,17 @@ pub fn cut(event: &Recorded, instead: Option<&Instead>) -> Result<(Seq, Option<S
     }
 }
 
+/// The beginning of what the user said in `event`.
+fn words_of_user(event: &Recorded) -> Option<String> {
+    if event.kind.as_str() != "action.message" || event.source != Source::User {
+        return None;
+    }
+    match Entry::read(event)?.item.content {
+        Content::Action(Action::Message(message)) => Some(message.content.chars().take(ANSWERED_MAX).collect()),
+        _ => None,
+    }
+}
+
 /// The first events of a fork: that it is one, and the outcome that was put in place of `event`.
 ///
 /// # Errors
@@ -61,7 +84,7 @@ pub fn begin(
 ) -> Result<Vec<Decided>, Refused> {
     let mut result = None;
     match instead {
-        None => {}
+        None => forked.answers = words_of_user(event),
         Some(Instead::Message(message)) => forked.message = Some(message),
         Some(Instead::Result(content)) => {
             let entry = Entry::read(event).ok_or(Refused::NoOutcome(event.seq))?;

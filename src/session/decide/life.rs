@@ -140,6 +140,9 @@ impl Deciding {
             StartStep::SecurityAnalyzer if self.has_analyzers() => StepOutcome::Done { report: self.security() },
             _ => StepOutcome::Skipped { reason: "not asked for".to_owned() },
         };
+        if step == StartStep::FirstMessage {
+            self.tell_of_fork();
+        }
         let instead = self.session.fork.as_ref().and_then(|fork| fork.message.clone());
         let message = match (step, self.session.spec.as_ref().map(|spec| &spec.origin)) {
             (StartStep::FirstMessage, _) if instead.is_some() => instead.clone().map(|message| (message, Vec::new())),
@@ -162,13 +165,33 @@ impl Deciding {
                         self.run_unless_waiting();
                     }
                 }
-                // A fork goes on with what its parent was at.
-                None if self.session.fork.is_some() && self.session.agent != AgentState::Loading => {}
+                None if self.session.fork.is_some() => self.go_on_as_fork(),
                 None if self.session.agent == AgentState::Loading || !first_time => self.turn(AgentState::AwaitingUserInput, ""),
                 None => {}
             }
         }
         true
+    }
+
+    /// Tells the agent of a fork what it may believe to be in its workspace and is not.
+    fn tell_of_fork(&mut self) {
+        let told = self.session.fork.as_ref().and_then(|fork| fork.found.told(fork.at));
+        if let Some(content) = told.filter(|_| self.session.has_agent()) {
+            let message = Action::Message(Message { content, ..Message::default() });
+            self.emit(Event::Item(Box::new(Entry::new(Item::from(message)))));
+        }
+    }
+
+    /// A fork answers what the user said last, when it was forked there; else it goes on with what its parent was at.
+    fn go_on_as_fork(&mut self) {
+        match self.session.fork.as_ref().and_then(|fork| fork.answers.clone()) {
+            Some(query) => {
+                self.recall(query, self.session.counts.messages == 1);
+                self.run_unless_waiting();
+            }
+            None if self.session.agent == AgentState::Loading => self.turn(AgentState::AwaitingUserInput, ""),
+            None => {}
+        }
     }
 
     pub(super) fn restore_lost(&mut self, steps: &[StartStep]) -> bool {

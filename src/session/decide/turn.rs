@@ -34,6 +34,13 @@ impl Deciding {
         self.emit_as(Source::User, None, Event::Item(Box::new(Entry::new(Item::from(message)))));
         if self.session.has_agent() {
             self.raise_limits_that_were_reached();
+            self.recall(query, first);
+        }
+    }
+
+    /// Asks memory what it knows of what the user said, the first time also of the workspace.
+    pub(super) fn recall(&mut self, query: String, first: bool) {
+        if self.session.has_agent() {
             let recall_type = if first { RecallType::WorkspaceContext } else { RecallType::Knowledge };
             let recall = Action::Recall(Recall { recall_type, query, thought: String::new() });
             self.emit_as(Source::User, None, Event::Item(Box::new(Entry::new(Item::from(recall)))));

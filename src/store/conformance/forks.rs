@@ -227,6 +227,16 @@ pub async fn what_a_fork_reads_is_not_purged(store: &SharedStore) {
     assert!(store.purge(fork, Timestamp(1)).await.is_err());
     store.hold(fork, None).await.unwrap();
     store.purge(fork, Timestamp(1)).await.unwrap();
+    assert_eq!(store.read(range(fork, 0, 10, Order::OldestFirst, 10)).await.unwrap().rows, [], "a purged fork reads nothing");
     store.purge(parent, Timestamp(1)).await.unwrap();
-    assert!(store.append(append(new_session(), Expected::Fork { base: Base { session: parent, seq: Seq(4) }, hash: Digest::ZERO }, events(1))).await.is_err());
+    assert!(
+        store
+            .append(append(
+                new_session(),
+                Expected::Fork { base: Base { session: parent, seq: Seq(4) }, hash: Digest::ZERO },
+                events(1)
+            ))
+            .await
+            .is_err()
+    );
 }

@@ -98,9 +98,8 @@ impl Care for MemoryStore {
     async fn purge(&self, session: SessionId, at: Timestamp) -> Result<(), StoreError> {
         let mut guard = self.state()?;
         let state = &mut *guard;
-        let reads = |entry: &&Entry| {
-            entry.row.base.is_some_and(|base| base.session == session) && entry.row.directory.phase != PURGED
-        };
+        let reads =
+            |entry: &&Entry| entry.row.base.is_some_and(|base| base.session == session) && entry.row.directory.phase != PURGED;
         if let Some(fork) = state.sessions.values().find(reads) {
             return Err(has_fork(session, fork.row.id));
         }

@@ -40,8 +40,10 @@ where
         }
         for (shard, adoptions) in of_shards {
             let roots = self.roots(&adoptions).await?;
-            self.write(move |transaction| Box::pin(async move { Work::<D>::new(transaction, shard).adopt(&adoptions, &roots).await }))
-                .await?;
+            self.write(move |transaction| {
+                Box::pin(async move { Work::<D>::new(transaction, shard).adopt(&adoptions, &roots).await })
+            })
+            .await?;
         }
         Ok(())
     }

@@ -11,11 +11,11 @@ use super::work::{Root, Work};
 use super::{SqlStore, statement, stored};
 use crate::session::{Digest, Seq, SessionId};
 use crate::store::dialect::Dialect;
-use crate::store::fork::{DEPTH_MAX, endless};
+use crate::store::fork::{DEPTH_MAX, endless, holder};
 use crate::store::read::{PAGE_BYTES_MAX, PAGE_ROWS_MAX};
 use crate::store::sealed::Sealed;
 use crate::store::statements::common as sql;
-use crate::store::{Adoption, Append, Appended, Base, Order, Page, Read, Row, Snapshot, StoreError, no_event, no_session};
+use crate::store::{Adoption, Append, Appended, Base, Order, PURGED, Page, Read, Row, Snapshot, StoreError, no_event};
 
 impl<D> SqlStore<D>
 where
@@ -37,7 +37,7 @@ where
     pub(super) async fn fork(&self, append: Append, base: Base, hash: Digest) -> Result<Appended, StoreError> {
         let sealed = Sealed::new(append.clone())?;
         // It never changes who holds an event, so that this can be asked before.
-        let base = self.holder(base).await?;
+        let base = holder(self, base).await?;
         let (shard, of) = (self.dialect.shard_of(append.session), self.dialect.shard_of(base.session));
         let begun = self
             .write(move |transaction| {
@@ -54,21 +54,10 @@ where
         }
     }
 
-    async fn holder(&self, base: Base) -> Result<Base, StoreError> {
-        let mut held = base;
-        for _ in 0..DEPTH_MAX {
-            let row = self.dialect.session(held.session).await?.ok_or_else(|| no_session(held.session))?;
-            match row.base {
-                Some(below) if held.seq <= below.seq => held.session = below.session,
-                _ => return Ok(held),
-            }
-        }
-        Err(endless(base.session))
-    }
-
-    /// What a fork goes on from.
+    /// What a fork goes on from; a purged one reads nothing there any more.
     pub(super) async fn base_of(&self, session: SessionId) -> Result<Option<Base>, StoreError> {
-        Ok(self.dialect.session(session).await?.and_then(|row| row.base))
+        let row = self.dialect.session(session).await?.filter(|row| row.directory.phase != PURGED);
+        Ok(row.and_then(|row| row.base))
     }
 
     /// The sessions whose events a reader of `session` needs after `after`, the newest first, each with what of it counts.
@@ -154,7 +143,12 @@ where
     }
 
     /// The newest snapshot that was made of this session itself.
-    pub(super) async fn own_snapshot(&self, session: SessionId, reducer: &str, mut upto: Seq) -> Result<Option<Snapshot>, StoreError> {
+    pub(super) async fn own_snapshot(
+        &self,
+        session: SessionId,
+        reducer: &str,
+        mut upto: Seq,
+    ) -> Result<Option<Snapshot>, StoreError> {
         self.dialect.readable()?;
         let failed = |error| self.dialect.failed_read(error);
         loop {

@@ -14,10 +14,10 @@ use crate::session::{Body, Digest, Recorded, Seq, SessionId, Timestamp};
 use crate::store::care::{Adoption, Keeping};
 use crate::store::chain::{Envelope, Verifier};
 use crate::store::dialect::Dialect;
+use crate::store::fork::{has_fork, no_base, purged_base};
 use crate::store::read_models::session_key;
 use crate::store::sealed::{INLINE_BYTES_MAX, Sealed};
 use crate::store::statements::common as sql;
-use crate::store::fork::{has_fork, no_base, purged_base};
 use crate::store::{Appended, Base, PURGED, Row, SessionRow, Shard, StoreError, no_session};
 
 /// A transaction that is at work in one shard.
@@ -157,7 +157,8 @@ where
             statement(sql::LOCK_SESSION).bind(self.shard).bind(session.as_uuid()).execute(&mut **self.transaction).await?;
             stood = self.stand(session).await?;
         }
-        let unborn = root.map_or(Stand { head: Seq::ZERO, hash: Digest::ZERO }, |root| Stand { head: root.base.seq, hash: root.hash });
+        let unborn =
+            root.map_or(Stand { head: Seq::ZERO, hash: Digest::ZERO }, |root| Stand { head: root.base.seq, hash: root.hash });
         let Stand { head, hash } = stood.unwrap_or(unborn);
         let (here, new): (Vec<&Row>, Vec<&Row>) = rows.iter().partition(|row| row.seq() <= head);
         if let Some(Row::Event { event, hash, .. }) = here.last() {

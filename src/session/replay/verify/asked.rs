@@ -113,8 +113,14 @@ pub(super) fn candidates(session: &Session, batch: &[Seen], with: With<'_>) -> V
         Event::ReleaseFailed(body) => {
             vec![Command::ReleaseFailed { step: body.step, attempt: body.attempt, error: body.error.clone() }]
         }
-        // These only follow from others.
-        Event::Restored(_)
+        Event::WorkspaceCaptured(body) => vec![Command::KeepSnapshot(body.clone())],
+        Event::WorkspaceNotCaptured(body) => vec![Command::MissSnapshot(body.clone())],
+        Event::WorkspaceCompared(body) => {
+            vec![Command::CompareWorkspace { manifest: body.manifest, comparison: body.comparison.clone() }]
+        }
+        // These only follow from others, or from nothing.
+        Event::Forked(_)
+        | Event::Restored(_)
         | Event::Imported(_)
         | Event::Closed(_)
         | Event::StartPlanned(_)
@@ -162,6 +168,9 @@ pub(super) const fn name(command: &Command) -> &'static str {
         Command::Close { .. } => "close",
         Command::Released { .. } => "a release",
         Command::ReleaseFailed { .. } => "a failed release",
+        Command::KeepSnapshot(_) => "a snapshot of the workspace",
+        Command::MissSnapshot(_) => "a snapshot of the workspace that could not be taken",
+        Command::CompareWorkspace { .. } => "a look at the workspace",
     }
 }
 
