@@ -234,7 +234,7 @@ impl Engine {
 /// Whether this is a fork that would rest where its parent was held, stopped or had failed, though somebody goes on with it.
 pub(super) fn stands_still(session: &Session) -> bool {
     use AgentState::{Error, Paused, RateLimited, Stopped};
-    let is_told = session.fork.as_ref().is_some_and(|fork| fork.message.is_some() || fork.answers.is_some());
+    let is_told = session.fork.as_ref().is_some_and(|fork| fork.message.is_some() || fork.answers);
     let stands = matches!(session.agent, Error | Paused | RateLimited | Stopped);
     session.phase == Phase::Forked {} && session.has_agent() && stands && !is_told
 }

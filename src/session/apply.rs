@@ -251,7 +251,7 @@ impl Session {
         if tag == "message" {
             self.counts.messages += 1;
             if let Some(fork) = self.fork.as_mut().filter(|_| event.source == Source::User) {
-                (fork.message, fork.answers) = (None, None);
+                (fork.message, fork.answers, fork.query) = (None, false, None);
             }
             if event.source == Source::User && self.title.is_none() {
                 self.title = first_line(event.body.as_json());

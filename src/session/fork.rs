@@ -38,10 +38,12 @@ pub struct Forked {
     /// What the user says next, whatever was said there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// The beginning of what the user said in the event which the fork goes on from, when that was the last thing that happened: the
-    /// fork answers it.
+    /// Whether the user has just said something in the event that the fork goes on from: the fork answers it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub answers: bool,
+    /// The beginning of that, where memory was not asked yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub answers: Option<String>,
+    pub query: Option<String>,
     /// Whether the event after this one is an outcome that was made up.
     #[serde(default, skip_serializing_if = "is_false")]
     pub result: bool,
@@ -77,7 +79,8 @@ impl Forked {
             rewinds: false,
             instead_of: None,
             message: None,
-            answers: None,
+            answers: false,
+            query: None,
             result: false,
             model: None,
             iterations: None,
@@ -114,9 +117,12 @@ pub struct ForkedFrom {
     /// What the user says once it has started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// What the user said last, to which nothing has followed yet.
+    /// Whether the user has just said something, to which nothing has followed yet.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub answers: bool,
+    /// The beginning of that, where memory was not asked yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub answers: Option<String>,
+    pub query: Option<String>,
     /// What it finds in its workspace.
     #[serde(default, skip_serializing_if = "Found::is_as_it_was")]
     pub found: Found,
@@ -193,6 +199,7 @@ impl Session {
             found: self.found(body.files),
             message: body.message,
             answers: body.answers,
+            query: body.query,
             counts: self.counts,
             usage: self.usage,
         });

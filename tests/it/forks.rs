@@ -9,12 +9,12 @@ use rekindle::engine::{Engine, EngineError, Files, ForkOptions};
 use rekindle::projection::activity::{ActivityByDay, days};
 use rekindle::projection::catch_up::{CatchUp, FeedProjection};
 use rekindle::session::decide::{Instead, NOT_EXECUTED, OUTCOME_UNKNOWN, Refused};
-use rekindle::session::{AgentState, Command, Event, Item, Limits, Phase, Recorded, Seq, Session, SessionId, SessionSpec};
-use rekindle::store::{MemoryStore, Order, Read, Row, SessionFilter, SharedStore, Store, StoreError, copy, verify_session};
-use rekindle::testing::{Answer, FaultStore, Reply, Scenario};
+use rekindle::session::{AgentState, Command, Limits, Phase, Recorded, Seq, Session, SessionId, SessionSpec};
+use rekindle::store::{MemoryStore, Order, Read, Row, SessionFilter, SharedStore, StoreError, copy, verify_session};
+use rekindle::testing::{FaultStore, Reply, Scenario};
 use tokio::sync::Semaphore;
 
-use crate::delegation_support::{World, content, delegating, done, finish, hand_over, message, ran, rested, run, task, until};
+use crate::delegation_support::{World, content, delegating, done, finish, hand_over, message, rested, run, task, until};
 
 fn spec(words: &str) -> SessionSpec {
     SessionSpec { origin: message(words), ..Scenario::agent_spec() }
@@ -45,7 +45,6 @@ async fn state(world: &World, id: SessionId) -> Session {
     let ports = Ports::new(Arc::new(world.runtimes.clone()), rekindle::trajectory::recording);
     let found = rekindle::engine::redecide(&world.store, &ports, &row).await.unwrap();
     assert_eq!(found.divergences, [], "{id}");
-    assert_eq!(found.unchecked, [], "{id}");
     assert_eq!(found.decided + found.given, row.head.0, "{id}");
     let whole = restore(world.store.as_ref(), id, Trust::Nothing).await.unwrap();
     let quick = restore(world.store.as_ref(), id, Trust::Snapshot).await.unwrap();

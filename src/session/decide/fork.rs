@@ -61,8 +61,13 @@ pub fn cut(event: &Recorded, instead: Option<&Instead>) -> Result<(Seq, Option<S
     }
 }
 
-/// The beginning of what the user said in `event`.
-fn words_of_user(event: &Recorded) -> Option<String> {
+/// Whether the user says something in `event`, or memory is asked because of that.
+fn is_of_user(event: &Recorded) -> bool {
+    matches!(event.kind.as_str(), "action.message" | "action.recall") && event.source == Source::User
+}
+
+/// The beginning of what the user says in `event`.
+fn query(event: &Recorded) -> Option<String> {
     if event.kind.as_str() != "action.message" || event.source != Source::User {
         return None;
     }
@@ -84,7 +89,10 @@ pub fn begin(
 ) -> Result<Vec<Decided>, Refused> {
     let mut result = None;
     match instead {
-        None => forked.answers = words_of_user(event),
+        None => {
+            forked.answers = is_of_user(event);
+            forked.query = query(event);
+        }
         Some(Instead::Message(message)) => forked.message = Some(message),
         Some(Instead::Result(content)) => {
             let entry = Entry::read(event).ok_or(Refused::NoOutcome(event.seq))?;

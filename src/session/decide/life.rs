@@ -184,9 +184,12 @@ impl Deciding {
 
     /// A fork answers what the user said last, when it was forked there; else it goes on with what its parent was at.
     fn go_on_as_fork(&mut self) {
-        match self.session.fork.as_ref().and_then(|fork| fork.answers.clone()) {
+        let said = self.session.fork.as_ref().filter(|fork| fork.answers).map(|fork| fork.query.clone());
+        match said {
             Some(query) => {
-                self.recall(query, self.session.counts.messages == 1);
+                if let Some(query) = query {
+                    self.recall(query, self.session.counts.messages == 1);
+                }
                 self.run_unless_waiting();
             }
             None if self.session.agent == AgentState::Loading => self.turn(AgentState::AwaitingUserInput, ""),

@@ -215,6 +215,8 @@ impl Verifying {
                 self.fold(moment, at, read)
             }
             Some(tried) => self.diverged(rest, tried),
+            // What would tell which command it was may not be shared.
+            None if self.cut => self.step_over(rest, "a fork shares only the beginning of what was decided with it", true),
             None => self.unasked(rest),
         }
     }
