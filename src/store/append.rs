@@ -72,7 +72,7 @@ impl Append {
             Expected::Any => Ok(ownership),
             Expected::NoSession if head == Seq::ZERO => Ok(ownership),
             Expected::Exact(seq) if head == seq => Ok(ownership),
-            Expected::Fork { base, .. } if head == base.seq && epoch == Epoch(0) => Ok(ownership),
+            // Only a session that is not there becomes a fork, and is not asked then.
             Expected::NoSession | Expected::Exact(_) | Expected::Fork { .. } => {
                 Err(StoreError::Conflict { session: self.session, head })
             }

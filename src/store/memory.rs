@@ -173,7 +173,10 @@ impl State {
             }
             (None, _) => unborn(append.session),
         };
-        let ownership = append.admit(row.head, row.epoch)?;
+        let ownership = match append.expected {
+            Expected::Fork { .. } => Ownership::Stays,
+            _ => append.admit(row.head, row.epoch)?,
+        };
         let seals = append::seal(&append.events)?;
 
         // From here on nothing can fail.

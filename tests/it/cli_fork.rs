@@ -192,7 +192,7 @@ async fn forks_stand_below_what_they_were_forked_from_and_every_command_reads_th
         assert_eq!(again.code, 0, "{mode}: {again:?}");
     }
     assert_eq!(asked(&rig, &["verify", "--all"]).await.code, 0);
-    let found = answered(&rig, &["search", "\"echo two\"", "-o", "json"]).await;
+    let found = answered(&rig, &["-o", "json", "search", "\"echo two\""]).await;
     let actions = found.as_array().unwrap().iter().filter(|hit| hit["kind"] == "action.run").count();
     assert_eq!(actions, 1, "shared history is found once: {found}");
 

@@ -116,7 +116,9 @@ async fn what_was_under_way_at_the_fork_is_of_unknown_outcome_and_is_not_repeate
     let parent = world.begin(&engine, spec("count")).await;
     rested(&engine, parent).await;
     let there = world.log(parent).await;
-    let (dispatched, action) = (seq_of(&there, "action.dispatched", 1), seq_of(&there, "action.run", 1));
+    let action = seq_of(&there, "action.run", 1);
+    let is_handed_out = |event: &&Recorded| event.kind.as_str() == "action.dispatched" && event.cause == Some(Seq(action));
+    let dispatched = there.iter().find(is_handed_out).unwrap().seq.0;
     let before = world.runtimes.executed().len();
     let id = fork(&engine, parent, dispatched, plain()).await;
     let log = world.log(id).await;
