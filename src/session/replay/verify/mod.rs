@@ -214,9 +214,9 @@ impl Verifying {
                 self.found.decided += agreed;
                 self.fold(moment, at, read)
             }
+            // What would tell all of the command may not be shared.
+            _ if self.cut => self.step_over(rest, "a fork shares only the beginning of what was decided with it", true),
             Some(tried) => self.diverged(rest, tried),
-            // What would tell which command it was may not be shared.
-            None if self.cut => self.step_over(rest, "a fork shares only the beginning of what was decided with it", true),
             None => self.unasked(rest),
         }
     }
