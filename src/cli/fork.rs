@@ -167,7 +167,7 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
     let Args { address, message, result, model, iterations, budget, run, no_run, place } = args;
     let store = context.store_for_writing().await?;
     let (row, at) = found(context, &store, &address).await?;
-    let instead = message.map(Instead::Message).or(result.map(Instead::Result));
+    let instead = message.map(Instead::Message).or_else(|| result.map(Instead::Result));
     let other = instead.is_some() || model.is_some() || iterations.is_some() || budget.is_some();
     let model = match model {
         Some(named) => Some(same_endpoint(&store, &row, at, &named).await?),

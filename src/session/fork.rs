@@ -152,7 +152,6 @@ pub enum Found {
 }
 
 impl Found {
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
     const fn is_as_it_was(&self) -> bool {
         matches!(self, Self::AsItWas)
     }

@@ -269,7 +269,7 @@ fn plain(typed: &Typed) -> Result<Term, InvalidQuery> {
     match words.last() {
         None => invalid(format!("{:?} has no letter and no digit, and so nothing that could be found", typed.text)),
         Some(last) if prefix && last.is_ascii() && last.len() < PREFIX_MIN => {
-            invalid(format!("{}* is the beginning of too many words; type at least {PREFIX_MIN} letters", last))
+            invalid(format!("{last}* is the beginning of too many words; type at least {PREFIX_MIN} letters"))
         }
         Some(_) => Ok(Term::Words { words, prefix }),
     }
