@@ -13,10 +13,10 @@ use crate::session::{
     AgentState, Digest, Event, Forked, NewEvent, Origin, Phase, Recorded, RuntimeSpec, Seq, Session, SessionId, SessionName,
     SessionSpec,
 };
-use crate::store::{Append, Base, Expected, Order, PURGED, Page, Read, Row, StoreError, Writer, holder};
+use crate::store::{Append, Base, Expected, Order, PURGED, Read, Row, StoreError, Writer, holder};
 
-/// How many events are looked back at, a page at a time, for what a conversation had used that another program recorded.
-const USAGE_LOOKBACK: [u32; 2] = [64, 512];
+/// How many events are looked back at for what a conversation had used that another program recorded: nearly every action says it.
+const USAGE_LOOKBACK: u32 = 64;
 
 /// How a fork goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -189,23 +189,13 @@ impl Engine {
 
     /// What the conversation had used, as the last action up to `upto` says that says anything.
     async fn used(&self, session: SessionId, upto: Seq) -> Result<Option<Usage>, EngineError> {
-        let mut upto = upto;
-        for limit in USAGE_LOOKBACK {
-            let read = Read { session, after: Seq::ZERO, upto, order: Order::NewestFirst, limit };
-            let Page { rows, more } = self.shared.store.read(read).await?;
-            let said = rows.iter().find_map(|row| {
-                let Row::Event { event, .. } = row else { return None };
-                let mut usage = Usage::default();
-                usage.fold(event);
-                (usage != Usage::default()).then_some(usage)
-            });
-            let last = rows.last().map_or(Seq::ZERO, Row::seq);
-            if said.is_some() || !more || last <= Seq(1) {
-                return Ok(said);
-            }
-            upto = Seq(last.0 - 1);
-        }
-        Ok(None)
+        let read = Read { session, after: Seq::ZERO, upto, order: Order::NewestFirst, limit: USAGE_LOOKBACK };
+        let page = self.shared.store.read(read).await?;
+        Ok(page.rows.iter().filter_map(Row::event).find_map(|event| {
+            let mut usage = Usage::default();
+            usage.fold(event);
+            (usage != Usage::default()).then_some(usage)
+        }))
     }
 
     /// Writes the files of the newest snapshot at or before `upto` into a workspace of the fork's own.

@@ -314,7 +314,7 @@ where
     }
 
     async fn snapshot(&self, session: SessionId, reducer: &str, upto: Seq) -> Result<Option<Snapshot>, StoreError> {
-        let mut next = Some(Base { session, seq: upto });
+        let mut next = Some(Base { session, seq: Seq(u64::MAX) });
         while let Some(Base { session, seq }) = next {
             if let Some(snapshot) = self.own_snapshot(session, reducer, seq.min(upto)).await? {
                 return Ok(Some(snapshot));
