@@ -34,7 +34,7 @@ pub(super) fn differences(then: &Listing, now: &Walked) -> Differences {
         added.insert(whole(path));
     }
     // A repository that is still there has changed, whatever files came and went in it.
-    let is_git = |path: &&[u8]| path.ends_with(b".git") && then.entries.get(*path).is_some_and(|node| is_directory(node));
+    let is_git = |path: &&[u8]| path.ends_with(b".git") && then.entries.get(*path).is_some_and(is_directory);
     for paths in [&mut missing, &mut added] {
         let inside: Vec<&[u8]> = paths.iter().copied().filter(is_git).collect();
         for path in inside {
