@@ -57,6 +57,51 @@ async fn closed_elsewhere(engine: &Engine, id: SessionId, after: Seq) -> Result<
     }
 }
 
+/// How a session was ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// It is closed.
+    Closed {
+        /// Whether it was before.
+        already: bool,
+        /// Why.
+        reason: String,
+    },
+    /// A person would not wait for it.
+    Interrupted,
+}
+
+/// Closes a session, whoever runs it, waits until it is, and shuts `engine` down.
+///
+/// # Errors
+/// When it does not end, or the store cannot be read or written.
+pub async fn end(context: &mut Context, engine: &Engine, id: SessionId, reason: String) -> Result<Ending, CliError> {
+    let before = engine.restore(id).await?;
+    let already = matches!(before.session.phase, Phase::Closed { .. });
+    if !already {
+        engine.submit(id, Command::Close { reason }).await?;
+    }
+    // The node that runs it closes it, too.
+    let elsewhere = !already && !engine.is_live(id);
+    let ended = drive(engine, id, before.session.version, told(context, &before.session)).await;
+    engine.shutdown().await;
+    let ended = match ended? {
+        Ended::Rested if elsewhere => closed_elsewhere(engine, id, before.session.version).await?,
+        ended => ended,
+    };
+    match ended {
+        Ended::Interrupted => return Ok(Ending::Interrupted),
+        Ended::Failed(failure) => {
+            return Err(CliError::Stopped { failure, resume: context.command(format_args!("close {id}")) });
+        }
+        Ended::Rested => {}
+    }
+    match engine.restore(id).await?.session.phase {
+        Phase::Closed { reason } => Ok(Ending::Closed { already, reason }),
+        _ => Err(CliError::Failed(format!("session {id} is still being closed; close it again to go on"))),
+    }
+}
+
 /// Closes a session.
 ///
 /// # Errors
@@ -65,29 +110,9 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
     let store = context.store_for_writing().await?;
     let row = find(context, store.as_ref(), args.address.whole()?).await?;
     let engine = engine(store, args.lease);
-    let before = engine.restore(row.id).await?;
-    let already = matches!(before.session.phase, Phase::Closed { .. });
-    if !already {
-        engine.submit(row.id, Command::Close { reason: args.reason }).await?;
-    }
-    // The node that runs it closes it, too.
-    let elsewhere = !already && !engine.is_live(row.id);
-    let ended = drive(&engine, row.id, before.session.version, told(context, &before.session)).await;
-    engine.shutdown().await;
-    let ended = match ended? {
-        Ended::Rested if elsewhere => closed_elsewhere(&engine, row.id, before.session.version).await?,
-        ended => ended,
-    };
-    match ended {
-        Ended::Interrupted => return Ok(Exit::Interrupted),
-        Ended::Failed(failure) => {
-            return Err(CliError::Stopped { failure, resume: context.command(format_args!("close {}", row.id)) });
-        }
-        Ended::Rested => {}
-    }
-    let after = engine.restore(row.id).await?;
-    let Phase::Closed { reason } = after.session.phase else {
-        return Err(CliError::Failed(format!("session {} is still being closed; close it again to go on", row.id)));
+    let (already, reason) = match Box::pin(end(context, &engine, row.id, args.reason)).await? {
+        Ending::Closed { already, reason } => (already, reason),
+        Ending::Interrupted => return Ok(Exit::Interrupted),
     };
     if !context.out.is_table() {
         context.out.json(&Closed { session: row.id, closed: true, already, reason })?;

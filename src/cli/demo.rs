@@ -52,7 +52,7 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
     context.location = Location::Named(stage.url.clone());
     context.out.format = Format::Table;
     let mut demo = Demo { context, stage, pause: pause(args.speed), step: 0 };
-    demo.tell().await
+    Box::pin(demo.tell()).await
 }
 
 fn pause(speed: f64) -> Duration {

@@ -22,6 +22,12 @@ pub fn describe(event: &Recorded) -> String {
             }
             Origin::Import { format, source } => format!("from {format} {}", source.short()),
         },
+        Event::Forked(body) => {
+            let with = body.substituted();
+            let with = if with.is_empty() { String::new() } else { format!(" with {}", with.join(", ")) };
+            let why = body.reason.map_or_else(String::new, |reason| format!(": {reason}"));
+            format!("from event {} of {}{with}{why}", body.at, body.parent)
+        }
         Event::OwnerAcquired(body) => format!("epoch {}: {}", body.epoch, body.reason),
         Event::Restored(body) => format!("from {} events, state {}", body.events, body.digest.short()),
         Event::Imported(body) => format!("{} entries", body.entries),

@@ -168,7 +168,7 @@ fn of_engine(error: &EngineError) -> Exit {
         | EngineError::Unanswered { .. }
         | EngineError::LeaseLost => Exit::Conflict,
         EngineError::Store(error) => of_store(error),
-        EngineError::SecretInSpec { .. } => Exit::Usage,
+        EngineError::SecretInSpec { .. } | EngineError::Instead(_) => Exit::Usage,
         EngineError::Snapshot(SnapshotError::Missing(_)) => Exit::NotFound,
         EngineError::Snapshot(SnapshotError::NotEmpty(_)) => Exit::Conflict,
         EngineError::Snapshot(_) | EngineError::Secrets(_) | EngineError::ShutDown => Exit::Failure,

@@ -1,5 +1,7 @@
 //! `rekindle ls`: the sessions, the one that changed last first.
 
+use std::collections::{HashMap, HashSet};
+
 use super::exit::{CliError, Exit};
 use super::location::Access;
 use super::output::{Cell, Side, table};
@@ -7,15 +9,17 @@ use super::paint::Tone;
 use super::view::SessionView;
 use super::{Context, text};
 use crate::engine::clock::{Clock, SystemClock};
-use crate::session::Timestamp;
+use crate::session::{SessionId, Timestamp};
 use crate::store::{SessionFilter, SessionRow};
 
 /// How many characters of an id are shown at least: its milliseconds.
 const ID_MIN: usize = 13;
+/// How deep forks are shown below what they were forked from.
+const DEPTH_MAX: usize = 12;
 /// How much of a title is shown.
 const TITLE_MAX: usize = 48;
 
-/// List sessions, the one that changed last first
+/// List sessions, the one that changed last first, each with its forks below it
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// At most this many
@@ -48,7 +52,7 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
     }
     let wide = id_width(shown);
     let now = SystemClock.now();
-    let cells: Vec<Vec<Cell>> = shown.iter().map(|row| cells(row, wide, now)).collect();
+    let cells: Vec<Vec<Cell>> = nested(shown).into_iter().map(|(depth, row)| cells(row, depth, wide, now)).collect();
     let columns = [
         ("ID", Side::Left),
         ("NAME", Side::Left),
@@ -66,14 +70,48 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
     Ok(Exit::Done)
 }
 
-fn cells(row: &SessionRow, wide: usize, now: Timestamp) -> Vec<Cell> {
+/// Each session with its forks below it, and how deep it stands; the one that changed last, or a fork of which did, first.
+fn nested(rows: &[SessionRow]) -> Vec<(usize, &SessionRow)> {
+    let by_id: HashMap<SessionId, &SessionRow> = rows.iter().map(|row| (row.id, row)).collect();
+    let above = |row: &SessionRow| row.base.and_then(|base| by_id.get(&base.session).copied());
+    let mut below = HashMap::<SessionId, Vec<&SessionRow>>::new();
+    for row in rows {
+        if let Some(above) = above(row) {
+            below.entry(above.id).or_default().push(row);
+        }
+    }
+    let mut nested = Vec::with_capacity(rows.len());
+    let mut begun = HashSet::new();
+    for row in rows {
+        let mut top = row;
+        while let Some(above) = above(top) {
+            top = above;
+        }
+        let mut ahead = if begun.insert(top.id) { vec![(0, top)] } else { Vec::new() };
+        while let Some((depth, row)) = ahead.pop() {
+            nested.push((depth, row));
+            ahead.extend(below.get(&row.id).into_iter().flatten().rev().map(|fork| (depth + 1, *fork)));
+        }
+    }
+    nested
+}
+
+fn cells(row: &SessionRow, depth: usize, wide: usize, now: Timestamp) -> Vec<Cell> {
     let id: String = row.id.to_string().chars().take(wide).collect();
+    let id = match depth {
+        0 => id,
+        _ => format!("{}└ {id}", "  ".repeat(depth.min(DEPTH_MAX) - 1)),
+    };
     let directory = &row.directory;
+    let from = match row.base {
+        Some(base) => format!("{}@{}", directory.origin, base.seq),
+        None => directory.origin.clone(),
+    };
     vec![
         Cell::new(id).tone(Tone::Strong),
         Cell::new(row.name.as_ref().map_or("-", |name| name.as_str())),
         Cell::new(&directory.phase).tone(state_tone(&directory.phase)),
-        Cell::new(&directory.origin),
+        Cell::new(from),
         Cell::new(row.head.to_string()),
         Cell::new(directory.actions.to_string()),
         Cell::new(text::ago(row.updated_at, now)),

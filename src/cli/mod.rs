@@ -10,6 +10,7 @@ mod diff;
 mod doctor;
 mod export;
 mod files;
+mod fork;
 mod hold;
 mod import;
 mod ls;
@@ -115,6 +116,8 @@ enum Command {
     Stop(hold::Stop),
     Replay(replay::Args),
     Resume(resume::Args),
+    Fork(Box<fork::Args>),
+    Rewind(Box<fork::Back>),
     Serve(serve::Args),
     RuntimeServer(runtime_server::Args),
     Ls(ls::Args),
@@ -199,6 +202,8 @@ pub async fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Stop(args) => Box::pin(hold::stop(context, args)).await,
         Command::Replay(args) => Box::pin(replay::run(context, args)).await,
         Command::Resume(args) => Box::pin(resume::run(context, args)).await,
+        Command::Fork(args) => Box::pin(fork::run(context, *args)).await,
+        Command::Rewind(args) => Box::pin(fork::rewind(context, *args)).await,
         Command::Serve(args) => Box::pin(serve::run(context, args)).await,
         Command::RuntimeServer(args) => Box::pin(runtime_server::run(context, args)).await,
         Command::Ls(args) => ls::run(context, args).await,

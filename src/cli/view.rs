@@ -29,12 +29,17 @@ pub struct SessionView<'a> {
     errors: u64,
     tokens: u64,
     cost_micro_usd: Option<u64>,
+    /// Where a fork goes on from: the session that holds that event, and the event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parent: Option<SessionId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at: Option<Seq>,
 }
 
 impl<'a> SessionView<'a> {
     /// Of a directory row.
     pub fn of(row: &'a SessionRow) -> Self {
-        let SessionRow { id, name, head, hash, epoch, owner, created_at, updated_at, directory } = row;
+        let SessionRow { id, name, head, hash, epoch, owner, created_at, updated_at, directory, base } = row;
         Self {
             id: *id,
             name: name.as_ref(),
@@ -53,6 +58,8 @@ impl<'a> SessionView<'a> {
             errors: directory.errors,
             tokens: directory.tokens,
             cost_micro_usd: directory.cost_micro_usd,
+            parent: base.map(|base| base.session),
+            at: base.map(|base| base.seq),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::ownership::describe;
 use super::ports::{SecretError, SnapshotError};
+use crate::session::decide::Refused;
 use crate::session::{NodeId, Rejection, Seq, SessionId};
 use crate::store::StoreError;
 
@@ -79,6 +80,9 @@ pub enum EngineError {
     /// A snapshot of the workspace could not be read, or the workspace itself.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
+    /// Something cannot be put in the place of an event. Nothing was forked.
+    #[error(transparent)]
+    Instead(#[from] Refused),
     /// The log failed.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -159,9 +159,13 @@ impl Fold {
                 let what = "it is missing".to_owned();
                 return Err(EngineError::Unproven { session: id, seq: self.session.version.next(), what });
             }
+            if page.rows.iter().any(|row| row.event().is_some_and(|event| event.session != id)) && !self.verifier.is_across() {
+                // A fork is read: what it shares is checked as part of the logs that hold it.
+                self.verifier = self.verifier.clone().across(store).await.map_err(unproven)?;
+            }
             let mut passed = None;
             for row in &page.rows {
-                self.verifier.check(row).map_err(|flaw| unproven(flaw.of_session(id)))?;
+                self.verifier.check(row).map_err(|flaw| unproven(self.verifier.named(flaw)))?;
                 let Row::Event { event, .. } = row else { continue };
                 self.redacted |= event.body == Body::Redacted;
                 if compare && !self.redacted {
@@ -186,7 +190,9 @@ impl Fold {
     }
 
     fn pack(&self) -> Snapshot {
-        Kept { hash: self.hash(), session: self.session.clone(), redacted: self.redacted }.pack(self.id)
+        // The state of a shared event is the same in all that share it: kept where the event is, it serves all of them.
+        let holder = self.verifier.session_at(self.seq()).unwrap_or(self.id);
+        Kept { hash: self.hash(), session: self.session.clone(), redacted: self.redacted }.pack(holder)
     }
 
     /// The state and what it stands on.

@@ -6,6 +6,7 @@ mod errand;
 mod error;
 mod feed;
 pub mod fold;
+mod fork;
 mod history;
 mod lease;
 mod letters;
@@ -37,6 +38,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 
 pub use error::EngineError;
 pub use feed::{Fed, FeedSubscription};
+pub use fork::{Brought, Files, ForkOptions, ForkedAt};
 pub use ownership::{describe as node_at, living};
 pub use recover::Recovery;
 pub use redecide::redecide;
@@ -221,9 +223,12 @@ impl Engine {
         if self.is_live(id) {
             return Ok(Resumed { restored, running: true });
         }
-        let waits = restored.session.wants_worker() || matches!(restored.session.phase, Phase::StartFailed { .. });
+        let begins = matches!(restored.session.phase, Phase::StartFailed { .. } | Phase::Forked {});
+        let waits = restored.session.wants_worker() || begins;
         if waits && restored.session.not_understood.is_none() {
-            self.acquire(id, restored.clone(), None).await?;
+            // A fork of a session that was held or had failed is gone on with all the same.
+            let stands = fork::stands_still(&restored.session).then_some(Command::Continue { limits: None });
+            self.acquire(id, restored.clone(), stands).await?;
         }
         Ok(Resumed { running: waits, restored })
     }

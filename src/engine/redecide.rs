@@ -18,8 +18,8 @@ use crate::session::model::CallReport;
 use crate::session::replay::verify::{Divergence, Redecided, Shown, Unchecked, Verifying};
 use crate::session::replay::{Difference, Script};
 use crate::session::{
-    Analyzer, Condenser, Content, Digest, Event, Extras, Item, ModelSpec, Observation, Origin, Recorded, SecuritySpec, Seq,
-    SessionId, SessionSpec, Timestamp,
+    Analyzer, Condenser, Content, Digest, Event, Extras, Forked, Item, ModelSpec, Observation, Origin, Recorded, SecuritySpec,
+    Seq, SessionId, SessionSpec, Timestamp,
 };
 use crate::store::{Row, SessionRow, SharedStore};
 
@@ -62,6 +62,8 @@ struct Again<'a> {
     history: History,
     /// The agent as it was last told what it is; unset where it cannot be made as it was.
     agent: Option<Arc<dyn Agent>>,
+    /// The tools that it has beside its own.
+    of_servers: Vec<ToolDefinition>,
     /// The last call: the digest of what is asked today, and where the shell stood.
     asked: Option<Digest>,
     directory: Option<String>,
@@ -94,6 +96,7 @@ impl<'a> Again<'a> {
             spec,
             history: History::default(),
             agent: None,
+            of_servers: Vec::new(),
             asked: None,
             directory: None,
             answer: (Timestamp(0), Vec::new()),
@@ -127,6 +130,7 @@ impl<'a> Again<'a> {
                 self.answer.1.push((recorded.seq, entry.item));
             }
             Event::Judged(judged) => self.judged(&recorded, &judged),
+            Event::Forked(body) => self.forked(body).await,
             _ => {}
         }
         self.history.add(&recorded);
@@ -163,7 +167,8 @@ impl<'a> Again<'a> {
         };
         let of_agent = |name: &str| own.briefing().tools.iter().any(|tool| tool.name == name);
         let of_servers: Vec<ToolDefinition> = known.into_iter().filter(|tool| !of_agent(&tool.name)).collect();
-        let agent = if of_servers.is_empty() { Some(own) } else { self.make(of_servers).await };
+        let agent = if of_servers.is_empty() { Some(own) } else { self.make(of_servers.clone()).await };
+        self.of_servers = of_servers;
         let Some(agent) = agent else {
             self.unchecked(recorded, "its agent cannot be made here");
             return Ok(());
@@ -186,6 +191,17 @@ impl<'a> Again<'a> {
         });
         self.differs(recorded, "what the model is told", digests, differences, "today's agent is told something else".to_owned());
         Ok(())
+    }
+
+    /// A fork asks another model, maybe.
+    async fn forked(&mut self, body: Forked) {
+        let agent = self.spec.as_mut().and_then(|spec| spec.agent.as_mut());
+        if let (Some(model), Some(agent)) = (body.model, agent) {
+            agent.config.model.name = model;
+            if self.agent.is_some() {
+                self.agent = self.make(self.of_servers.clone()).await;
+            }
+        }
     }
 
     async fn make(&self, tools: Vec<ToolDefinition>) -> Option<Arc<dyn Agent>> {

@@ -138,7 +138,7 @@ fn hidden(masker: &Masker, command: Command) -> Command {
 }
 
 /// Repeats an append until its outcome is known; the ids of its events make that safe.
-async fn append_until_known(shared: &Shared, append: Append) -> Result<Appended, StoreError> {
+pub(super) async fn append_until_known(shared: &Shared, append: Append) -> Result<Appended, StoreError> {
     let mut wait = RETRY_WAIT;
     for _ in 1..RETRIES_MAX {
         match shared.store.append(append.clone()).await {

@@ -85,6 +85,7 @@ impl Failure {
             | EngineError::Purged(_)
             | EngineError::Rejected(_)
             | EngineError::Secrets(_)
+            | EngineError::Instead(_)
             | EngineError::SecretInSpec { .. }
             | EngineError::Snapshot(_)
             | EngineError::ShutDown => FailedBy::Worker,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::catch_up::{Documents, FeedProjection, documents};
 use crate::session::state::Usage;
-use crate::session::{Recorded, Seq, Timestamp};
+use crate::session::{Event, Forked, Recorded, Seq, Timestamp};
 use crate::store::{ProjectionId, ReadModels, StoreError, session_key};
 
 /// What the keys of days begin with.
@@ -67,18 +67,17 @@ impl FeedProjection for ActivityByDay {
 
     fn keys(&self, event: &Recorded) -> Vec<String> {
         let mut keys = Vec::new();
-        if event.seq == Seq(1) || is_action(event) || is_error(event) {
+        if begins(event) || is_action(event) || is_error(event) {
             keys.push(day_key(event.at));
         }
-        if is_action(event) {
+        if is_action(event) || is_fork(event) {
             keys.push(session_key(event.session));
         }
         keys
     }
 
     fn fold(&self, event: &Recorded, documents: &mut Documents<ActivityDocument>) -> Result<(), String> {
-        let mut seen =
-            Activity { sessions: u64::from(event.seq == Seq(1)), errors: u64::from(is_error(event)), ..Activity::default() };
+        let mut seen = Activity { sessions: u64::from(begins(event)), errors: u64::from(is_error(event)), ..Activity::default() };
         if is_action(event) {
             seen.actions = 1;
             seen.messages = u64::from(event.kind.tag() == "message");
@@ -95,6 +94,12 @@ impl FeedProjection for ActivityByDay {
                 seen.cost_micro_usd = after.cost_micro_usd.map(|cost| cost.saturating_sub(before.cost_micro_usd.unwrap_or(0)));
                 documents.put(&key, ActivityDocument::Session(after));
             }
+        }
+        if is_fork(event)
+            && let Event::Forked(Forked { usage: Some(usage), .. }) = Event::read(event)
+        {
+            // What its parent used was counted there.
+            documents.put(&session_key(event.session), ActivityDocument::Session(usage));
         }
         if seen == Activity::default() {
             return Ok(());
@@ -117,6 +122,15 @@ const fn tokens(usage: Usage) -> u64 {
 
 fn is_action(event: &Recorded) -> bool {
     event.kind.family() == "action" && event.kind.as_str() != "action.dispatched"
+}
+
+fn is_fork(event: &Recorded) -> bool {
+    event.kind.as_str() == "session.forked"
+}
+
+/// Whether a session begins with it.
+fn begins(event: &Recorded) -> bool {
+    event.seq == Seq(1) || is_fork(event)
 }
 
 fn is_error(event: &Recorded) -> bool {

@@ -202,7 +202,8 @@ impl Projection for Lifecycle {
             Event::WorkspaceNotCaptured(body) => self.look(event, Look::Missed(body)),
             Event::WorkspaceCompared(body) => self.look(event, Look::Compared(body)),
             Event::Closed(_) => self.closed_at = Some(at),
-            Event::Restored(_)
+            Event::Forked(_)
+            | Event::Restored(_)
             | Event::Imported(_)
             | Event::StartPlanned(_)
             | Event::LimitsChanged(_)

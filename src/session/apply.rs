@@ -12,6 +12,7 @@ use super::event::{
     LimitsChanged, ModelFailed, ModelRequested, OwnerAcquired, ReleaseFailed, ReleaseFinished, ReleaseStarted, ReplayCompared,
     ReplayFinished, ReplayStarted, Restored, StartPlanned, StateChanged, StepFailed, StepFinished, StepStarted, TurnEnded,
 };
+use super::fork::Forked;
 use super::id::Seq;
 use super::model::{CallReport, CallUsage, ModelCall};
 use super::phase::{Phase, Start, StepProgress, StepRecord};
@@ -63,6 +64,7 @@ impl Session {
     fn lifecycle(&mut self, event: &Recorded) -> bool {
         match event.kind.as_str() {
             "session.created" => self.read(event, |session, _, body: Created| session.created(body)),
+            "session.forked" => self.read(event, |session, _, body: Forked| session.forked(body)),
             "session.owner_acquired" => self.read(event, |session, _, body: OwnerAcquired| session.owner_acquired(&body)),
             "session.restored" => self.read(event, |_, _, _: Restored| {}),
             "session.imported" => self.read(event, |session, _, _: Imported| session.phase = Phase::Imported { complete: true }),
@@ -258,6 +260,9 @@ impl Session {
         let peek: ActionPeek<'_> = serde_json::from_str(event.body.as_json()).unwrap_or_default();
         if tag == "message" {
             self.counts.messages += 1;
+            if let Some(fork) = self.fork.as_mut().filter(|_| event.source == Source::User) {
+                (fork.message, fork.answers, fork.query) = (None, false, None);
+            }
             if event.source == Source::User && self.title.is_none() {
                 self.title = first_line(event.body.as_json());
             }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::delegation::{DelegateWait, Used};
 use super::envelope::{Kind, Recorded};
+use super::fork::Forked;
 use super::id::{Digest, Epoch, NodeId, Seq, SessionId};
 use super::item::Item;
 use super::model::{CallReport, CallUsage, Judgement, ModelErrorClass};
@@ -72,6 +73,8 @@ macro_rules! events {
 events! {
     /// The session exists and knows what it is for.
     Created(Created) = "session.created";
+    /// The session goes on from a place in the log of another one.
+    Forked(Forked) = "session.forked";
     /// A node runs the session from now on.
     OwnerAcquired(OwnerAcquired) = "session.owner_acquired";
     /// The session was restored from its log, and this is what that stood on.
@@ -177,7 +180,7 @@ impl Entry {
         body
     }
 
-    fn read(recorded: &Recorded) -> Option<Self> {
+    pub(super) fn read(recorded: &Recorded) -> Option<Self> {
         #[derive(Deserialize)]
         struct Link {
             #[serde(default)]

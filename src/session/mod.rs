@@ -26,6 +26,7 @@ pub mod workspace;
 mod apply;
 pub mod delegation;
 pub mod effect;
+pub mod fork;
 pub mod phase;
 pub mod state;
 
@@ -41,6 +42,7 @@ pub use decide::{Along, Decided, decide, decide_along, decide_hiding};
 pub use effect::Effect;
 pub use envelope::{Body, Kind, NewEvent, Recorded, Source};
 pub use event::{Entry, Event};
+pub use fork::{Forked, ForkedFrom};
 pub use id::{Digest, Epoch, EventId, NodeId, Seq, SessionId, SessionName};
 pub use item::{Content, ErrorKind, Item, ItemError};
 pub use json::{Json, Object};

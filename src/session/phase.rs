@@ -13,6 +13,8 @@ pub enum Phase {
     /// It has no events.
     #[default]
     Unborn,
+    /// It was forked from another session, and nobody has gone on with it yet.
+    Forked {},
     /// Its start is under way.
     Starting(Start),
     /// A step of its start failed; what was reached is released, then it waits to be started again.
@@ -48,6 +50,7 @@ impl Phase {
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Unborn => "unborn",
+            Self::Forked {} => "forked",
             Self::Starting(_) => "starting",
             Self::StartFailed { .. } => "start_failed",
             Self::Ready => "ready",

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::delegation::Delegation;
+use super::fork::ForkedFrom;
 use super::id::{Digest, Epoch, NodeId, Seq};
 use super::model::ModelCall;
 use super::phase::{Phase, StepProgress, StepRecord};
@@ -93,6 +94,9 @@ pub struct Session {
     /// What was kept of its workspace; unset when nothing is to be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshots: Option<Snapshots>,
+    /// Where it comes from, when it is a fork.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fork: Option<ForkedFrom>,
     /// The first event that this version must understand and does not: it will not act on the session.
     pub not_understood: Option<Seq>,
 }
@@ -184,7 +188,7 @@ impl Session {
     /// Whether somebody must run this session for it to come further by itself.
     pub fn wants_worker(&self) -> bool {
         match self.phase {
-            Phase::Unborn | Phase::Imported { .. } | Phase::Closed { .. } => false,
+            Phase::Unborn | Phase::Forked {} | Phase::Imported { .. } | Phase::Closed { .. } => false,
             Phase::Starting(_) | Phase::Closing { .. } => true,
             Phase::StartFailed { .. } => self.last_held().is_some(),
             Phase::Ready => {

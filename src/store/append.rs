@@ -33,6 +33,11 @@ impl Append {
 
     /// Says whether this can be stored at all, wherever the session stands.
     pub(super) fn validate(&self) -> Result<(), StoreError> {
+        if let Expected::Fork { base, .. } = self.expected
+            && (self.writer != Writer::Anyone || base.seq == Seq::ZERO || base.session == self.session)
+        {
+            return Err(invalid("a fork begins behind an event of another session, and in nobody's name".to_owned()));
+        }
         if !(1..=Self::EVENTS_MAX).contains(&self.events.len()) {
             return Err(invalid(format!("an append holds 1 to {} events, got {}", Self::EVENTS_MAX, self.events.len())));
         }
@@ -67,7 +72,10 @@ impl Append {
             Expected::Any => Ok(ownership),
             Expected::NoSession if head == Seq::ZERO => Ok(ownership),
             Expected::Exact(seq) if head == seq => Ok(ownership),
-            Expected::NoSession | Expected::Exact(_) => Err(StoreError::Conflict { session: self.session, head }),
+            // Only a session that is not there becomes a fork, and is not asked then.
+            Expected::NoSession | Expected::Exact(_) | Expected::Fork { .. } => {
+                Err(StoreError::Conflict { session: self.session, head })
+            }
         }
     }
 }
@@ -192,6 +200,23 @@ pub enum Expected {
     Exact(Seq),
     /// Wherever it stands; a session that does not exist is created.
     Any,
+    /// It has no events, and goes on behind an event of another session, which has this hash: a fork. The writer is
+    /// [`Writer::Anyone`]; nobody owns a fork that was just begun.
+    Fork {
+        /// The event.
+        base: Base,
+        /// Its chain hash.
+        hash: Digest,
+    },
+}
+
+/// Where a fork leaves the log of another session: the last event that it has in common with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Base {
+    /// The session that holds the event; never a fork that only shares it.
+    pub session: SessionId,
+    /// The event.
+    pub seq: Seq,
 }
 
 /// In whose name an append is made.
@@ -230,7 +255,7 @@ pub struct Directory {
     pub phase: String,
     /// Whether the session has a next effect, hence needs a worker.
     pub due: bool,
-    /// How it began: `fresh`, `replay`, `import`.
+    /// How it began: `fresh`, `replay`, `import`, `fork`.
     pub origin: String,
     /// A line for people.
     pub title: Option<String>,
@@ -267,4 +292,6 @@ pub struct SessionRow {
     pub updated_at: Timestamp,
     /// The inline projection.
     pub directory: Directory,
+    /// Where it goes on from, when it is a fork: what is before that is read there.
+    pub base: Option<Base>,
 }

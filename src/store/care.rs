@@ -4,7 +4,7 @@ use std::path::Path;
 
 use async_trait::async_trait;
 
-use super::{Compacted, Condition, FeedFlaw, Row, SessionRow, StoreError};
+use super::{Base, Compacted, Condition, FeedFlaw, Row, SessionRow, StoreError};
 use crate::session::{SessionId, Timestamp};
 
 /// Events of one session as another store holds them: sealed already, to be kept as they are.
@@ -12,7 +12,9 @@ use crate::session::{SessionId, Timestamp};
 pub struct Adoption {
     /// The session.
     pub session: SessionId,
-    /// Its events, oldest first.
+    /// Where it goes on from, when it is a fork.
+    pub base: Option<Base>,
+    /// Its own events, oldest first.
     pub rows: Vec<Row>,
 }
 
@@ -41,7 +43,8 @@ pub trait Care: Send + Sync + 'static {
     /// already is passed over.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] when their chain does not hold, [`StoreError::Conflict`] when the session has gone on differently here.
+    /// [`StoreError::Damaged`] when their chain does not hold, [`StoreError::Conflict`] when the session has gone on differently here,
+    /// [`StoreError::Invalid`] when what a fork goes on from is not here.
     /// Nothing is written of a session then.
     async fn adopt(&self, adoptions: Vec<Adoption>) -> Result<(), StoreError>;
 
@@ -64,7 +67,7 @@ pub trait Care: Send + Sync + 'static {
     /// so that its id is never used again; its positions in the feed are kept as holes. Purging again changes nothing.
     ///
     /// # Errors
-    /// [`StoreError::Invalid`] while it is held, or needs a worker.
+    /// [`StoreError::Invalid`] while it is held, needs a worker, or a fork reads its events.
     async fn purge(&self, session: SessionId, at: Timestamp) -> Result<(), StoreError>;
 
     /// Writes a copy of the store as it is at one moment to a new file, while it is in use.

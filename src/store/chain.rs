@@ -5,7 +5,8 @@
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Order, Read, Row, Store, StoreError};
+use super::fork::DEPTH_MAX;
+use super::{Base, Order, Read, Row, Store, StoreError};
 use crate::session::{Body, Digest, EventId, NewEvent, Recorded, Seq, SessionId, Source, Timestamp};
 
 /// Keeps hashes of events from being mistaken for hashes of anything else.
@@ -185,7 +186,8 @@ pub struct Verified {
 /// Checks a chain while its rows stream by, oldest first.
 #[derive(Debug, Clone)]
 pub struct Verifier {
-    session: SessionId,
+    /// The sessions that the log runs through, the oldest first, each with the last event of it that belongs there.
+    lineage: Vec<(SessionId, Seq)>,
     begin: Seq,
     seq: Seq,
     hash: Digest,
@@ -193,13 +195,49 @@ pub struct Verifier {
 
 impl Verifier {
     /// Begins at the first event.
-    pub const fn new(session: SessionId) -> Self {
+    pub fn new(session: SessionId) -> Self {
         Self::from_anchor(session, Seq::ZERO, Digest::ZERO)
     }
 
-    /// Begins after an event that is trusted, such as the last one of a snapshot.
-    pub const fn from_anchor(session: SessionId, seq: Seq, hash: Digest) -> Self {
-        Self { session, begin: seq, seq, hash }
+    /// Begins after an event that is trusted, such as the last one of a snapshot or the one that a fork goes on from.
+    pub fn from_anchor(session: SessionId, seq: Seq, hash: Digest) -> Self {
+        Self { lineage: vec![(session, Seq(u64::MAX))], begin: seq, seq, hash }
+    }
+
+    /// Checks a fork as one log with what it shares: the events up to each base are those of the session that holds them.
+    ///
+    /// # Errors
+    /// When the rows of the sessions that it lies on cannot be read.
+    pub async fn across(mut self, store: &dyn Store) -> Result<Self, StoreError> {
+        let fork = self.lineage.last().map(|(session, _)| *session);
+        let mut next = fork;
+        while let Some(session) = next {
+            let base = store.session(session).await?.and_then(|row| row.base);
+            if let Some(Base { session, seq }) = base {
+                self.lineage.push((session, seq));
+            }
+            if self.lineage.len() > DEPTH_MAX {
+                return Err(super::fork::endless(session));
+            }
+            next = base.map(|base| base.session);
+        }
+        self.lineage.sort_by_key(|(_, upto)| *upto);
+        Ok(self)
+    }
+
+    /// The sessions that the log runs through, the oldest first, each with the last event of it that belongs there.
+    pub fn lineage(&self) -> &[(SessionId, Seq)] {
+        &self.lineage
+    }
+
+    /// Whether it knows of sessions that this one was forked from.
+    pub const fn is_across(&self) -> bool {
+        self.lineage.len() > 1
+    }
+
+    /// The session whose event `seq` belongs to this log.
+    pub fn session_at(&self, seq: Seq) -> Option<SessionId> {
+        self.lineage.iter().find(|(_, upto)| seq <= *upto).map(|(session, _)| *session)
     }
 
     /// The last event that was checked.
@@ -235,12 +273,18 @@ impl Verifier {
             (Body::Json(_), ..) => return Err(Flaw::Unreadable { seq, what: "its body has no salt".to_owned() }),
             (Body::Redacted, ..) => return Err(Flaw::Unreadable { seq, what: "it has neither body nor digest".to_owned() }),
         };
-        if event.session != self.session || Envelope::of(event).hash(&self.hash, &body) != *hash {
+        if Some(event.session) != self.session_at(seq) || Envelope::of(event).hash(&self.hash, &body) != *hash {
             return Err(Flaw::Changed { seq });
         }
         self.seq = seq;
         self.hash = *hash;
         Ok(())
+    }
+
+    /// A flaw, for callers of the store, named with the session that holds its place.
+    pub fn named(&self, flaw: Flaw) -> StoreError {
+        let held = self.session_at(flaw.seq()).or_else(|| self.lineage.last().map(|(session, _)| *session));
+        flaw.of_session(held.unwrap_or_else(|| SessionId::from_uuid(uuid::Uuid::nil())))
     }
 
     /// Compares where the chain ended with where the head says that it does.
@@ -261,20 +305,25 @@ impl Verifier {
 /// Checks the whole chain of one session, page by page. Events appended meanwhile are not looked at.
 ///
 /// # Errors
-/// [`StoreError::Damaged`] names the first event that cannot be trusted; [`StoreError::Invalid`] when there is no such session.
+/// [`StoreError::Damaged`] names the first event that cannot be trusted, and the session that holds it: of a fork, all that it shares is
+/// checked, too. [`StoreError::Invalid`] when there is no such session.
 pub async fn verify_session(store: &dyn Store, session: SessionId) -> Result<Verified, StoreError> {
     let Some(row) = store.session(session).await? else {
         return Err(StoreError::Invalid(format!("there is no session {session}")));
     };
     let mut verifier = Verifier::new(session);
+    if row.base.is_some() {
+        verifier = verifier.across(store).await?;
+    }
     loop {
         let read = Read { session, after: verifier.seq(), upto: row.head, order: Order::OldestFirst, limit: VERIFY_PAGE };
         let page = store.read(read).await?;
         for row in &page.rows {
-            verifier.check(row).map_err(|flaw| flaw.of_session(session))?;
+            verifier.check(row).map_err(|flaw| verifier.named(flaw))?;
         }
         if !page.more {
-            return verifier.finish(row.head, row.hash).map_err(|flaw| flaw.of_session(session));
+            let holds = verifier.clone();
+            return verifier.finish(row.head, row.hash).map_err(|flaw| holds.named(flaw));
         }
     }
 }

@@ -21,6 +21,7 @@ mod append;
 mod chain;
 mod directory;
 mod feed;
+mod forks;
 mod inbox;
 mod ownership;
 mod read;
@@ -33,6 +34,7 @@ pub use append::*;
 pub use chain::*;
 pub use directory::*;
 pub use feed::*;
+pub use forks::*;
 pub use inbox::*;
 pub use ownership::*;
 pub use read::*;
@@ -162,6 +164,18 @@ macro_rules! store_conformance {
             a_letter_is_begun_once,
             an_answer_is_taken_once,
             a_withdrawn_letter_is_never_carried_out,
+            // forks
+            a_fork_goes_on_where_the_other_log_was_left,
+            a_fork_leaves_the_other_session_as_it_was,
+            pages_of_a_fork_cross_into_what_it_shares,
+            a_fork_of_a_fork_lies_on_the_session_that_holds_the_event,
+            a_fork_needs_the_event_that_it_names,
+            a_fork_is_refused_where_there_is_a_session,
+            a_fork_that_is_begun_again_is_the_same,
+            the_feed_holds_what_a_fork_wrote_itself,
+            a_fork_finds_what_its_history_was_given,
+            redacting_drops_the_snapshots_of_forks,
+            what_a_fork_reads_is_not_purged,
             // chain
             the_chain_of_a_session_verifies,
             the_chain_verifies_across_pages,

@@ -1,11 +1,12 @@
 //! From one store to another, of any kind: the same ids, order and hashes.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::care::Adoption;
-use super::{FeedCursor, PURGED, Row, SessionFilter, Store, StoreError};
+use super::{Base, FeedCursor, PURGED, Read, Row, SessionFilter, Store, StoreError, Verifier};
 use crate::session::workspace::{Node, Tree, WorkspaceCaptured};
-use crate::session::{Body, Digest, SessionId};
+use crate::session::{Body, Digest, Seq, SessionId};
 
 /// How many events are read at once.
 const PAGE: u32 = 1024;
@@ -52,11 +53,11 @@ pub async fn copy(from: &dyn Store, to: &dyn Store, mut told: impl FnMut(&Copied
             break;
         }
     }
-    // What was purged has no events any more; that it was is copied all the same.
-    for row in from.sessions(SessionFilter::All, u32::MAX).await? {
-        if row.directory.phase != PURGED {
-            continue;
-        }
+    // What was purged has no events any more; that it was is copied all the same, of a fork before what it reads.
+    let mut purged = from.sessions(SessionFilter::All, u32::MAX).await?;
+    purged.retain(|row| row.directory.phase == PURGED);
+    purged.sort_by_key(|row| Reverse(row.base.map(|base| base.seq)));
+    for row in purged {
         let here = from.keeping(row.id).await?.and_then(|keeping| keeping.purged_at).unwrap_or(row.updated_at);
         let there = to.keeping(row.id).await?;
         if there.is_some_and(|there| there.purged_at.is_none()) {
@@ -82,6 +83,7 @@ async fn drain(
     told: &mut impl FnMut(&Copied),
 ) -> Result<(), StoreError> {
     let mut trees = HashSet::new();
+    let mut bases = HashMap::new();
     loop {
         let page = from.feed(cursor.clone(), PAGE).await?;
         for damage in &page.damaged {
@@ -106,15 +108,55 @@ async fn drain(
             if event.kind.as_str() == "workspace.captured" {
                 copied.blobs += snapshot(from, to, session, &event.body, &mut trees).await?;
             }
+            let base = match bases.get(&session) {
+                Some(base) => *base,
+                None => {
+                    let base = from.session(session).await?.and_then(|row| row.base);
+                    // What a fork reads may come later, from another shard.
+                    if base.is_some() && !shared(from, to, session, broken).await? {
+                        let what = "what it shares with another session could not be copied".to_owned();
+                        broken.insert(session, what);
+                        continue;
+                    }
+                    bases.insert(session, base);
+                    base
+                }
+            };
             match adoptions.last_mut() {
                 Some(last) if last.session == session => last.rows.push(row),
-                _ => adoptions.push(Adoption { session, rows: vec![row] }),
+                _ => adoptions.push(Adoption { session, base, rows: vec![row] }),
             }
         }
         adopt(to, adoptions, broken).await?;
         *cursor = page.next;
         told(copied);
     }
+}
+
+/// Copies the events that a fork shares with others, of the oldest of those first; `false` when one of them cannot be copied. Their
+/// contents come with the rest of those sessions.
+async fn shared(
+    from: &dyn Store,
+    to: &dyn Store,
+    fork: SessionId,
+    broken: &mut HashMap<SessionId, String>,
+) -> Result<bool, StoreError> {
+    let verifier = Verifier::new(fork).across(from).await?;
+    let mut base: Option<Base> = None;
+    for (session, seq) in verifier.lineage().iter().copied().filter(|(session, _)| *session != fork) {
+        let mut after = base.map_or(Seq::ZERO, |base| base.seq);
+        while after < seq {
+            let page = from.read(Read { upto: seq, ..Read::forward(fork, after) }).await?;
+            let Some(last) = page.rows.last().map(Row::seq) else { return Ok(false) };
+            adopt(to, vec![Adoption { session, base, rows: page.rows }], broken).await?;
+            if broken.contains_key(&session) {
+                return Ok(false);
+            }
+            after = last;
+        }
+        base = Some(Base { session, seq });
+    }
+    Ok(true)
 }
 
 /// Writes what can be written; a session that cannot is named and left out, the others are written.

@@ -55,6 +55,8 @@ pub trait Dialect: Send + Sync + 'static {
     const PUT_BLOB: &'static str;
     /// Locks content that is to be removed, where several may write at once.
     const LOCK_BLOB: Option<&'static str>;
+    /// Reads whether the session was purged that a fork goes on from, and keeps others from purging it until the commit.
+    const KEEP_BASE: &'static str;
     /// Writes an event of another store, as it is there.
     const INSERT_EVENT_ROW: &'static str;
 

@@ -21,8 +21,8 @@ use super::cursor::StoreMark;
 use super::inbox::is_answer;
 use super::read::{PAGE_BYTES_MAX, PAGE_ROWS_MAX};
 use super::{
-    Append, Appended, Directory, FeedCursor, FeedPage, FeedRow, Inbox, Keeping, Letter, NodeRow, Order, Page, ProjectionId, Read,
-    Row, SessionFilter, SessionRow, Shard, Snapshot, Store, StoreError, StoreInfo, WakeUps, id_range,
+    Append, Appended, Base, Directory, Expected, FeedCursor, FeedPage, FeedRow, Inbox, Keeping, Letter, NodeRow, Order, Page,
+    ProjectionId, Read, Row, SessionFilter, SessionRow, Shard, Snapshot, Store, StoreError, StoreInfo, WakeUps, fork, id_range,
 };
 use crate::session::{Body, Digest, Epoch, EventId, NodeId, Recorded, Seq, SessionId, SessionName, Timestamp};
 
@@ -69,8 +69,15 @@ enum Stage {
 #[derive(Debug)]
 struct Entry {
     row: SessionRow,
-    /// The event of seq n is at n - 1.
+    /// Its own events: that of seq n is at n - 1, in a fork so many less as it shares with others.
     events: Vec<Row>,
+}
+
+impl Entry {
+    /// How many events it shares with the sessions that it lies on.
+    fn shared(&self) -> Seq {
+        self.row.base.map_or(Seq::ZERO, |base| base.seq)
+    }
 }
 
 impl Default for MemoryStore {
@@ -102,8 +109,36 @@ impl State {
     }
 
     fn event(&self, session: SessionId, seq: Seq) -> Option<&Row> {
-        let index = usize::try_from(seq.0.checked_sub(1)?).ok()?;
-        self.sessions.get(&session)?.events.get(index)
+        let entry = self.sessions.get(&session)?;
+        let index = usize::try_from(seq.0.checked_sub(entry.shared().next().0)?).ok()?;
+        entry.events.get(index)
+    }
+
+    /// A session and those that it lies on, each with the last event of it that counts.
+    fn lineage(&self, session: SessionId) -> Vec<(&Entry, Seq)> {
+        let mut lineage = Vec::new();
+        let mut next = Some(Base { session, seq: Seq(u64::MAX) });
+        while let Some(Base { session, seq }) = next
+            && let Some(entry) = self.sessions.get(&session)
+            && lineage.len() < fork::DEPTH_MAX
+        {
+            lineage.push((entry, seq));
+            // A purged one reads nothing any more.
+            next = entry.row.base.filter(|_| !self.is_purged(session));
+        }
+        lineage
+    }
+
+    /// Where a fork begins: the base, in the session that really holds it.
+    fn base(&self, base: Base, hash: Digest) -> Result<Base, StoreError> {
+        let held = self.lineage(base.session).into_iter().find(|(entry, _)| entry.shared() < base.seq);
+        let session = held.map(|(entry, _)| entry.row.id).ok_or_else(|| super::no_session(base.session))?;
+        let base = Base { session, ..base };
+        match self.event(session, base.seq) {
+            _ if self.is_purged(session) => Err(fork::purged_base(base)),
+            Some(Row::Event { hash: found, .. }) if *found == hash => Ok(base),
+            _ => Err(fork::no_base(base, hash)),
+        }
     }
 
     fn head(&self) -> FeedCursor {
@@ -127,19 +162,31 @@ impl State {
         if self.is_purged(append.session) {
             return Err(super::purged(append.session));
         }
-        let row = self.sessions.get(&append.session).map(|entry| &entry.row);
-        let (head, epoch) = row.map_or((Seq::ZERO, Epoch(0)), |row| (row.head, row.epoch));
-        let ownership = append.admit(head, epoch)?;
+        let row = match (self.sessions.get(&append.session), append.expected) {
+            (Some(entry), Expected::Fork { .. }) => {
+                return Err(StoreError::Conflict { session: append.session, head: entry.row.head });
+            }
+            (Some(entry), _) => entry.row.clone(),
+            (None, Expected::Fork { base, hash }) => {
+                let base = Some(self.base(base, hash)?);
+                SessionRow { head: base.map_or(Seq::ZERO, |base| base.seq), hash, base, ..unborn(append.session) }
+            }
+            (None, _) => unborn(append.session),
+        };
+        let ownership = match append.expected {
+            Expected::Fork { .. } => Ownership::Stays,
+            _ => append.admit(row.head, row.epoch)?,
+        };
         let seals = append::seal(&append.events)?;
 
         // From here on nothing can fail.
         let session = append.session;
-        let entry = self.sessions.entry(session).or_insert_with(|| Entry { row: unborn(session), events: Vec::new() });
+        let entry = self.sessions.entry(session).or_insert_with(|| Entry { row, events: Vec::new() });
         let first = entry.row.head.next();
         for (new, seal) in append.events.into_iter().zip(seals) {
             let seq = entry.row.head.next();
             let hash = Envelope::of_new(session, seq, &new).hash(&entry.row.hash, &seal.digest);
-            if seq == Seq(1) {
+            if entry.events.is_empty() {
                 entry.row.created_at = new.at;
             }
             entry.row.updated_at = new.at;
@@ -188,6 +235,7 @@ fn unborn(id: SessionId) -> SessionRow {
         created_at: Timestamp(0),
         updated_at: Timestamp(0),
         directory: Directory::default(),
+        base: None,
     }
 }
 
@@ -212,12 +260,14 @@ impl Store for MemoryStore {
 
     async fn read(&self, read: Read) -> Result<Page, StoreError> {
         let state = self.state()?;
-        let Some(entry) = state.sessions.get(&read.session) else { return Ok(Page::default()) };
+        let lineage = state.lineage(read.session);
         let wanted = |row: &&Row| row.seq() > read.after && row.seq() <= read.upto;
         let limit = usize::try_from(read.limit.min(PAGE_ROWS_MAX)).unwrap_or(usize::MAX);
+        let newest_first = lineage.iter().flat_map(|(entry, upto)| entry.events.iter().rev().filter(|row| row.seq() <= *upto));
+        let oldest_first = lineage.iter().rev().flat_map(|(entry, upto)| entry.events.iter().filter(|row| row.seq() <= *upto));
         let in_order: Box<dyn Iterator<Item = &Row> + Send> = match read.order {
-            Order::OldestFirst => Box::new(entry.events.iter().filter(wanted)),
-            Order::NewestFirst => Box::new(entry.events.iter().rev().filter(wanted)),
+            Order::OldestFirst => Box::new(oldest_first.filter(wanted)),
+            Order::NewestFirst => Box::new(newest_first.filter(wanted)),
         };
         let mut page = Page::default();
         let mut bytes = 0;
@@ -281,8 +331,12 @@ impl Store for MemoryStore {
 
     async fn snapshot(&self, session: SessionId, reducer: &str, upto: Seq) -> Result<Option<Snapshot>, StoreError> {
         let state = self.state()?;
-        let range = (session, reducer.to_owned(), Seq::ZERO)..=(session, reducer.to_owned(), upto);
-        Ok(state.snapshots.range(range).next_back().map(|(_, snapshot)| snapshot.clone()))
+        let newest = |(entry, counts): &(&Entry, Seq)| {
+            let id = entry.row.id;
+            let range = (id, reducer.to_owned(), Seq::ZERO)..=(id, reducer.to_owned(), upto.min(*counts));
+            state.snapshots.range(range).next_back().map(|(_, snapshot)| snapshot.clone())
+        };
+        Ok(state.lineage(session).iter().find_map(newest))
     }
 
     async fn feed(&self, after: FeedCursor, limit: u32) -> Result<FeedPage, StoreError> {
@@ -368,16 +422,20 @@ impl Store for MemoryStore {
 
     async fn redact(&self, session: SessionId, seq: Seq) -> Result<(), StoreError> {
         let mut state = self.state()?;
-        let index = usize::try_from(seq.0.wrapping_sub(1)).unwrap_or(usize::MAX);
-        let row = state.sessions.get_mut(&session).and_then(|entry| entry.events.get_mut(index));
+        let row = state.sessions.get_mut(&session).and_then(|entry| {
+            let index = usize::try_from(seq.0.wrapping_sub(entry.shared().next().0)).unwrap_or(usize::MAX);
+            entry.events.get_mut(index)
+        });
         let Some(Row::Event { event, salt, digest, .. }) = row else { return Err(super::no_event(session, seq)) };
         if let (Body::Json(body), Some(grain)) = (&event.body, *salt) {
             *digest = Some(super::chain::digest(&grain, body));
             *salt = None;
             event.body = Body::Redacted;
         }
-        // A snapshot may hold what the body said.
-        state.snapshots.retain(|(of, _, upto), _| *of != session || *upto < seq);
+        // A snapshot may hold what the body said, also that of a fork which reads it here.
+        let reads = |id: &SessionId| state.lineage(*id).iter().any(|(entry, upto)| entry.row.id == session && *upto >= seq);
+        let readers: BTreeSet<SessionId> = state.sessions.keys().copied().filter(reads).collect();
+        state.snapshots.retain(|(of, _, upto), _| !readers.contains(of) || *upto < seq);
         Ok(())
     }
 

@@ -11,6 +11,7 @@ mod cursor;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod dialect;
 mod error;
+mod fork;
 mod inbox;
 mod memory;
 #[cfg(feature = "postgres")]
@@ -33,7 +34,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-pub use append::{Append, Appended, Directory, Expected, SessionRow, Writer};
+pub use append::{Append, Appended, Base, Directory, Expected, SessionRow, Writer};
 pub use care::{Adoption, Backup, Care, Keeping};
 pub use chain::{Flaw, Verified, Verifier, verify_session};
 pub use condition::{Compacted, Condition, FeedFlaw, FileCondition, Holder, HolderKind, ServerCondition, TableCondition};
@@ -41,6 +42,7 @@ pub use copy::{Copied, copy};
 use cursor::StoreMark;
 pub use cursor::{FeedCursor, InvalidCursor};
 pub use error::{BoxError, OpenError, StoreError};
+pub use fork::holder;
 pub use inbox::{Inbox, Letter};
 pub use memory::MemoryStore;
 pub use read::{
@@ -77,6 +79,8 @@ pub const LEASE_MAX: Duration = Duration::from_hours(24);
 /// 6. Damage is named by session and seq, and makes nothing else unreadable.
 /// 7. After a failed write to disk the handle refuses to write ([`StoreError::Poisoned`]).
 /// 8. Appending the same events again (same ids, same content) answers what the first time did.
+/// 9. A [fork](Expected::Fork) reads as one log with what it shares: the same events, seqs and hashes up to its base, its own after
+///    that. Nothing is copied and the other session does not change; the feed holds only what each wrote itself.
 ///
 /// Dropping the future of an append does not undo it: the append happens, or not, as if nobody had asked for the answer.
 #[async_trait]

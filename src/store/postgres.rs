@@ -104,6 +104,7 @@ impl Dialect for Postgres {
     const NOW: &'static str = sql::NOW;
     const PUT_BLOB: &'static str = sql::INSERT_BLOB;
     const LOCK_BLOB: Option<&'static str> = Some(sql::LOCK_BLOB);
+    const KEEP_BASE: &'static str = sql::KEEP_BASE;
     const INSERT_EVENT_ROW: &'static str = sql::INSERT_EVENT_ROW;
     const INDEX: &'static str = sql::INDEX;
     const INDEX_DAYS: Option<&'static str> = None;

@@ -79,6 +79,14 @@ pub enum Row {
 }
 
 impl Row {
+    /// The event, where it can be read.
+    pub const fn event(&self) -> Option<&Recorded> {
+        match self {
+            Self::Event { event, .. } => Some(event),
+            Self::Damaged { .. } => None,
+        }
+    }
+
     /// The place in the session.
     pub const fn seq(&self) -> Seq {
         match self {

@@ -122,6 +122,7 @@ impl Dialect for Sqlite {
     const NOW: &'static str = sql::NOW;
     const PUT_BLOB: &'static str = sql::PUT_BLOB;
     const LOCK_BLOB: Option<&'static str> = None;
+    const KEEP_BASE: &'static str = sql::KEEP_BASE;
     const INSERT_EVENT_ROW: &'static str = sql::INSERT_EVENT_ROW;
     const INDEX: &'static str = sql::INDEX;
     const INDEX_DAYS: Option<&'static str> = Some(sql::INDEX_DAYS);

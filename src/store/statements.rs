@@ -126,8 +126,16 @@ pub mod common {
     pub const LAST_POSITION: &str = "select head_pos from shard where shard = $1";
     /// Begins a session of another store.
     pub const BEGIN_ADOPTED: &str = "insert into session (shard, session_id, head_seq, head_hash, epoch, phase, due, origin, actions, messages, errors, tokens, \
-         created_at, updated_at) values ($1, $2, $3, $4, 0, '', false, '', 0, 0, 0, 0, $5, $5) \
+         created_at, updated_at, base_session, base_seq) values ($1, $2, $3, $4, 0, '', false, '', 0, 0, 0, 0, $5, $5, $6, $7) \
          on conflict (shard, session_id) do nothing";
+    /// Begins a fork.
+    pub const BEGIN_FORK: &str = "insert into session (shard, session_id, head_seq, head_hash, epoch, created_at, updated_at, phase, due, origin, title, \
+         actions, messages, errors, tokens, cost_micro_usd, base_session, base_seq) \
+         values ($1, $2, $3, $4, 0, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) \
+         on conflict (shard, session_id) do nothing";
+    /// The forks that read the events of a session, and up to which.
+    pub const FORKS_OF: &str =
+        "select session_id, base_seq from session where base_session = $1 and purged_at is null order by session_id";
     /// Keeps others from moving the head of a session.
     pub const LOCK_SESSION: &str = "update session set head_seq = head_seq where shard = $1 and session_id = $2";
     /// Moves the head of a session of another store.
@@ -209,6 +217,8 @@ pub mod common {
         ("ADD_POSITIONS", ADD_POSITIONS),
         ("LAST_POSITION", LAST_POSITION),
         ("BEGIN_ADOPTED", BEGIN_ADOPTED),
+        ("BEGIN_FORK", BEGIN_FORK),
+        ("FORKS_OF", FORKS_OF),
         ("MOVE_ADOPTED", MOVE_ADOPTED),
         ("SETTLE", SETTLE),
         ("KEEPING", KEEPING),
@@ -320,6 +330,8 @@ pub mod sqlite {
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
     /// Writes the whole database as it is now to a new file.
     pub const BACKUP: &str = "vacuum into ?1";
+    /// Whether the session was purged that a fork goes on from; there is only one writer, so that nothing changes until the commit.
+    pub const KEEP_BASE: &str = "select purged_at is not null from session where shard = $1 and session_id = $2";
     /// Keeps a long body once.
     pub const INSERT_BLOB: &str = "insert into blob (shard, digest, bytes) values (?1, ?2, ?3) on conflict do nothing";
     /// Keeps content once.
@@ -334,7 +346,7 @@ pub mod sqlite {
     macro_rules! session_columns {
         () => {
             "select session_id, name, head_seq, head_hash, epoch, owner, created_at, updated_at, phase, due, origin, title, \
-             actions, messages, errors, tokens, cost_micro_usd from session "
+             actions, messages, errors, tokens, cost_micro_usd, base_session, base_seq from session "
         };
     }
 
@@ -429,6 +441,7 @@ pub mod sqlite {
         ("INSERT_EVENT", INSERT_EVENT),
         ("INSERT_EVENT_ROW", INSERT_EVENT_ROW),
         ("BACKUP", BACKUP),
+        ("KEEP_BASE", KEEP_BASE),
         ("INSERT_BLOB", INSERT_BLOB),
         ("PUT_BLOB", PUT_BLOB),
         ("EVENT_BY_ID", EVENT_BY_ID),

@@ -34,6 +34,8 @@ mod cli_exit_codes;
 #[cfg(feature = "cli")]
 mod cli_feed;
 #[cfg(feature = "cli")]
+mod cli_fork;
+#[cfg(feature = "cli")]
 mod cli_import_export;
 #[cfg(feature = "cli")]
 mod cli_read;
@@ -64,6 +66,9 @@ mod feed;
 #[cfg(feature = "postgres")]
 mod feed_torture;
 mod file_blame;
+#[cfg(feature = "cli")]
+mod fork_kills;
+mod forks;
 #[cfg(feature = "host")]
 mod git_server;
 mod golden_vectors;

@@ -1,8 +1,8 @@
 //! PostgreSQL keeps the same contract, and understands every statement.
 
-use rekindle::store::statements::{common, postgres};
 use rekindle::session::{Seq, SessionId};
-use rekindle::store::conformance::event;
+use rekindle::store::conformance::{self, event};
+use rekindle::store::statements::{common, postgres};
 use rekindle::store::{Append, Expected, OpenOptions, SessionFilter, SharedStore, Writer, connect};
 use sqlx::{Connection as _, Executor as _, Row as _, SqlSafeStr as _};
 
@@ -45,6 +45,30 @@ async fn the_most_recent_sessions_are_found_without_looking_at_all_of_them() {
     let expected: Vec<uuid::Uuid> = sqlx::query_scalar(all).fetch_all(&mut connection).await.unwrap();
     let listed = store.sessions(SessionFilter::All, 51).await.unwrap();
     assert_eq!(listed.iter().map(|row| row.id.as_uuid()).collect::<Vec<_>>(), expected);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_fork_leaves_every_row_of_what_it_was_forked_from_as_it_was() {
+    let url = shared().fresh_database().await;
+    let store = connect(&url, OpenOptions::default()).await.unwrap();
+    let parent = conformance::new_session();
+    conformance::given(&store, parent, 20).await;
+    let mut connection = sqlx::PgConnection::connect(&url).await.unwrap();
+    // With the transaction that wrote each row, which is another one as soon as the row is written again.
+    let rows = async |connection: &mut sqlx::PgConnection| {
+        let all = "select xmin::text || ' ' || row_to_json(e)::text from event e where session_id = $1 union all \
+             select xmin::text || ' ' || row_to_json(s)::text from session s where session_id = $1 order by 1";
+        sqlx::query_scalar::<_, String>(all).bind(parent.as_uuid()).fetch_all(connection).await.unwrap()
+    };
+    let before = rows(&mut connection).await;
+    assert_eq!(before.len(), 21);
+    let fork = conformance::forked(&store, parent, 12, 3).await;
+    let below = conformance::forked(&store, fork, 14, 2).await;
+    for session in [fork, below] {
+        conformance::given(&store, session, 5).await;
+    }
+    assert_eq!(rows(&mut connection).await, before);
     store.close().await;
 }
 

@@ -11,6 +11,7 @@ use super::Context;
 use super::address::Address;
 use super::complete::sessions;
 use super::exit::{CliError, Exit};
+use super::fork;
 use super::sandbox::SandboxArgs;
 use super::span::LeaseArgs;
 use crate::session::SessionName;
@@ -59,6 +60,8 @@ enum Mode {
     Fold,
     /// Decide again what a session decided, and compare
     Verify,
+    /// Begin a session that goes on from the recorded events: `rekindle fork`, which can do more
+    Fork,
 }
 
 /// How a recording is performed.
@@ -149,5 +152,10 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
             verify::run(context, Some(address), keep_going).await
         }
         (Mode::Verify, None) => verify::run(context, None, keep_going).await,
+        (Mode::Fork, Some(what)) => {
+            let Performing { workspace, name, lease, .. } = performing;
+            Box::pin(fork::run(context, fork::Args::plain(what.parse().map_err(CliError::Usage)?, workspace, name, lease))).await
+        }
+        (Mode::Fork, None) => Err(CliError::Usage("sessions are forked one by one".to_owned())),
     }
 }

@@ -1,6 +1,7 @@
 //! `rekindle store gc`: purge sessions that are kept no longer, and give their room back.
 
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -17,7 +18,7 @@ use crate::store::{Compacted, Condition, PURGED, SessionFilter, SessionRow, Stor
 /// Purge sessions whose last event is older than an age, and give room back
 ///
 /// Their events are removed for ever; what stays is that they were, with the hash of their last event. Sessions that are held, or that
-/// have something left to do, are kept.
+/// have something left to do, or that a fork which is kept reads, are kept.
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("what").required(true).multiple(true).args(["older_than", "compact"]))]
 pub struct Args {
@@ -67,6 +68,8 @@ enum Outcome {
     WouldBePurged,
     Held,
     Unfinished,
+    /// A fork reads its events.
+    Shared,
 }
 
 fn age(text: &str) -> Result<Duration, String> {
@@ -95,10 +98,25 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
     let now = SystemClock.now();
     let mut lines = Vec::new();
     if let Some(age) = args.older_than {
-        for row in store.sessions(SessionFilter::All, u32::MAX).await?.into_iter().skip(args.keep_last) {
-            if row.directory.phase != PURGED && now.since(row.updated_at) > age {
-                lines.push(one(store.as_ref(), &row, now, args.dry_run).await?);
+        let mut rows = store.sessions(SessionFilter::All, u32::MAX).await?;
+        rows.retain(|row| row.directory.phase != PURGED);
+        let mut readers = BTreeMap::<SessionId, u64>::new();
+        for base in rows.iter().filter_map(|row| row.base) {
+            *readers.entry(base.session).or_default() += 1;
+        }
+        let mut old: Vec<SessionRow> = rows.into_iter().skip(args.keep_last).collect();
+        old.retain(|row| now.since(row.updated_at) > age);
+        // Forks before what they read.
+        old.sort_by_key(|row| Reverse(row.base.map(|base| base.seq)));
+        for row in old {
+            let shared = readers.get(&row.id).is_some_and(|readers| *readers > 0);
+            let line = one(store.as_ref(), &row, now, shared, args.dry_run).await?;
+            if matches!(line.outcome, Outcome::Purged | Outcome::WouldBePurged)
+                && let Some(readers) = row.base.and_then(|base| readers.get_mut(&base.session))
+            {
+                *readers = readers.saturating_sub(1);
             }
+            lines.push(line);
         }
     }
     let compacted = if args.compact { Some(compact(store.as_ref()).await?) } else { None };
@@ -131,6 +149,7 @@ fn print(context: &mut Context, lines: &[Line], now: Timestamp) -> Result<(), Cl
                 (Outcome::WouldBePurged, _) => "would be purged".to_owned(),
                 (Outcome::Held, hold) => format!("held: {}", hold.as_deref().unwrap_or_default()),
                 (Outcome::Unfinished, _) => "has something left to do".to_owned(),
+                (Outcome::Shared, _) => "is read by a fork that is kept".to_owned(),
             };
             let session = Cell::new(line.session.to_string());
             vec![session, Cell::new(line.events.to_string()), Cell::new(ago(line.updated_at, now)), Cell::new(outcome)]
@@ -164,13 +183,14 @@ async fn compact(store: &dyn Store) -> Result<Bytes, CliError> {
     }
 }
 
-async fn one(store: &dyn Store, row: &SessionRow, now: Timestamp, dry_run: bool) -> Result<Line, CliError> {
+async fn one(store: &dyn Store, row: &SessionRow, now: Timestamp, shared: bool, dry_run: bool) -> Result<Line, CliError> {
     let hold = store.keeping(row.id).await?.and_then(|keeping| keeping.hold);
-    let outcome = match (&hold, row.directory.due, dry_run) {
-        (Some(_), ..) => Outcome::Held,
-        (None, true, _) => Outcome::Unfinished,
-        (None, false, true) => Outcome::WouldBePurged,
-        (None, false, false) => {
+    let outcome = match &hold {
+        Some(_) => Outcome::Held,
+        None if row.directory.due => Outcome::Unfinished,
+        None if shared => Outcome::Shared,
+        None if dry_run => Outcome::WouldBePurged,
+        None => {
             store.purge(row.id, now).await?;
             Outcome::Purged
         }

@@ -122,10 +122,15 @@ impl Performing {
     /// Where the last command of the session left its shell.
     async fn last_directory(&self) -> Option<String> {
         let page = self.shared.store.read(Read::last(self.id, DIRECTORY_LOOKBACK)).await.ok()?;
+        // Without a sandbox, what a fork shares names directories of another workspace.
+        let shared = self.session.fork.as_ref().map_or(Seq::ZERO, |fork| fork.at);
+        let here = |seq: Seq, directory: &String| seq > shared || directory.starts_with("/workspace");
         page.rows.iter().find_map(|row| match row {
             Row::Event { event, .. } if event.kind.as_str() == "observation.run" => match Event::read(event) {
                 Event::Item(entry) => match entry.item.content {
-                    Content::Observation(Observation { extras: Extras::Run(run), .. }) => run.metadata.working_dir,
+                    Content::Observation(Observation { extras: Extras::Run(run), .. }) => {
+                        run.metadata.working_dir.filter(|directory| here(event.seq, directory))
+                    }
                     _ => None,
                 },
                 _ => None,

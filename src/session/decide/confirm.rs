@@ -131,13 +131,15 @@ impl Deciding {
         if !self.session.has_agent() {
             return Err(Rejection::OutOfPhase { asked: "go on by itself".into(), phase: "without an agent".into() });
         }
-        if matches!(self.session.phase, Phase::Starting(_)) {
+        if matches!(self.session.phase, Phase::Starting(_)) && self.session.fork.is_none() {
             // Held or stopped while it started; it goes to work when it has.
             let held = matches!(self.session.agent, AgentState::Paused | AgentState::Stopped);
             self.turn(if held { AgentState::Loading } else { self.session.agent }, "");
             return Ok(());
         }
-        self.ready("go on")?;
+        if !matches!(self.session.phase, Phase::Starting(_)) {
+            self.ready("go on")?;
+        }
         match limits {
             Some(limits) if limits != self.session.limits() => {
                 self.emit(Event::LimitsChanged(LimitsChanged { limits, reason: "asked for".to_owned() }));

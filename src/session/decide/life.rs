@@ -46,21 +46,32 @@ impl Deciding {
             Phase::Closed { .. } | Phase::Imported { .. } => {
                 return Err(Rejection::out_of_phase("be run", &self.session.phase));
             }
-            Phase::Starting(_) | Phase::StartFailed { .. } | Phase::Ready | Phase::Closing { .. } => {}
+            Phase::Forked {} | Phase::Starting(_) | Phase::StartFailed { .. } | Phase::Ready | Phase::Closing { .. } => {}
         }
         self.own(node, reason);
         let &Proof { events, snapshot, digest } = proof;
         self.emit(Event::Restored(Restored { events, snapshot, digest, reducer: REDUCER.to_owned() }));
+        if let Phase::Forked {} = self.session.phase {
+            self.emit(Event::StartPlanned(StartPlanned { steps: self.plan() }));
+        }
         while self.session.phase == Phase::Ready && self.settle_interrupted() {}
         Ok(())
     }
 
     /// A start that failed is taken from its first step again.
     pub(super) fn start_again(&mut self) {
-        if let (Phase::StartFailed { .. }, Some(spec)) = (&self.session.phase, self.session.spec.as_ref()) {
-            let steps = StartStep::plan(&spec.origin);
-            self.emit(Event::StartPlanned(StartPlanned { steps }));
+        if let Phase::StartFailed { .. } = self.session.phase {
+            self.emit(Event::StartPlanned(StartPlanned { steps: self.plan() }));
         }
+    }
+
+    /// The steps of a start. A fork goes on with the recording that its parent was performing, and does not begin it again.
+    fn plan(&self) -> Vec<StartStep> {
+        let mut steps = self.session.spec.as_ref().map(|spec| StartStep::plan(&spec.origin)).unwrap_or_default();
+        if self.session.fork.is_some() && self.session.replay.is_some() {
+            steps.retain(|step| *step != StartStep::Replay);
+        }
+        steps
     }
 
     pub(super) fn stale(&self, step: StartStep, attempt: u32) -> Result<(), Rejection> {
@@ -129,7 +140,12 @@ impl Deciding {
             StartStep::SecurityAnalyzer if self.has_analyzers() => StepOutcome::Done { report: self.security() },
             _ => StepOutcome::Skipped { reason: "not asked for".to_owned() },
         };
+        if step == StartStep::FirstMessage {
+            self.tell_of_fork();
+        }
+        let instead = self.session.fork.as_ref().and_then(|fork| fork.message.clone());
         let message = match (step, self.session.spec.as_ref().map(|spec| &spec.origin)) {
+            (StartStep::FirstMessage, _) if instead.is_some() => instead.clone().map(|message| (message, Vec::new())),
             (StartStep::FirstMessage, Some(Origin::Fresh { message, images })) => {
                 message.clone().map(|message| (message, images.clone()))
             }
@@ -138,19 +154,47 @@ impl Deciding {
         let first_time = self.session.counts.messages == 0;
         self.emit(Event::StepFinished(StepFinished { step, attempt, outcome }));
         if step == StartStep::FirstMessage {
-            match message.filter(|_| first_time) {
+            match message.filter(|_| first_time || instead.is_some()) {
                 Some((content, images)) => {
                     self.user_message(content, Some(images).filter(|images| !images.is_empty()));
                     // Whoever held or stopped it meanwhile lets it go on.
                     if self.session.agent == AgentState::Loading {
                         self.run("");
+                    } else if instead.is_some() {
+                        self.refuse_all("the user", "The user said something else instead.");
+                        self.run_unless_waiting();
                     }
                 }
+                None if self.session.fork.is_some() => self.go_on_as_fork(),
                 None if self.session.agent == AgentState::Loading || !first_time => self.turn(AgentState::AwaitingUserInput, ""),
                 None => {}
             }
         }
         true
+    }
+
+    /// Tells the agent of a fork what it may believe to be in its workspace and is not.
+    fn tell_of_fork(&mut self) {
+        let told = self.session.fork.as_ref().and_then(|fork| fork.found.told(fork.at));
+        if let Some(content) = told.filter(|_| self.session.has_agent()) {
+            let message = Action::Message(Message { content, ..Message::default() });
+            self.emit(Event::Item(Box::new(Entry::new(Item::from(message)))));
+        }
+    }
+
+    /// A fork answers what the user said last, when it was forked there; else it goes on with what its parent was at.
+    fn go_on_as_fork(&mut self) {
+        let said = self.session.fork.as_ref().filter(|fork| fork.answers).map(|fork| fork.query.clone());
+        match said {
+            Some(query) => {
+                if let Some(query) = query {
+                    self.recall(query, self.session.counts.messages == 1);
+                }
+                self.run_unless_waiting();
+            }
+            None if self.session.agent == AgentState::Loading => self.turn(AgentState::AwaitingUserInput, ""),
+            None => {}
+        }
     }
 
     pub(super) fn restore_lost(&mut self, steps: &[StartStep]) -> bool {
@@ -170,7 +214,7 @@ impl Deciding {
         match self.session.phase {
             Phase::Unborn => return Err(Rejection::Missing),
             Phase::Closing { .. } | Phase::Closed { .. } => return Ok(()),
-            Phase::Starting(_) | Phase::StartFailed { .. } | Phase::Ready | Phase::Imported { .. } => {}
+            Phase::Forked {} | Phase::Starting(_) | Phase::StartFailed { .. } | Phase::Ready | Phase::Imported { .. } => {}
         }
         self.emit(Event::CloseRequested(CloseRequested { reason, deadline: self.now.plus(wait) }));
         Ok(())

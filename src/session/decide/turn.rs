@@ -16,7 +16,10 @@ use crate::session::turn::{AgentState, Dispatch, OpenAction};
 
 impl Deciding {
     pub(super) fn say(&mut self, content: String, images: Option<Vec<String>>) -> Result<(), Rejection> {
-        self.ready("take a message")?;
+        // What is said to a fork that nobody has gone on with yet is what it goes on with.
+        if self.session.fork.is_none() || !matches!(self.session.phase, Phase::Starting(_)) {
+            self.ready("take a message")?;
+        }
         self.refuse_all("the user", "The user said something else instead.");
         self.user_message(content, images);
         self.run_unless_waiting();
@@ -31,6 +34,13 @@ impl Deciding {
         self.emit_as(Source::User, None, Event::Item(Box::new(Entry::new(Item::from(message)))));
         if self.session.has_agent() {
             self.raise_limits_that_were_reached();
+            self.recall(query, first);
+        }
+    }
+
+    /// Asks memory what it knows of what the user said, the first time also of the workspace.
+    pub(super) fn recall(&mut self, query: String, first: bool) {
+        if self.session.has_agent() {
             let recall_type = if first { RecallType::WorkspaceContext } else { RecallType::Knowledge };
             let recall = Action::Recall(Recall { recall_type, query, thought: String::new() });
             self.emit_as(Source::User, None, Event::Item(Box::new(Entry::new(Item::from(recall)))));
@@ -185,8 +195,15 @@ impl Deciding {
         if open.class.repeatable() {
             return false;
         }
-        self.unknown_outcome(&open, "the engine stopped while this ran");
+        self.unknown_outcome(&open, self.why_interrupted(&open));
         true
+    }
+
+    fn why_interrupted(&self, open: &OpenAction) -> &'static str {
+        match &self.session.fork {
+            Some(fork) if fork.left == Some(open.seq) => "the session was forked while this ran",
+            _ => "the engine stopped while this ran",
+        }
     }
 
     pub(super) fn dispatch_next(&mut self) -> bool {
@@ -221,7 +238,7 @@ impl Deciding {
                 self.settle(&open, Observation::error(text, NOT_EXECUTED));
             }
             Dispatch::InFlight { .. } => self.unknown_outcome(&open, "the session was closed while this ran"),
-            Dispatch::Interrupted { .. } => self.unknown_outcome(&open, "the engine stopped while this ran"),
+            Dispatch::Interrupted { .. } => self.unknown_outcome(&open, self.why_interrupted(&open)),
         }
         true
     }

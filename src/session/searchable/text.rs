@@ -91,6 +91,10 @@ pub(super) fn of_event(event: &Event) -> Texts<'_> {
     match event {
         Event::Created(created) => of_spec(&created.spec, &mut texts),
         Event::Item(entry) => of_item(&entry.item, &mut texts),
+        Event::Forked(forked) => {
+            texts.add_if_any(forked.reason.as_deref());
+            texts.add_if_any(forked.message.as_deref());
+        }
         Event::OwnerAcquired(_) | Event::Restored(_) | Event::StartPlanned(_) | Event::StepStarted(_) | Event::Started(_) => {}
         Event::Imported(imported) => {
             texts.add_all(&imported.damaged);

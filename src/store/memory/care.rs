@@ -9,17 +9,26 @@ use super::{Entry, MemoryStore, unborn};
 use crate::session::{Epoch, Seq, SessionId, Timestamp};
 use crate::store::care::{Adoption, Backup, Care, Keeping};
 use crate::store::chain::Verifier;
-use crate::store::{Compacted, Condition, FeedFlaw, PURGED, Row, SessionRow, Store, StoreError, no_session};
+use crate::store::fork::has_fork;
+use crate::store::{Compacted, Condition, FeedFlaw, PURGED, Row, SessionRow, Store, StoreError, no_event, no_session};
 
 #[async_trait]
 impl Care for MemoryStore {
     async fn adopt(&self, adoptions: Vec<Adoption>) -> Result<(), StoreError> {
-        for Adoption { session, rows } in adoptions {
+        for Adoption { session, base, rows } in adoptions {
             let mut guard = self.state()?;
             let state = &mut *guard;
-            let known = state.sessions.get(&session);
-            let head = known.map_or(Seq::ZERO, |entry| entry.row.head);
-            let hash = known.map_or(crate::session::Digest::ZERO, |entry| entry.row.hash);
+            let begun = match (state.sessions.get(&session), base) {
+                (Some(entry), _) => entry.row.clone(),
+                (None, None) => unborn(session),
+                (None, Some(base)) => match state.event(base.session, base.seq) {
+                    Some(Row::Event { hash, .. }) => {
+                        SessionRow { head: base.seq, hash: *hash, base: Some(base), ..unborn(session) }
+                    }
+                    _ => return Err(no_event(base.session, base.seq)),
+                },
+            };
+            let (head, hash) = (begun.head, begun.hash);
             let (here, new): (Vec<Row>, Vec<Row>) = rows.into_iter().partition(|row| row.seq() <= head);
             if let Some(Row::Event { event, hash: theirs, .. }) = here.last()
                 && !matches!(state.event(session, event.seq), Some(Row::Event { hash, .. }) if hash == theirs)
@@ -35,10 +44,10 @@ impl Care for MemoryStore {
             if new.is_empty() {
                 continue;
             }
-            let entry = state.sessions.entry(session).or_insert_with(|| Entry { row: unborn(session), events: Vec::new() });
+            let entry = state.sessions.entry(session).or_insert_with(|| Entry { row: begun, events: Vec::new() });
             for row in new {
                 if let Row::Event { event, hash, .. } = &row {
-                    if event.seq == Seq(1) {
+                    if entry.events.is_empty() {
                         entry.row.created_at = event.at;
                     }
                     entry.row.updated_at = event.at;
@@ -89,6 +98,11 @@ impl Care for MemoryStore {
     async fn purge(&self, session: SessionId, at: Timestamp) -> Result<(), StoreError> {
         let mut guard = self.state()?;
         let state = &mut *guard;
+        let reads =
+            |entry: &&Entry| entry.row.base.is_some_and(|base| base.session == session) && entry.row.directory.phase != PURGED;
+        if let Some(fork) = state.sessions.values().find(reads) {
+            return Err(has_fork(session, fork.row.id));
+        }
         let entry = state.sessions.get_mut(&session).ok_or_else(|| no_session(session))?;
         let keeping = state.keepings.entry(session).or_insert(Keeping { hold: None, purged_at: None });
         if let Some(reason) = &keeping.hold {

@@ -4,7 +4,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{Decode, Postgres, Row as _, Type};
 use uuid::Uuid;
 
-use super::super::{DamagedEvent, Directory, Row, SessionRow};
+use super::super::{Base, DamagedEvent, Directory, Row, SessionRow};
 use crate::session::{Body, Digest, Epoch, EventId, Kind, NodeId, Recorded, Seq, SessionId, SessionName, Timestamp};
 
 /// Why a value is not what it should be.
@@ -84,6 +84,10 @@ pub(super) fn session(row: &PgRow) -> Result<SessionRow, Bad> {
             errors: count(row, 14)?,
             tokens: count(row, 15)?,
             cost_micro_usd: optional_count(row, 16)?,
+        },
+        base: match (get::<Option<Uuid>>(row, 17)?, optional_count(row, 18)?) {
+            (Some(session), Some(seq)) => Some(Base { session: SessionId::from_uuid(session), seq: Seq(seq) }),
+            _ => None,
         },
     })
 }

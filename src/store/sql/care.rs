@@ -39,8 +39,11 @@ where
             of_shards.entry(self.dialect.shard_of(adoption.session)).or_default().push(adoption);
         }
         for (shard, adoptions) in of_shards {
-            self.write(move |transaction| Box::pin(async move { Work::<D>::new(transaction, shard).adopt(&adoptions).await }))
-                .await?;
+            let roots = self.roots(&adoptions).await?;
+            self.write(move |transaction| {
+                Box::pin(async move { Work::<D>::new(transaction, shard).adopt(&adoptions, &roots).await })
+            })
+            .await?;
         }
         Ok(())
     }

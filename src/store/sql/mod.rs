@@ -1,6 +1,7 @@
 //! The one implementation of [`Store`] over SQL: what is not hot is written once here, the rest is the dialect's.
 
 mod care;
+mod fork;
 mod inbox;
 mod read_models;
 mod search;
@@ -22,8 +23,9 @@ use super::cursor::StoreMark;
 use super::dialect::{Dialect, LeaseClock};
 use super::statements::common as sql;
 use super::{
-    Append, Appended, FeedCursor, FeedPage, LEASE_MAX, NodeRow, Page, RUNG, Read, SNAPSHOTS_KEPT, SessionFilter, SessionRow,
-    Shard, Snapshot, Store, StoreError, StoreInfo, WakeUps, chain, is_name_of, is_ours, is_reached, no_event, no_session,
+    Append, Appended, Base, Expected, FeedCursor, FeedPage, LEASE_MAX, NodeRow, Order, Page, RUNG, Read, SNAPSHOTS_KEPT,
+    SessionFilter, SessionRow, Shard, Snapshot, Store, StoreError, StoreInfo, WakeUps, chain, is_name_of, is_ours, is_reached,
+    no_event, no_session,
 };
 use crate::session::{Digest, NodeId, Seq, SessionId, SessionName, Timestamp};
 
@@ -209,11 +211,17 @@ where
     usize: ColumnIndex<<D::Db as sqlx::Database>::Row>,
 {
     async fn append(&self, append: Append) -> Result<Appended, StoreError> {
-        self.dialect.append(append).await
+        match append.expected {
+            Expected::Fork { base, hash } => self.fork(append, base, hash).await,
+            _ => self.dialect.append(append).await,
+        }
     }
 
     async fn read(&self, read: Read) -> Result<Page, StoreError> {
-        self.dialect.read(read).await
+        match read.order {
+            Order::OldestFirst => self.read_forward(read).await,
+            Order::NewestFirst => self.read_backward(read).await,
+        }
     }
 
     async fn session(&self, id: SessionId) -> Result<Option<SessionRow>, StoreError> {
@@ -267,17 +275,15 @@ where
     }
 
     async fn blob(&self, session: SessionId, digest: Digest) -> Result<Option<Vec<u8>>, StoreError> {
-        self.dialect.readable()?;
-        let failed = |error| self.dialect.failed_read(error);
-        let query = statement(sql::BLOB).bind(self.dialect.shard_of(session)).bind(digest.0.to_vec());
-        let Some(row) = self.fetch(query).await?.pop() else { return Ok(None) };
-        let bytes: Vec<u8> = row.try_get(0).map_err(failed)?;
-        if Digest::of(&bytes) == digest {
-            Ok(Some(bytes))
-        } else {
-            let what = format!("the content of blob {} is not what its name says", digest.short());
-            Err(StoreError::Damaged { session, seq: Seq::ZERO, what })
+        // What a fork shares is kept for the session that holds it, which may be in another shard.
+        let mut next = Some(Base { session, seq: Seq(u64::MAX) });
+        while let Some(Base { session, seq }) = next {
+            if let Some(bytes) = self.own_blob(session, digest).await? {
+                return Ok(Some(bytes));
+            }
+            next = self.base_of(session).await?.filter(|base| base.seq < seq);
         }
+        Ok(None)
     }
 
     async fn put_snapshot(&self, snapshot: Snapshot) -> Result<(), StoreError> {
@@ -307,28 +313,15 @@ where
         .await
     }
 
-    async fn snapshot(&self, session: SessionId, reducer: &str, mut upto: Seq) -> Result<Option<Snapshot>, StoreError> {
-        self.dialect.readable()?;
-        let failed = |error| self.dialect.failed_read(error);
-        loop {
-            let query = statement(sql::SNAPSHOT)
-                .bind(self.dialect.shard_of(session))
-                .bind(session.as_uuid())
-                .bind(reducer.to_owned())
-                .bind(stored(upto.0));
-            let Some(row) = self.fetch(query).await?.pop() else { return Ok(None) };
-            let seq: i64 = row.try_get(0).map_err(failed)?;
-            let digest: Vec<u8> = row.try_get(1).map_err(failed)?;
-            let bytes: Vec<u8> = row.try_get(2).map_err(failed)?;
-            let seq = Seq(u64::try_from(seq).unwrap_or_default());
-            if let Some(digest) = Digest::from_slice(&digest).filter(|digest| *digest == Digest::of(&bytes)) {
-                return Ok(Some(Snapshot { session, seq, reducer: reducer.to_owned(), digest, bytes }));
+    async fn snapshot(&self, session: SessionId, reducer: &str, upto: Seq) -> Result<Option<Snapshot>, StoreError> {
+        let mut next = Some(Base { session, seq: Seq(u64::MAX) });
+        while let Some(Base { session, seq }) = next {
+            if let Some(snapshot) = self.own_snapshot(session, reducer, seq.min(upto)).await? {
+                return Ok(Some(snapshot));
             }
-            // A damaged snapshot is as good as none: the log has it all, and an older snapshot most of it.
-            tracing::warn!(%session, %seq, "a snapshot is damaged and is not used");
-            let Some(older) = seq.0.checked_sub(1) else { return Ok(None) };
-            upto = Seq(older);
+            next = self.base_of(session).await?.filter(|base| base.seq < seq);
         }
+        Ok(None)
     }
 
     async fn feed(&self, after: FeedCursor, limit: u32) -> Result<FeedPage, StoreError> {
@@ -467,7 +460,8 @@ where
                 Ok(())
             })
         })
-        .await
+        .await?;
+        self.drop_snapshots_of_forks(session, seq).await
     }
 
     async fn close(&self) {

@@ -12,12 +12,13 @@ use super::search::{self, Traces};
 use super::{Failure, drop_blob, statement, stored};
 use crate::session::{Body, Digest, Recorded, Seq, SessionId, Timestamp};
 use crate::store::care::{Adoption, Keeping};
-use crate::store::chain::Verifier;
+use crate::store::chain::{Envelope, Verifier};
 use crate::store::dialect::Dialect;
+use crate::store::fork::{has_fork, no_base, purged_base};
 use crate::store::read_models::session_key;
-use crate::store::sealed::INLINE_BYTES_MAX;
+use crate::store::sealed::{INLINE_BYTES_MAX, Sealed};
 use crate::store::statements::common as sql;
-use crate::store::{PURGED, Row, SessionRow, Shard, StoreError, no_session};
+use crate::store::{Appended, Base, PURGED, Row, SessionRow, Shard, StoreError, no_session};
 
 /// A transaction that is at work in one shard.
 pub(super) struct Work<'t, D: Dialect> {
@@ -32,6 +33,13 @@ struct Stand {
     hash: Digest,
 }
 
+/// What a fork goes on from, and the chain hash there.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Root {
+    pub(super) base: Base,
+    pub(super) hash: Digest,
+}
+
 /// The salt, the digest and the hash of an event.
 type Seals<'r> = (Option<&'r [u8; 16]>, Option<&'r Digest>, &'r Digest);
 
@@ -43,7 +51,7 @@ where
     for<'q> i32: Encode<'q, D::Db> + Type<D::Db>,
     for<'q> i64: Encode<'q, D::Db> + Decode<'q, D::Db> + Type<D::Db>,
     for<'q> String: Encode<'q, D::Db> + Decode<'q, D::Db> + Type<D::Db>,
-    for<'q> Uuid: Encode<'q, D::Db> + Type<D::Db>,
+    for<'q> Uuid: Encode<'q, D::Db> + Decode<'q, D::Db> + Type<D::Db>,
     for<'q> Vec<u8>: Encode<'q, D::Db> + Decode<'q, D::Db> + Type<D::Db>,
     for<'q> Option<i64>: Encode<'q, D::Db>,
     for<'q> Option<String>: Encode<'q, D::Db>,
@@ -56,14 +64,15 @@ where
     }
 
     /// Writes the events of another store that are not here yet, in the order in which they come.
-    pub(super) async fn adopt(&mut self, adoptions: &[Adoption]) -> Result<(), Failure> {
-        let mut of_sessions = BTreeMap::<SessionId, Vec<&Row>>::new();
+    pub(super) async fn adopt(&mut self, adoptions: &[Adoption], roots: &HashMap<Base, Digest>) -> Result<(), Failure> {
+        let mut of_sessions = BTreeMap::<SessionId, (Option<Root>, Vec<&Row>)>::new();
         for adoption in adoptions {
-            of_sessions.entry(adoption.session).or_default().extend(&adoption.rows);
+            let root = adoption.base.and_then(|base| roots.get(&base).map(|hash| Root { base, hash: *hash }));
+            of_sessions.entry(adoption.session).or_insert((root, Vec::new())).1.extend(&adoption.rows);
         }
         let mut stood = HashMap::new();
-        for (session, rows) in of_sessions {
-            stood.insert(session, self.advance(session, &rows).await?);
+        for (session, (root, rows)) in of_sessions {
+            stood.insert(session, self.advance(session, root, &rows).await?);
         }
         let rows = adoptions.iter().flat_map(|adoption| adoption.rows.iter().map(|row| (adoption.session, row)));
         let new: Vec<&Row> =
@@ -71,11 +80,8 @@ where
         if new.is_empty() {
             return Ok(());
         }
-        let count = i64::try_from(new.len()).unwrap_or(i64::MAX);
-        statement(sql::ADD_POSITIONS).bind(self.shard).bind(count).execute(&mut **self.transaction).await?;
-        let end = statement(sql::LAST_POSITION).bind(self.shard).fetch_one(&mut **self.transaction).await?;
-        let end: i64 = end.try_get(0)?;
-        for (row, pos) in new.iter().zip(end - count + 1..) {
+        let first = self.take_positions(new.len()).await?;
+        for (row, pos) in new.iter().zip(first..) {
             if let Row::Event { event, salt, digest, hash } = row {
                 self.insert(pos, event, (salt.as_ref(), digest.as_ref(), hash)).await?;
             }
@@ -83,15 +89,77 @@ where
         Ok(())
     }
 
+    /// Begins a fork with its first events; `None` when there is such a session already, and nothing was written then.
+    pub(super) async fn fork(&mut self, fork: &Sealed, root: Root, of: Shard) -> Result<Option<Appended>, Failure> {
+        let Root { base, hash } = root;
+        let (append, above) = (&fork.append, base.session.as_uuid());
+        let keep = statement(D::KEEP_BASE).bind(of).bind(above).fetch_optional(&mut **self.transaction).await?;
+        match keep.map(|row| row.try_get::<bool, _>(0)).transpose()? {
+            None => return Err(no_session(base.session).into()),
+            Some(true) => return Err(purged_base(base).into()),
+            Some(false) => {}
+        }
+        let find = statement(sql::EVENT_HASH).bind(of).bind(above).bind(stored(base.seq.0));
+        let found = find.fetch_optional(&mut **self.transaction).await?;
+        let found = found.map(|row| row.try_get::<Vec<u8>, _>(0)).transpose()?;
+        if found.as_deref() != Some(hash.0.as_slice()) {
+            return Err(no_base(base, hash).into());
+        }
+        let mut stand = Stand { head: base.seq, hash };
+        let mut rows = Vec::with_capacity(append.events.len());
+        for (event, seal, _) in fork.events() {
+            stand.head = stand.head.next();
+            stand.hash = Envelope::of_new(append.session, stand.head, event).hash(&stand.hash, &seal.digest);
+            rows.push((event.clone().recorded(append.session, stand.head), seal.salt, stand.hash));
+        }
+        let directory = append.directory.clone().unwrap_or_default();
+        let insert = statement(sql::BEGIN_FORK)
+            .bind(self.shard)
+            .bind(append.session.as_uuid())
+            .bind(stored(stand.head.0))
+            .bind(stand.hash.0.to_vec())
+            .bind(rows.first().map_or(0, |(event, ..)| event.at.0))
+            .bind(rows.last().map_or(0, |(event, ..)| event.at.0))
+            .bind(directory.phase)
+            .bind(directory.due)
+            .bind(directory.origin)
+            .bind(directory.title)
+            .bind(stored(directory.actions))
+            .bind(stored(directory.messages))
+            .bind(stored(directory.errors))
+            .bind(stored(directory.tokens))
+            .bind(directory.cost_micro_usd.map(stored))
+            .bind(above)
+            .bind(stored(base.seq.0));
+        if D::rows_affected(&insert.execute(&mut **self.transaction).await?) == 0 {
+            return Ok(None);
+        }
+        let first = self.take_positions(rows.len()).await?;
+        for ((event, salt, hash), pos) in rows.iter().zip(first..) {
+            self.insert(pos, event, (Some(salt), None, hash)).await?;
+        }
+        Ok(Some(Appended { first: base.seq.next(), last: stand.head, hash: stand.hash, repeated: false }))
+    }
+
+    /// Takes positions in the feed and says which is the first.
+    async fn take_positions(&mut self, count: usize) -> Result<i64, Failure> {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        statement(sql::ADD_POSITIONS).bind(self.shard).bind(count).execute(&mut **self.transaction).await?;
+        let end = statement(sql::LAST_POSITION).bind(self.shard).fetch_one(&mut **self.transaction).await?;
+        Ok(end.try_get::<i64, _>(0)? - count + 1)
+    }
+
     /// Moves the head of a session over those of `rows` that are new, and says where it stood before.
-    async fn advance(&mut self, session: SessionId, rows: &[&Row]) -> Result<Seq, Failure> {
+    async fn advance(&mut self, session: SessionId, root: Option<Root>, rows: &[&Row]) -> Result<Seq, Failure> {
         let mut stood = self.stand(session).await?;
         if rows.last().is_some_and(|last| stood.is_some_and(|stand| last.seq() > stand.head)) {
             // From here on nobody else moves it; until here somebody may have.
             statement(sql::LOCK_SESSION).bind(self.shard).bind(session.as_uuid()).execute(&mut **self.transaction).await?;
             stood = self.stand(session).await?;
         }
-        let Stand { head, hash } = stood.unwrap_or(Stand { head: Seq::ZERO, hash: Digest::ZERO });
+        let unborn =
+            root.map_or(Stand { head: Seq::ZERO, hash: Digest::ZERO }, |root| Stand { head: root.base.seq, hash: root.hash });
+        let Stand { head, hash } = stood.unwrap_or(unborn);
         let (here, new): (Vec<&Row>, Vec<&Row>) = rows.iter().partition(|row| row.seq() <= head);
         if let Some(Row::Event { event, hash, .. }) = here.last() {
             let find = statement(sql::EVENT_HASH).bind(self.shard).bind(session.as_uuid()).bind(stored(event.seq.0));
@@ -112,7 +180,7 @@ where
         if let (Some(first), Some(last)) = (times.first(), times.last()) {
             let stand = Stand { head: verifier.seq(), hash: verifier.hash() };
             if stood.is_none() {
-                self.begin(session, stand, *first).await?;
+                self.begin(session, root.map(|root| root.base), stand, *first).await?;
             }
             let update = statement(sql::MOVE_ADOPTED)
                 .bind(self.shard)
@@ -158,13 +226,15 @@ where
     }
 
     /// Makes the row of a session that was not here.
-    async fn begin(&mut self, session: SessionId, stand: Stand, at: Timestamp) -> Result<(), Failure> {
+    async fn begin(&mut self, session: SessionId, base: Option<Base>, stand: Stand, at: Timestamp) -> Result<(), Failure> {
         let insert = statement(sql::BEGIN_ADOPTED)
             .bind(self.shard)
             .bind(session.as_uuid())
             .bind(stored(stand.head.0))
             .bind(stand.hash.0.to_vec())
-            .bind(at.0);
+            .bind(at.0)
+            .bind(base.map(|base| base.session.as_uuid()))
+            .bind(base.map(|base| stored(base.seq.0)));
         match D::rows_affected(&insert.execute(&mut **self.transaction).await?) {
             0 => Err(StoreError::Busy("another process began the same session meanwhile".into()).into()),
             _ => Ok(()),
@@ -187,7 +257,7 @@ where
         let here = self.stand(id).await?;
         let there = Stand { head: row.head, hash: row.hash };
         if here.is_none() && keeping.purged_at.is_some() {
-            self.begin(id, there, row.created_at).await?;
+            self.begin(id, row.base, there, row.created_at).await?;
         } else if here != Some(there) {
             let head = here.map_or(Seq::ZERO, |stand| stand.head);
             return Err(StoreError::Conflict { session: id, head }.into());
@@ -233,6 +303,11 @@ where
         }
         if keeping.try_get::<bool, _>(1)? {
             return Err(StoreError::Invalid(format!("session {session} has something left to do; close it first")).into());
+        }
+        // Whoever is just beginning a fork holds the row that was changed above, and so is seen here.
+        let forks = statement(sql::FORKS_OF).bind(id).fetch_all(&mut **self.transaction).await?;
+        if let Some(fork) = forks.first() {
+            return Err(has_fork(session, SessionId::from_uuid(fork.try_get(0)?)).into());
         }
         let rows = statement(sql::POSITIONS).bind(shard).bind(id).fetch_all(&mut **self.transaction).await?;
         let positions = rows.iter().map(|row| row.try_get::<i64, _>(0)).collect::<Result<Vec<_>, _>>()?;

@@ -2,7 +2,7 @@
 
 use rusqlite::types::ValueRef;
 
-use super::super::{DamagedEvent, Directory, Row, SessionRow};
+use super::super::{Base, DamagedEvent, Directory, Row, SessionRow};
 use crate::session::{Body, Digest, Epoch, EventId, Kind, NodeId, Recorded, Seq, SessionId, SessionName, Timestamp};
 
 /// Why a value is not what it should be.
@@ -79,6 +79,12 @@ pub(super) fn session(row: &rusqlite::Row<'_>) -> Result<SessionRow, Bad> {
             errors: count(row, 14)?,
             tokens: count(row, 15)?,
             cost_micro_usd: optional(row, 16, count)?,
+        },
+        base: match (optional(row, 17, blob::<16>)?, optional(row, 18, count)?) {
+            (Some(session), Some(seq)) => {
+                Some(Base { session: SessionId::from_slice(&session).ok_or_else(|| bad(17))?, seq: Seq(seq) })
+            }
+            _ => None,
         },
     })
 }

@@ -238,6 +238,8 @@ pub const INSERT_EVENT_ROW: &str = "insert into event (pos, shard, session_id, s
 /// The same for one.
 pub const INSERT_BLOB: &str = "insert into blob (shard, digest, bytes) values ($1, $2, $3) \
      on conflict (shard, digest) do update set digest = excluded.digest";
+/// Whether the session was purged that a fork goes on from; it stays so until the transaction ends.
+pub const KEEP_BASE: &str = "select purged_at is not null from session where shard = $1 and session_id = $2 for share";
 /// Locks content that is to be removed.
 pub const LOCK_BLOB: &str = "select digest from blob where shard = $1 and digest = $2 for update";
 
@@ -276,7 +278,7 @@ macro_rules! event_columns {
 macro_rules! session_columns {
     () => {
         "select session_id, name, head_seq, head_hash, epoch, owner, created_at, updated_at, phase, due, origin, title, \
-         actions, messages, errors, tokens, cost_micro_usd from session "
+         actions, messages, errors, tokens, cost_micro_usd, base_session, base_seq from session "
     };
 }
 
@@ -368,6 +370,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("INSERT_BLOBS", INSERT_BLOBS),
     ("INSERT_EVENT_ROW", INSERT_EVENT_ROW),
     ("INSERT_BLOB", INSERT_BLOB),
+    ("KEEP_BASE", KEEP_BASE),
     ("LOCK_BLOB", LOCK_BLOB),
     ("INSERT_EVENTS", INSERT_EVENTS),
     ("INSERT_EVENTS_ROUTED", INSERT_EVENTS_ROUTED),

@@ -127,8 +127,9 @@ pub(super) fn candidates(session: &Session, batch: &[Seen], with: With<'_>) -> V
         Event::WorkspaceCompared(body) => {
             vec![Command::CompareWorkspace { manifest: body.manifest, comparison: body.comparison.clone() }]
         }
-        // These only follow from others.
-        Event::Restored(_)
+        // These only follow from others, or from nothing.
+        Event::Forked(_)
+        | Event::Restored(_)
         | Event::Imported(_)
         | Event::Closed(_)
         | Event::StartPlanned(_)
@@ -181,6 +182,9 @@ pub(super) const fn name(command: &Command) -> &'static str {
         Command::Close { .. } => "close",
         Command::Released { .. } => "a release",
         Command::ReleaseFailed { .. } => "a failed release",
+        Command::KeepSnapshot(_) => "a snapshot of the workspace",
+        Command::MissSnapshot(_) => "a snapshot of the workspace that could not be taken",
+        Command::CompareWorkspace { .. } => "a look at the workspace",
     }
 }
 

@@ -76,7 +76,8 @@ pub struct Redecided {
     pub commands: u64,
     /// How many events today's code decides as they stand there.
     pub decided: u64,
-    /// How many are neither decided nor an answer to anything: the entries of an imported recording.
+    /// How many are neither decided nor an answer to anything: the entries of an imported recording, and what a fork
+    /// begins with.
     pub given: u64,
     /// What today's code decides otherwise.
     pub divergences: Vec<Divergence>,

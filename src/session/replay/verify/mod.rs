@@ -23,6 +23,7 @@ use crate::session::command::{Command, Rejection};
 use crate::session::decide::{Along, Decided, decide_along, is_foreign};
 use crate::session::envelope::{Body, Recorded};
 use crate::session::event::Event;
+use crate::session::id::Seq;
 use crate::session::item::Content;
 use crate::session::observation::Observation;
 use crate::session::phase::Phase;
@@ -68,6 +69,10 @@ pub struct Verifying {
     decide: Decide,
     /// The events of one moment, which are decided together.
     moment: Vec<Seen>,
+    /// Whether the events of the moment are the beginning of what was decided: a fork shares no more of it.
+    cut: bool,
+    /// The last event that was put into the log as it is, for the fork that begins there.
+    given_upto: Seq,
     /// Nothing was taken out of the log so far.
     whole: bool,
     /// The command that was decided last.
@@ -84,16 +89,19 @@ impl Verifying {
     /// The same by other rules.
     pub fn deciding(script: Option<Arc<Script>>, decide: Decide) -> Self {
         let (session, moment, found) = (Session::default(), Vec::new(), Redecided::default());
-        Self { session, script, decide, moment, whole: true, last: "nothing", found }
+        Self { session, script, decide, moment, cut: false, given_upto: Seq::ZERO, whole: true, last: "nothing", found }
     }
 
     /// Takes the next event.
     pub fn take(&mut self, recorded: Recorded) {
-        if self.moment.last().is_some_and(|last| last.recorded.at != recorded.at) {
+        let event = Event::read(&recorded);
+        self.cut = matches!(event, Event::Forked(_));
+        if self.cut || self.moment.last().is_some_and(|last| last.recorded.at != recorded.at) {
             self.decide_moment();
         }
+        self.cut = false;
         self.found.events += 1;
-        self.moment.push(Seen { event: Event::read(&recorded), recorded });
+        self.moment.push(Seen { event, recorded });
     }
 
     /// What was found so far, of all that is sure.
@@ -112,6 +120,10 @@ impl Verifying {
         let log: Arc<[Recorded]> = moment.iter().map(|seen| seen.recorded.clone()).collect();
         let mut at = 0;
         while let Some(first) = moment.get(at) {
+            if let Event::Forked(body) = &first.event {
+                let seq = first.recorded.seq;
+                self.given_upto = if body.result { seq.next() } else { seq };
+            }
             at += match self.cannot_be_checked(first) {
                 Some((why, all)) => self.step_over(moment.get(at..).unwrap_or_default(), why, all),
                 None if self.is_given(first) => {
@@ -149,7 +161,8 @@ impl Verifying {
             Event::Created(body) => matches!(body.spec.origin, Origin::Import { .. }) && self.session.phase == Phase::Unborn,
             _ => false,
         };
-        (imported && !matches!(first.event, Event::CloseRequested(_))) || created
+        let forked = first.recorded.seq <= self.given_upto;
+        (imported && !matches!(first.event, Event::CloseRequested(_))) || created || forked
     }
 
     fn step_over(&mut self, rest: &[Seen], why: &'static str, all: bool) -> usize {
@@ -187,7 +200,7 @@ impl Verifying {
             let along = Along::new(Arc::clone(log), at, says);
             let tried = match (self.decide)(&self.session, command, first.recorded.at, along) {
                 Ok(decided) if decided.is_empty() => continue,
-                Ok(decided) => Tried::compare(name, decided, rest, says),
+                Ok(decided) => Tried::compare(name, decided, rest, says, self.cut),
                 Err(refused) => Tried { name, agreed: 0, read: 0, other: Some(Other::Refused(refused)) },
             };
             if best.as_ref().is_none_or(|best| tried.is_better_than(best)) {
@@ -201,6 +214,8 @@ impl Verifying {
                 self.found.decided += agreed;
                 self.fold(moment, at, read)
             }
+            // What would tell all of the command may not be shared.
+            _ if self.cut => self.step_over(rest, "a fork shares only the beginning of what was decided with it", true),
             Some(tried) => self.diverged(rest, tried),
             None => self.unasked(rest),
         }
@@ -304,11 +319,20 @@ enum Other {
 }
 
 impl Tried {
-    fn compare(name: &'static str, decided: Vec<Decided>, rest: &[Seen], says: fn(&Decided, &Recorded) -> bool) -> Self {
+    fn compare(
+        name: &'static str,
+        decided: Vec<Decided>,
+        rest: &[Seen],
+        says: fn(&Decided, &Recorded) -> bool,
+        cut: bool,
+    ) -> Self {
         let mut read = 0;
         for (agreed, decided) in (0..).zip(decided) {
             while rest.get(read).is_some_and(|seen| is_foreign(&seen.recorded)) {
                 read += 1;
+            }
+            if cut && read >= rest.len() {
+                return Self { name, agreed, read, other: None };
             }
             if !rest.get(read).is_some_and(|seen| says(&decided, &seen.recorded)) {
                 return Self { name, agreed, read, other: Some(Other::Decided(Box::new(decided))) };
