@@ -64,7 +64,9 @@ fn reason(state: &Session) -> String {
     match &state.phase {
         Phase::StartFailed { step, error } => format!("{step}: {error}"),
         Phase::Closing { reason, .. } | Phase::Closed { reason } => reason.clone(),
-        Phase::Unborn | Phase::Starting(_) | Phase::Ready | Phase::Imported { .. } => state.agent_reason.clone(),
+        Phase::Unborn | Phase::Forked {} | Phase::Starting(_) | Phase::Ready | Phase::Imported { .. } => {
+            state.agent_reason.clone()
+        }
     }
 }
 

@@ -182,9 +182,6 @@ pub(super) const fn name(command: &Command) -> &'static str {
         Command::Close { .. } => "close",
         Command::Released { .. } => "a release",
         Command::ReleaseFailed { .. } => "a failed release",
-        Command::KeepSnapshot(_) => "a snapshot of the workspace",
-        Command::MissSnapshot(_) => "a snapshot of the workspace that could not be taken",
-        Command::CompareWorkspace { .. } => "a look at the workspace",
     }
 }
 
