@@ -5,11 +5,12 @@ use std::path::PathBuf;
 
 use uuid::Uuid;
 
+use crate::session::decide::begin;
 use crate::session::model::{CallReport, CallUsage, Decision, Judged, ModelErrorClass, ModelFailure};
 use crate::session::replay::{RecordedEntry, Script};
 use crate::session::{
-    AgentConfig, AgentSpec, Command, Decided, Digest, EventId, Kind, ModelApi, ModelSpec, NodeId, OnDivergence, OnUnknown,
-    Origin, Proof, Recorded, Rejection, Session, SessionId, SessionSpec, Timestamp, decide,
+    AgentConfig, AgentSpec, Command, Decided, Digest, EventId, Forked, Kind, ModelApi, ModelSpec, NodeId, OnDivergence,
+    OnUnknown, Origin, Proof, Recorded, Rejection, Session, SessionId, SessionSpec, Timestamp, decide,
 };
 
 /// A session that is told commands, one microsecond after the other.
@@ -135,6 +136,18 @@ impl Scenario {
             proof,
             then: None,
         })
+    }
+
+    /// Goes on as a fork of what it was until now, with a log of its own.
+    #[must_use]
+    pub fn forked(mut self) -> Self {
+        self.now.0 += 1;
+        if let Some(last) = self.log.last().cloned() {
+            let forked = Forked::new(self.id, last.seq, Digest::of(b"the chain hash of its last event"), "/fork");
+            let begun = begin(forked, &last, None, None).unwrap_or_default();
+            begun.into_iter().for_each(|decided| drop(self.append(decided)));
+        }
+        self
     }
 
     /// A recording as a script.

@@ -27,12 +27,13 @@ use uuid::Uuid;
 type Made = fn() -> Scenario;
 
 /// The stored logs, and how each was made.
-const STORED: [(&str, Made); 5] = [
+const STORED: [(&str, Made); 6] = [
     ("session-1.jsonl", every_kind),
     ("agent-1.jsonl", every_kind_of_an_agent),
     ("delegate-1.jsonl", every_kind_of_a_delegation),
     ("workspace-1.jsonl", every_kind_of_a_workspace),
     ("condensing-1.jsonl", every_way_to_condense),
+    ("fork-1.jsonl", fork),
 ];
 
 fn stored(name: &str) -> PathBuf {
@@ -261,6 +262,19 @@ fn every_way_to_condense() -> Scenario {
     grown(scenario).given(Command::Forget { forget: Vec::new() }).given(Command::Stop { reason: "enough".into() })
 }
 
+/// A session that goes on from another one's log, in the middle of an action, and is taken over.
+fn fork() -> Scenario {
+    let report = |step, attempt| Command::StepDone { step, attempt, done: StepDone::Report(Report(json!({"runtime": "fake"}))) };
+    let run = rekindle::session::Item::decode(r#"{"action":"run","args":{"command":"make"}}"#).unwrap();
+    let mut scenario = Scenario::new()
+        .given(Command::Create { spec: Box::new(Scenario::spec(Origin::fresh(None))), node: Scenario::node() })
+        .given(report(StartStep::Runtime, 1))
+        .given(Command::Act { actions: vec![run] })
+        .forked();
+    scenario.crash_and_acquire().unwrap();
+    scenario
+}
+
 /// A session whose workspace is kept, cannot be kept, and is another one after a crash.
 fn every_kind_of_a_workspace() -> Scenario {
     let report = |step, attempt| Command::StepDone { step, attempt, done: StepDone::Report(Report(json!({"runtime": "fake"}))) };
@@ -330,7 +344,8 @@ fn a_stored_log_is_decided_again_as_it_stands() {
         text.lines().skip(1).for_each(|line| verifying.take(read(line)));
         let found = verifying.end();
         assert_eq!(found.divergences, [], "{name}: how a session decides has changed");
-        assert_eq!((found.decided, found.unchecked.len()), (found.events, 0), "{name}");
+        // How a fork begins follows from nothing in its log.
+        assert_eq!((found.decided + found.given, found.unchecked.len()), (found.events, 0), "{name}");
     }
 }
 
