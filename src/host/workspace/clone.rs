@@ -242,6 +242,13 @@ impl Staging {
         let _ = tokio::task::spawn_blocking(move || sweep(&swept, &left)).await;
         Self { path: root.join(format!("{prefix}{}", Uuid::new_v4().simple())) }
     }
+
+    /// Removes it, and waits until it is gone.
+    pub(super) async fn remove(self) {
+        let path = self.path.clone();
+        // Where this task ends early, the value is dropped.
+        let _ = tokio::task::spawn_blocking(move || remove(&path)).await;
+    }
 }
 
 impl Drop for Staging {

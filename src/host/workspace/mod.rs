@@ -49,10 +49,7 @@ pub(super) async fn prepare(runtime: &dyn Runtime, root: &Path, preparation: Pre
         }
         Preparation::Organisation { session, repository, token, within } => {
             let wanted = Wanted::new(session, &repository, token.as_ref()).map_err(failed)?;
-            match tokio::time::timeout(within, organisation::read(&wanted, root)).await {
-                Ok(read) => read,
-                Err(_) => Err(failed(format!("{} was not read within {} s", wanted.address.url, within.as_secs_f64()))),
-            }
+            organisation::read(&wanted, root, within).await
         }
         Preparation::SetupScript { directory, within } => setup::run(runtime, root, &directory, within).await,
         Preparation::Plugin { plugin, within } => setup::plug_in(runtime, &plugin, within).await,

@@ -3,6 +3,7 @@
 //! They are read from a clone beside the workspace's files, which goes again. Nothing in it is run, and no link that leads out of it is followed.
 
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -18,9 +19,15 @@ const MICROAGENTS: &str = "microagents";
 /// The most that is read of them, in bytes.
 const READ_MAX: u64 = 1024 * 1024;
 
-/// Reads them. Dropping the future ends it, and nothing is left.
-pub(super) async fn read(wanted: &Wanted, root: &Path) -> Result<Prepared, RuntimeError> {
+/// Reads them within `within`. The clone is gone before anybody hears of it: nobody would come back for it later.
+pub(super) async fn read(wanted: &Wanted, root: &Path, within: Duration) -> Result<Prepared, RuntimeError> {
     let staging = Staging::new(wanted, root).await;
+    let read = tokio::time::timeout(within, read_through(wanted, root, &staging)).await;
+    staging.remove().await;
+    read.unwrap_or_else(|_| Err(failed(format!("{} was not read within {} s", wanted.address.url, within.as_secs_f64()))))
+}
+
+async fn read_through(wanted: &Wanted, root: &Path, staging: &Staging) -> Result<Prepared, RuntimeError> {
     let git = wanted.git();
     let mut arguments = words(&["clone", "--quiet", "--no-local", "--template=", "--no-recurse-submodules", "--depth=1"]);
     arguments.extend(words(&["--", &wanted.address.url]));

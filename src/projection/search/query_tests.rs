@@ -77,7 +77,7 @@ fn what_cannot_be_read_is_refused_with_what_can() {
         ("a OR", "between two words"),
         ("a OR -b", "before -"),
         ("kin:x", "did you mean kind:x"),
-        ("tols:bash", "did you mean tool:bash"),
+        ("tools:bash", "did you mean tool:bash"),
         ("source:robot", "user, agent or environment"),
         ("cost:1", "> or <"),
         ("cost:>x", "dollars"),
