@@ -24,6 +24,7 @@ pub enum LeaseClock {
     #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "only PostgreSQL has a clock that all nodes read"))]
     Database(&'static str),
     /// By that of the one machine that all processes are on.
+    #[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "only SQLite lives on one machine"))]
     Machine {
         /// Tells it from the clock that the machine had before it was last started.
         id: String,
@@ -36,8 +37,10 @@ pub enum LeaseClock {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Forget {
     /// By its words, which must be those that it was indexed with.
+    #[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "only SQLite's index asks for them"))]
     Words(&'static str),
     /// By its place.
+    #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "only PostgreSQL's index is a table"))]
     Places(&'static str),
 }
 
