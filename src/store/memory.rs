@@ -331,12 +331,13 @@ impl Store for MemoryStore {
 
     async fn snapshot(&self, session: SessionId, reducer: &str, upto: Seq) -> Result<Option<Snapshot>, StoreError> {
         let state = self.state()?;
-        let newest = |(entry, counts): &(&Entry, Seq)| {
-            let id = entry.row.id;
-            let range = (id, reducer.to_owned(), Seq::ZERO)..=(id, reducer.to_owned(), upto.min(*counts));
+        let newest = |id: SessionId, upto: Seq| {
+            let range = (id, reducer.to_owned(), Seq::ZERO)..=(id, reducer.to_owned(), upto);
             state.snapshots.range(range).next_back().map(|(_, snapshot)| snapshot.clone())
         };
-        Ok(state.lineage(session).iter().find_map(newest))
+        // Its own first: a cache does not ask whether the session is there.
+        let of_parents = || state.lineage(session).iter().find_map(|(entry, counts)| newest(entry.row.id, upto.min(*counts)));
+        Ok(newest(session, upto).or_else(of_parents))
     }
 
     async fn feed(&self, after: FeedCursor, limit: u32) -> Result<FeedPage, StoreError> {
