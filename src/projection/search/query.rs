@@ -188,6 +188,11 @@ fn filter(typed: &Typed) -> Result<Option<(&'static str, String)>, InvalidQuery>
     }
 }
 
+/// The beginning of what was typed, as it is repeated to whoever typed it: a precision does not bound what is shown in quotes.
+fn begun(text: &str) -> String {
+    text.chars().take(REPEATED).collect()
+}
+
 fn example(filter: &str) -> &'static str {
     match filter {
         "kind" => "action.run",
@@ -233,7 +238,7 @@ fn cost(value: &str) -> Result<SessionIs, InvalidQuery> {
     let (dearer, figure) = match (value.strip_prefix('>'), value.strip_prefix('<')) {
         (Some(figure), _) => (true, figure),
         (_, Some(figure)) => (false, figure),
-        _ => return invalid(format!("cost: wants > or < and dollars, as in cost:>1.50, got {value:.REPEATED$?}")),
+        _ => return invalid(format!("cost: wants > or < and dollars, as in cost:>1.50, got {:?}", begun(value))),
     };
     match figure.trim_start_matches('$').parse::<f64>() {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within these bounds it is a whole number")]
@@ -241,7 +246,7 @@ fn cost(value: &str) -> Result<SessionIs, InvalidQuery> {
             let micro = (dollars * 1e6).round() as u64;
             Ok(if dearer { SessionIs::Dearer(micro) } else { SessionIs::Cheaper(micro) })
         }
-        _ => invalid(format!("cost: wants dollars behind > or <, as in cost:>1.50, got {figure:.REPEATED$?}")),
+        _ => invalid(format!("cost: wants dollars behind > or <, as in cost:>1.50, got {:?}", begun(figure))),
     }
 }
 
@@ -256,7 +261,7 @@ fn moment(value: &str, now: Timestamp) -> Result<Timestamp, InvalidQuery> {
     };
     match micros {
         Some(micros) => Ok(Timestamp(micros)),
-        None => invalid(format!("{value:.REPEATED$?} is no time; say 7d, 12h, 2026-11-01 or 2026-11-01T12:00:00Z")),
+        None => invalid(format!("{:?} is no time; say 7d, 12h, 2026-11-01 or 2026-11-01T12:00:00Z", begun(value))),
     }
 }
 
@@ -282,7 +287,7 @@ fn plain(typed: &Typed) -> Result<Term, InvalidQuery> {
         return invalid(format!("a phrase of {} words is too long; type at most {PHRASE_MAX}", words.len()));
     }
     match words.last() {
-        None => invalid(format!("{:.REPEATED$?} has no letter and no digit, and so nothing that could be found", typed.text)),
+        None => invalid(format!("{:?} has no letter and no digit, and so nothing that could be found", begun(&typed.text))),
         Some(last) if prefix && last.is_ascii() && last.len() < PREFIX_MIN => {
             invalid(format!("{last}* is the beginning of too many words; type at least {PREFIX_MIN} letters"))
         }
