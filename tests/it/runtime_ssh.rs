@@ -13,6 +13,13 @@ use crate::cli_support::{Rig, Said, wait_until};
 use crate::live_support::{assert_conversation, calls, finishes, following, messages, words};
 use crate::model_server::ModelServer;
 
+/// Where a server of ssh is.
+enum At {
+    /// On a machine of its own, as far as networks go.
+    AnotherMachine,
+    ThisMachine,
+}
+
 /// A server that lets in who has its one key, and a program `ssh` that knows it as `box`.
 struct Server {
     rig: Rig,
@@ -30,6 +37,10 @@ fn run(program: &str, arguments: &[&str]) -> String {
 
 impl Server {
     fn new() -> Self {
+        Self::at(At::AnotherMachine)
+    }
+
+    fn at(place: At) -> Self {
         let rig = Rig::new();
         let at = |name: &str| rig.path(name).display().to_string();
         for key in ["host", "user", "other"] {
@@ -52,8 +63,12 @@ impl Server {
         let user = run("id", &["-un"]);
         let root = nix::unistd::geteuid().is_root();
         let rights = if root { "" } else { "--map-current-user --keep-caps " };
-        let serve = format!("ip link set lo up && exec /usr/sbin/sshd -i -f {} -E {}", at("sshd_config"), at("log"));
-        rig.write("serve", format!("#!/bin/sh\nexec unshare --net {rights}sh -c '{serve}'\n"));
+        let sshd = format!("exec /usr/sbin/sshd -i -f {} -E {}", at("sshd_config"), at("log"));
+        let serve = match place {
+            At::AnotherMachine => format!("exec unshare --net {rights}sh -c 'ip link set lo up && {sshd}'"),
+            At::ThisMachine => sshd,
+        };
+        rig.write("serve", format!("#!/bin/sh\n{serve}\n"));
         fs::set_permissions(rig.path("serve"), fs::Permissions::from_mode(0o755)).unwrap();
         rig.write(
             "ssh_config",
@@ -152,6 +167,18 @@ async fn an_agent_works_behind_a_real_ssh_server_and_leaves_nothing_running_ther
     assert_eq!(made.len(), 1, "it is made there");
     assert!(!server.rig.path("work/made").exists(), "and not here");
     wait_until("its server ends", || server.started().is_empty());
+    let closed = said(server.with_ssh(server.rig.command(&["close", "live"]))).await;
+    assert_eq!(closed.code, 0, "{closed:?}");
+    wait_until("its server ends", || server.started().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_works_behind_the_ssh_server_of_the_machine_that_it_is_on() {
+    let server = Server::at(At::ThisMachine);
+    let model = following(vec![calls(1, "bash", &json!({ "command": "echo there > made" })), finishes(2, "made")]).await;
+    let done = said(server.live("live", &model)).await;
+    assert_eq!(done.code, 0, "{done:?}\n{}", server.log());
+    assert_eq!(named(&server.rig.path("there"), "made").len(), 1, "it is made in the workspace of the server");
     let closed = said(server.with_ssh(server.rig.command(&["close", "live"]))).await;
     assert_eq!(closed.code, 0, "{closed:?}");
     wait_until("its server ends", || server.started().is_empty());

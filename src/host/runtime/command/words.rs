@@ -56,6 +56,7 @@ pub const PRESETS: [(&str, &[&str], &[&str]); 4] = [
     ("docker", &container("docker"), &["docker", "rm", "--force", "rekindle-{session}"]),
     ("podman", &container("podman"), &["podman", "rm", "--force", "--time", "2", "rekindle-{session}"]),
     // The key goes through standard input, which needs no AcceptEnv there; it ends there with its session, or when it hears nothing.
+    // It listens at another address of its machine than ssh does here, so that both find their place where that is the same machine.
     (
         "ssh",
         &[
@@ -67,13 +68,13 @@ pub const PRESETS: [(&str, &[&str], &[&str]); 4] = [
             "-o",
             "ServerAliveInterval=15",
             "-L",
-            "127.0.0.1:{port}:127.0.0.1:{port}",
+            "127.0.0.1:{port}:127.0.0.2:{port}",
             "--",
             "{image}",
             "rekindle",
             "runtime-server",
             "--listen",
-            "127.0.0.1:{port}",
+            "127.0.0.2:{port}",
             "--key-file",
             "-",
             "--once",
