@@ -16,16 +16,12 @@ use rekindle::session::{Observation, Seq, SessionId};
 use rekindle::store::SharedStore;
 use rekindle::testing::{Answer, FakeRuntimes};
 use support::filled::fill;
-use support::{directory, new_session, open, shown};
+use support::{directory, ms, new_session, open, scattered, shown};
 
 /// How many forks are begun.
 const FORKS: u64 = 500;
 /// How many states are looked at.
 const STATES: u64 = 100;
-
-fn ms(since: Instant) -> f64 {
-    since.elapsed().as_secs_f64() * 1e3
-}
 
 fn engine(store: &SharedStore) -> Engine {
     let runtimes = FakeRuntimes::new(|_| Answer::Observe(Box::new(Observation::error("nothing runs here", ""))));
@@ -39,10 +35,9 @@ async fn fork(engine: &Engine, parent: SessionId, at: Seq) -> SessionId {
     id
 }
 
-async fn states(store: &SharedStore, id: SessionId, size: u64, bound: u64) -> Vec<f64> {
+async fn states(store: &SharedStore, id: SessionId, size: u64) -> Vec<f64> {
     let mut took = Vec::new();
-    // A spread that hits every stretch, the same each time.
-    for at in (0..STATES).map(|n| Seq((n * 7_919 + 13) % size.min(bound) + 1)) {
+    for at in scattered(STATES, size) {
         let begun = Instant::now();
         let found = state_at(store.as_ref(), id, at).await.expect("the state is proven");
         took.push(ms(begun));
@@ -63,8 +58,7 @@ fn main() {
         let first = fork(&engine, parent, Seq(size)).await;
         let before = store.info().await.expect("it is read");
         let mut took = Vec::new();
-        for n in 0..FORKS {
-            let at = Seq((n * 7_919 + 13) % size + 1);
+        for at in scattered(FORKS, size) {
             let begun = Instant::now();
             fork(&engine, parent, at).await;
             took.push(ms(begun));
@@ -79,11 +73,11 @@ fn main() {
         let begun = Instant::now();
         state_at(store.as_ref(), first, Seq(size + 1)).await.expect("the state is proven");
         println!("| the first state at its end, without any snapshot, ms | {:.0} |", ms(begun));
-        println!("| state at any event of it, ms | {} |", shown(&states(&store, first, size, size).await, 1));
+        println!("| state at any event of it, ms | {} |", shown(&states(&store, first, size).await, 1));
         let other = fork(&engine, parent, Seq(size)).await;
         println!(
             "| the same of another fork, which nobody has looked at, ms | {} |",
-            shown(&states(&store, other, size, size).await, 1)
+            shown(&states(&store, other, size).await, 1)
         );
         engine.shutdown().await;
         store.close().await;

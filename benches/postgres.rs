@@ -19,7 +19,7 @@ use rekindle::store::{
 };
 use sqlx::postgres::PgConnection;
 use sqlx::{Connection as _, Row as _};
-use support::{Stream, events, new_session, shown};
+use support::{Stream, events, ms, new_session, shown};
 use uuid::Uuid;
 
 const ROUNDS: usize = 9;
@@ -231,11 +231,7 @@ async fn raw_fold(connection: &mut PgConnection, shard: i32, session: SessionId)
         });
     }
     assert!(folded.version > Seq::ZERO);
-    millis(begin)
-}
-
-fn millis(since: Instant) -> f64 {
-    since.elapsed().as_secs_f64() * 1e3
+    ms(begin)
 }
 
 async fn our_fold(store: &SharedStore, session: SessionId) -> f64 {
@@ -248,7 +244,7 @@ async fn our_fold(store: &SharedStore, session: SessionId) -> f64 {
             folded.apply(event);
         }
         if !page.more {
-            return millis(begin);
+            return ms(begin);
         }
     }
 }
@@ -267,7 +263,7 @@ async fn restores(url: &str, store: &SharedStore) {
             ours.push(our_fold(store, session).await);
             let begin = Instant::now();
             verify_session(store.as_ref(), session).await.unwrap();
-            verified.push(millis(begin));
+            verified.push(ms(begin));
         }
         println!("| fold {count} events | {} | {} | {} |", shown(&ours, 1), shown(&raw, 1), of_rounds(&ours, &raw));
         println!("| check the chain of {count} | {} | | |", shown(&verified, 1));
@@ -300,7 +296,7 @@ async fn pages(connection: &mut PgConnection, store: &SharedStore, session: Sess
         let begin = Instant::now();
         let read = Read { session, after: Seq::ZERO, upto: Seq(i64::MAX as u64), order: Order::NewestFirst, limit: 50 };
         assert_eq!(store.read(read).await.unwrap().rows.len(), 50);
-        ours.push(millis(begin));
+        ours.push(ms(begin));
         let begin = Instant::now();
         let query = sqlx::query(sqlx::AssertSqlSafe(raw_page.clone())).bind(session.as_uuid()).bind(shard);
         let rows = query.fetch_all(&mut *connection).await.unwrap();
@@ -310,7 +306,7 @@ async fn pages(connection: &mut PgConnection, store: &SharedStore, session: Sess
             .map(|row| (row.get(0), row.get(1), row.get(2), row.get(4), row.get(5), row.try_get_unchecked(8).unwrap()))
             .collect();
         assert_eq!(owned.len(), 50);
-        raw.push(millis(begin));
+        raw.push(ms(begin));
     }
     println!("| the last 50 of 50k events | {} | {} | {} |", shown(&ours, 2), shown(&raw, 2), of_rounds(&ours, &raw));
     let others: Vec<_> = (0..10_000).map(|_| new_session()).collect();
@@ -326,14 +322,14 @@ async fn pages(connection: &mut PgConnection, store: &SharedStore, session: Sess
     for _ in 0..500 {
         let begin = Instant::now();
         assert_eq!(store.sessions(SessionFilter::All, 50).await.unwrap().len(), 50);
-        ours.push(millis(begin));
+        ours.push(ms(begin));
         let begin = Instant::now();
         let query = sqlx::query(rekindle::store::statements::postgres::SESSIONS).bind(50_i64);
         let rows = query.fetch_all(&mut *connection).await.unwrap();
         // Owned, like ours.
         let owned: Vec<RawSession> = rows.iter().map(raw_session).collect();
         assert_eq!(owned.len(), 50);
-        raw.push(millis(begin));
+        raw.push(ms(begin));
     }
     println!("| the 50 most recent of 10k sessions | {} | {} | {} |", shown(&ours, 2), shown(&raw, 2), of_rounds(&ours, &raw));
 }

@@ -11,15 +11,11 @@ use rekindle::engine::travel::{bisect, blame, refold, state_at};
 use rekindle::session::{REDUCER, Seq, SessionId};
 use rekindle::store::SharedStore;
 use support::filled::fill;
-use support::{directory, new_session, open, shown};
+use support::{directory, ms, new_session, open, scattered, shown};
 
 /// How many states are looked at.
-const STATES: usize = 100;
+const STATES: u64 = 100;
 const ROUNDS: u64 = 7;
-
-fn ms(since: Instant) -> f64 {
-    since.elapsed().as_secs_f64() * 1e3
-}
 
 /// A session that nobody has looked at yet.
 async fn fresh(store: &SharedStore, size: usize) -> SessionId {
@@ -36,8 +32,7 @@ fn main() {
         let store = open(&directory).await;
         let session = fresh(&store, size).await;
         let head = Seq(size as u64);
-        // A spread that hits every stretch, the same each time.
-        let places: Vec<Seq> = (0..STATES as u64).map(|n| Seq((n * 7_919 + 13) % head.0 + 1)).collect();
+        let places: Vec<Seq> = scattered(STATES, head.0).collect();
 
         let begun = Instant::now();
         state_at(store.as_ref(), session, head).await.expect("the state is proven");

@@ -1,17 +1,28 @@
 //! What the benches share: sessions' events like real ones, CPU time, tables.
 #![allow(dead_code, reason = "each bench uses a part of it")]
 
+mod chance;
 pub mod filled;
 mod stream;
 pub mod told;
 
 use std::time::{Duration, Instant};
 
-use rekindle::session::{EventId, Kind, NewEvent, SessionId, Source, Timestamp};
+use rekindle::session::{EventId, Kind, NewEvent, Seq, SessionId, Source, Timestamp};
 use rekindle::store::{OpenOptions, SharedStore, connect};
 use uuid::Uuid;
 
 pub use stream::Stream;
+
+/// How long ago that was, in milliseconds.
+pub fn ms(since: Instant) -> f64 {
+    since.elapsed().as_secs_f64() * 1e3
+}
+
+/// `count` events of `size`: a spread that hits every stretch, the same each time.
+pub fn scattered(count: u64, size: u64) -> impl Iterator<Item = Seq> {
+    (0..count).map(move |n| Seq((n * 7_919 + 13) % size + 1))
+}
 
 /// A session of its own.
 pub fn new_session() -> SessionId {

@@ -4,6 +4,8 @@
 
 use std::fmt::Write as _;
 
+use super::chance::Chance;
+
 const WORDS: &str = "the a of to in is for error file test build run path value function return class import module config server client session event \
 append replay state log store index query table column row key cache retry timeout thread async await future task worker queue lock \
 commit rollback branch merge diff patch version release update install package dependency compile link warning note help trait impl \
@@ -30,7 +32,7 @@ const FILES: [&str; 12] = [
 
 /// An endless recording.
 pub struct Stream {
-    state: u64,
+    chance: Chance,
     words: Vec<&'static str>,
     at_ms: i64,
     index: u64,
@@ -39,21 +41,11 @@ pub struct Stream {
 impl Stream {
     /// The stream of `seed`.
     pub fn new(seed: u64) -> Self {
-        let state = 0x9E37_79B9_7F4A_7C15 ^ seed;
-        Self { state, words: WORDS.split_whitespace().collect(), at_ms: 1_767_225_600_000, index: 0 }
-    }
-
-    fn next(&mut self) -> u64 {
-        let mut x = self.state;
-        x ^= x >> 12;
-        x ^= x << 25;
-        x ^= x >> 27;
-        self.state = x;
-        x.wrapping_mul(0x2545_F491_4F6C_DD1D)
+        Self { chance: Chance::new(seed), words: WORDS.split_whitespace().collect(), at_ms: 1_767_225_600_000, index: 0 }
     }
 
     fn below(&mut self, bound: u64) -> u64 {
-        (self.next() >> 11) % bound
+        self.chance.below(bound)
     }
 
     fn word(&mut self) -> &'static str {
@@ -79,7 +71,7 @@ impl Stream {
     fn hex(&mut self, digits: usize) -> String {
         let mut hex = String::new();
         while hex.len() < digits {
-            let number = self.next();
+            let number = self.chance.next();
             let _ = write!(hex, "{number:016x}");
         }
         hex.truncate(digits);

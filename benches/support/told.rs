@@ -5,6 +5,8 @@ use rekindle::session::{Digest, Event, EventId, Item, NewEvent, Source, Timestam
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::chance::Chance;
+
 /// How many words there are.
 const WORDS: f64 = 60_000.0;
 /// What the words are made of.
@@ -19,27 +21,18 @@ pub const ERROR: &str = "error[E0502]: cannot borrow `*self.writer` as mutable b
 
 /// An endless session.
 pub struct Told {
-    state: u64,
+    chance: Chance,
     at: i64,
 }
 
 impl Told {
     pub const fn new(seed: u64) -> Self {
         // Minutes apart, so that a million events take up two years.
-        Self { state: 0x9E37_79B9_7F4A_7C15 ^ seed, at: 1_735_689_600_000_000 }
-    }
-
-    fn next(&mut self) -> u64 {
-        let mut x = self.state;
-        x ^= x >> 12;
-        x ^= x << 25;
-        x ^= x >> 27;
-        self.state = x;
-        x.wrapping_mul(0x2545_F491_4F6C_DD1D)
+        Self { chance: Chance::new(seed), at: 1_735_689_600_000_000 }
     }
 
     pub fn below(&mut self, bound: u64) -> u64 {
-        (self.next() >> 11) % bound
+        self.chance.below(bound)
     }
 
     /// Of the words the n-th is n times as rare as the first.

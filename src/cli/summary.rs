@@ -197,18 +197,13 @@ fn print(context: &mut Context, summary: &Summary) -> io::Result<()> {
             "performed",
             &format!("{} of {} messages and actions {took}", summary.performed, summary.planned),
         )?;
-        let compared = [
-            (counts.same, "same", Tone::Good),
-            (counts.normalised, "same but for what always differs", Tone::Good),
-            (counts.diverged, "diverged", Tone::Bad),
-            (counts.unrecorded, "without a recorded outcome", Tone::Dim),
-            (counts.unknown, "of unknown outcome", Tone::Warn),
-            (counts.not_run, "recorded, not run", Tone::Dim),
-        ];
-        let compared: Vec<String> = compared
-            .iter()
-            .filter(|(number, ..)| *number > 0)
-            .map(|(number, what, tone)| paint.tone(*tone, format!("{number} {what}")).to_string())
+        let tones = [Tone::Good, Tone::Good, Tone::Bad, Tone::Dim, Tone::Warn, Tone::Dim];
+        let compared: Vec<String> = counts
+            .named()
+            .into_iter()
+            .zip(tones)
+            .filter(|((_, number), _)| *number > 0)
+            .map(|((what, number), tone)| paint.tone(tone, format!("{number} {what}")).to_string())
             .collect();
         let compared = if compared.is_empty() { "nothing: no action has an outcome".to_owned() } else { compared.join(", ") };
         field(&mut context.out, "compared", &compared)?;

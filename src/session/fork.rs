@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::id::{Digest, Seq, SessionId};
+use super::omit::is_false;
 use super::phase::Phase;
 use super::spec::Limits;
 use super::state::{Counts, Session, Usage};
@@ -59,11 +60,6 @@ pub struct Forked {
     /// What the conversation had used until there, as its last action said: what follows says sums.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
-const fn is_false(flag: &bool) -> bool {
-    !*flag
 }
 
 impl Forked {

@@ -27,6 +27,7 @@ mod apply;
 pub mod delegation;
 pub mod effect;
 pub mod fork;
+mod omit;
 pub mod phase;
 pub mod state;
 

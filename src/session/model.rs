@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::id::{Digest, Epoch, Seq};
 use super::item::Item;
+use super::omit::is_zero;
 use super::spec::Risk;
 
 /// A call of the agent that has no answer yet.
@@ -32,11 +33,6 @@ pub struct CallUsage {
     /// Millionths of a US dollar; unset when nobody can tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost_micro_usd: Option<u64>,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
-const fn is_zero(count: &u64) -> bool {
-    *count == 0
 }
 
 /// What an agent decided.

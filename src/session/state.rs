@@ -6,6 +6,7 @@ use super::delegation::Delegation;
 use super::fork::ForkedFrom;
 use super::id::{Digest, Epoch, NodeId, Seq};
 use super::model::ModelCall;
+use super::omit::is_zero;
 use super::phase::{Phase, StepProgress, StepRecord};
 use super::replay::ReplayProgress;
 use super::spec::{Condenser, Limits, SessionSpec};
@@ -108,11 +109,6 @@ pub struct Briefing {
     pub prompt: Digest,
     /// The blob that holds the tool catalogue.
     pub tools: Digest,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
-const fn is_zero(count: &u64) -> bool {
-    *count == 0
 }
 
 /// What a session used, as far as its models said.

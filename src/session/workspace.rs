@@ -8,6 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::id::{Digest, Seq};
+use super::omit::{is_false, is_zero};
 
 /// The most bytes of a file that is kept: larger ones are made by programs, and not by an agent.
 const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -345,16 +346,6 @@ impl fmt::Display for Differences {
         f.write_str(&all.join(", "))?;
         if more > 0 { write!(f, " and {more} more") } else { Ok(()) }
     }
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
-const fn is_zero(count: &u64) -> bool {
-    *count == 0
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
-const fn is_false(flag: &bool) -> bool {
-    !*flag
 }
 
 #[cfg(test)]

@@ -86,6 +86,19 @@ impl FaultStore {
             _ => Fault::Busy,
         })
     }
+
+    /// Lets what is written take place or not, as chance has it.
+    async fn failing<T>(&self, written: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        match self.fault() {
+            None => written.await,
+            Some(Fault::AppliedButUnknown) => {
+                written.await?;
+                Err(StoreError::Unknown("the answer was lost".into()))
+            }
+            Some(Fault::LostAndUnknown) => Err(StoreError::Unknown("the request was lost".into())),
+            Some(Fault::Busy) => Err(StoreError::Busy("the lock was held".into())),
+        }
+    }
 }
 
 #[async_trait]
@@ -95,15 +108,7 @@ impl SearchIndex for FaultStore {
     }
 
     async fn index(&self, indexed: Indexed) -> Result<(), StoreError> {
-        match self.fault() {
-            None => self.inner.index(indexed).await,
-            Some(Fault::AppliedButUnknown) => {
-                self.inner.index(indexed).await?;
-                Err(StoreError::Unknown("the answer was lost".into()))
-            }
-            Some(Fault::LostAndUnknown) => Err(StoreError::Unknown("the request was lost".into())),
-            Some(Fault::Busy) => Err(StoreError::Busy("the lock was held".into())),
-        }
+        self.failing(self.inner.index(indexed)).await
     }
 
     async fn find(&self, find: Find) -> Result<Vec<Hit>, StoreError> {
@@ -118,15 +123,7 @@ impl ReadModels for FaultStore {
     }
 
     async fn project(&self, projected: Projected) -> Result<(), StoreError> {
-        match self.fault() {
-            None => self.inner.project(projected).await,
-            Some(Fault::AppliedButUnknown) => {
-                self.inner.project(projected).await?;
-                Err(StoreError::Unknown("the answer was lost".into()))
-            }
-            Some(Fault::LostAndUnknown) => Err(StoreError::Unknown("the request was lost".into())),
-            Some(Fault::Busy) => Err(StoreError::Busy("the lock was held".into())),
-        }
+        self.failing(self.inner.project(projected)).await
     }
 
     async fn document(&self, projection: &ProjectionId, shard: Shard, key: &str) -> Result<Option<String>, StoreError> {
@@ -153,15 +150,7 @@ impl ReadModels for FaultStore {
 #[async_trait]
 impl Store for FaultStore {
     async fn append(&self, append: Append) -> Result<Appended, StoreError> {
-        match self.fault() {
-            None => self.inner.append(append).await,
-            Some(Fault::AppliedButUnknown) => {
-                self.inner.append(append).await?;
-                Err(StoreError::Unknown("the answer was lost".into()))
-            }
-            Some(Fault::LostAndUnknown) => Err(StoreError::Unknown("the request was lost".into())),
-            Some(Fault::Busy) => Err(StoreError::Busy("the lock was held".into())),
-        }
+        self.failing(self.inner.append(append)).await
     }
 
     async fn read(&self, read: Read) -> Result<Page, StoreError> {

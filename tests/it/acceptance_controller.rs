@@ -13,6 +13,8 @@ use rekindle::session::{
 };
 use rekindle::testing::Scenario;
 
+use crate::scenario_support::{observed, request};
+
 const LS: &str = r#"{"action":"run","args":{"command":"ls"}}"#;
 const FINISH: &str = r#"{"action":"finish","args":{"final_thought":"done"}}"#;
 
@@ -37,18 +39,9 @@ fn recalled(scenario: Scenario) -> Scenario {
     observed(scenario, Observation { content: String::new(), extras: Extras::Null })
 }
 
-fn observed(scenario: Scenario, observation: Observation) -> Scenario {
-    let action = scenario.session.in_flight().expect("an action is under way").seq;
-    scenario.given(Command::Observe { action, observation: Box::new(observation), recorded: None })
-}
-
 fn ran(text: &str, exit_code: i64) -> Observation {
     let run = serde_json::from_value(serde_json::json!({"command": "ls", "metadata": {"exit_code": exit_code}})).unwrap();
     Observation { content: text.to_owned(), extras: Extras::Run(run) }
-}
-
-fn request(scenario: &Scenario) -> Seq {
-    scenario.session.model.expect("the agent is asked").request
 }
 
 fn decided(scenario: Scenario, actions: &[&str]) -> Scenario {

@@ -5,32 +5,14 @@ use rekindle::session::action::Confirmation;
 use rekindle::session::model::{Judgement, ModelErrorClass};
 use rekindle::session::{
     Action, AgentState, Analyzer, Command, ConfirmationPolicy, Content, Effect, Event, Extras, Interaction, Limits, Observation,
-    Phase, Recorded, Rejection, Report, Risk, SecuritySpec, Seq, SessionSpec, StartStep, StepDone,
+    Recorded, Rejection, Report, Risk, SecuritySpec, Seq, SessionSpec, StartStep, StepDone,
 };
 use rekindle::testing::Scenario;
 
+use crate::scenario_support::{observed, request, started};
+
 const LS: &str = r#"{"action":"run","args":{"command":"ls"}}"#;
 const FINISH: &str = r#"{"action":"finish","args":{"final_thought":"done"}}"#;
-
-fn started(spec: SessionSpec) -> Scenario {
-    let mut scenario = Scenario::new().given(Command::Create { spec: Box::new(spec), node: Scenario::node() });
-    while let Phase::Starting(start) = &scenario.session.phase {
-        let step = start.current().unwrap();
-        let attempt = scenario.session.step(step).unwrap().attempt;
-        scenario = scenario.given(Command::StepDone { step, attempt, done: StepDone::Report(Report::default()) });
-    }
-    // What memory says of the first message.
-    observed(scenario, Observation { content: String::new(), extras: Extras::Null })
-}
-
-fn observed(scenario: Scenario, observation: Observation) -> Scenario {
-    let action = scenario.session.in_flight().expect("an action is under way").seq;
-    scenario.given(Command::Observe { action, observation: Box::new(observation), recorded: None })
-}
-
-fn request(scenario: &Scenario) -> Seq {
-    scenario.session.model.expect("the agent is asked").request
-}
 
 fn decided(scenario: Scenario, actions: &[&str]) -> Scenario {
     let request = request(&scenario);

@@ -2,23 +2,14 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use rusqlite::types::Value as Cell;
 use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
 
-use crate::cli_support::{Rig, Said};
-use crate::live_support::{assert_conversation, calls, finishes, following, messages, words};
+use crate::cli_support::Rig;
+use crate::live_support::{asked, assert_conversation, calls, finishes, following, messages, said, seqs, words};
 use crate::model_server::ModelServer;
-
-async fn said(command: Command) -> Said {
-    tokio::task::spawn_blocking(move || Said::of(command)).await.unwrap()
-}
-
-async fn asked(rig: &Rig, args: &[&str]) -> Said {
-    said(rig.command(args)).await
-}
 
 async fn answered(rig: &Rig, args: &[&str]) -> Value {
     let said = asked(rig, args).await;
@@ -29,10 +20,6 @@ async fn answered(rig: &Rig, args: &[&str]) -> Value {
 async fn log(rig: &Rig, session: &str) -> Vec<Value> {
     let tail = asked(rig, &["show", session, "--raw"]).await;
     tail.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
-fn seqs(log: &[Value], kind: &str) -> Vec<u64> {
-    log.iter().filter(|event| event["kind"] == kind).map(|event| event["seq"].as_u64().unwrap()).collect()
 }
 
 /// All rows of a session, as they lie in the file.

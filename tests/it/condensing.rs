@@ -1,14 +1,13 @@
 //! The real program with a history that grows too long: a model behind real HTTP sums it up, or cannot.
 
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rekindle::session::mask::HIDDEN;
 use serde_json::{Value, json};
 
-use crate::cli_support::{Rig, Said};
-use crate::live_support::{assert_conversation, calls, finishes, is_summary, messages, words};
+use crate::cli_support::Rig;
+use crate::live_support::{asked, assert_conversation, calls, finishes, is_summary, log, messages, said, words};
 use crate::model_server::{ModelAnswer, ModelServer, Received, Reply};
 use crate::repository_support::holding;
 
@@ -31,27 +30,6 @@ async fn counting(summing_up: impl Fn(&Received) -> Reply + Send + Sync + 'stati
         }
     })
     .await
-}
-
-async fn said(mut command: Command) -> Said {
-    tokio::task::spawn_blocking(move || {
-        Said::of({
-            command.stdin(std::process::Stdio::null());
-            command
-        })
-    })
-    .await
-    .unwrap()
-}
-
-async fn asked(rig: &Rig, args: &[&str]) -> Said {
-    said(rig.command(args)).await
-}
-
-async fn log(rig: &Rig) -> Vec<Value> {
-    let tail = asked(rig, &["tail", "live", "-n", "100000", "-o", "ndjson"]).await;
-    assert_eq!(tail.code, 0, "{tail:?}");
-    tail.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 fn of_kind<'a>(log: &'a [Value], kind: &str) -> Vec<&'a Value> {

@@ -3,10 +3,12 @@
 use rekindle::session::model::{ModelErrorClass, Summary};
 use rekindle::session::replay::verify::Verifying;
 use rekindle::session::{
-    Action, AgentState, Command, Condenser, Content, Effect, Event, Extras, Limits, Observation, Phase, Recorded, Rejection,
-    Report, Seq, SessionSpec, StartStep, StepDone,
+    Action, AgentState, Command, Condenser, Content, Effect, Event, Extras, Limits, Observation, Recorded, Rejection, Report,
+    Seq, SessionSpec, StartStep, StepDone,
 };
 use rekindle::testing::Scenario;
+
+use crate::scenario_support::{observed, request, started};
 
 fn spec(condense: Condenser) -> SessionSpec {
     let mut spec = Scenario::agent_spec();
@@ -16,25 +18,6 @@ fn spec(condense: Condenser) -> SessionSpec {
 
 fn summing_up() -> SessionSpec {
     spec(Condenser::Summary { keep_first: 1, max: Some(8), model: None })
-}
-
-fn started(spec: SessionSpec) -> Scenario {
-    let mut scenario = Scenario::new().given(Command::Create { spec: Box::new(spec), node: Scenario::node() });
-    while let Phase::Starting(start) = &scenario.session.phase {
-        let step = start.current().unwrap();
-        let attempt = scenario.session.step(step).unwrap().attempt;
-        scenario = scenario.given(Command::StepDone { step, attempt, done: StepDone::Report(Report::default()) });
-    }
-    observed(scenario, Observation { content: String::new(), extras: Extras::Null })
-}
-
-fn observed(scenario: Scenario, observation: Observation) -> Scenario {
-    let action = scenario.session.in_flight().unwrap().seq;
-    scenario.given(Command::Observe { action, observation: Box::new(observation), recorded: None })
-}
-
-fn request(scenario: &Scenario) -> Seq {
-    scenario.session.model.unwrap().request
 }
 
 /// Commands and their outcomes until the agent sees more than it may.

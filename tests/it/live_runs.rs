@@ -2,38 +2,13 @@
 //! with a person who has a say.
 
 use std::fs;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use crate::cli_support::{Rig, Said, lines, wait_until};
-use crate::live_support::{answers, assert_conversation, calls, finishes, following, messages, words};
+use crate::cli_support::{Rig, lines, wait_until};
+use crate::live_support::{answers, asked, assert_conversation, calls, finishes, following, log, messages, said, words};
 use crate::model_server::{ModelAnswer, ModelServer, Reply};
-
-/// Runs a command to its end off the runtime, which serves the model.
-async fn said(mut command: Command) -> Said {
-    tokio::task::spawn_blocking(move || {
-        let output = command.output().unwrap();
-        Said {
-            code: output.status.code().unwrap_or(-1),
-            out: String::from_utf8(output.stdout).unwrap(),
-            err: String::from_utf8(output.stderr).unwrap(),
-        }
-    })
-    .await
-    .unwrap()
-}
-
-async fn asked(rig: &Rig, args: &[&str]) -> Said {
-    said(rig.command(args)).await
-}
-
-/// The events of the session, each with its number, kind and body.
-async fn log(rig: &Rig) -> Vec<Value> {
-    let tail = asked(rig, &["tail", "live", "-n", "100000", "-o", "ndjson"]).await;
-    assert_eq!(tail.code, 0, "{tail:?}");
-    tail.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
 
 fn kinds<'a>(log: &'a [Value], family: &str) -> Vec<&'a str> {
     log.iter().filter_map(|event| event["kind"].as_str()).filter(|kind| kind.starts_with(family)).collect()

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::cli_support::Rig;
+use crate::cli_support::{Rig, Said};
 use crate::model_server::{ModelAnswer, ModelServer, Received, Reply};
 
 /// How often the model has answered in the conversation that it is sent.
@@ -68,6 +68,28 @@ pub fn calls(number: usize, tool: &str, arguments: &Value) -> ModelAnswer {
 
 pub fn finishes(number: usize, words: &str) -> ModelAnswer {
     calls(number, "finish", &json!({ "message": words, "task_completed": "true" }))
+}
+
+/// Runs a command to its end off the runtime, which serves the model.
+pub async fn said(command: Command) -> Said {
+    tokio::task::spawn_blocking(move || Said::of(command)).await.unwrap()
+}
+
+/// The same of the program.
+pub async fn asked(rig: &Rig, args: &[&str]) -> Said {
+    said(rig.command(args)).await
+}
+
+/// The events of the session `live`, each with its number, kind and body.
+pub async fn log(rig: &Rig) -> Vec<Value> {
+    let tail = asked(rig, &["tail", "live", "-n", "100000", "-o", "ndjson"]).await;
+    assert_eq!(tail.code, 0, "{tail:?}");
+    tail.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// The numbers of the events of this kind.
+pub fn seqs(log: &[Value], kind: &str) -> Vec<u64> {
+    log.iter().filter(|event| event["kind"] == kind).map(|event| event["seq"].as_u64().unwrap()).collect()
 }
 
 impl Rig {

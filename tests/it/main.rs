@@ -170,6 +170,7 @@ mod runtime_ssh;
 mod runtime_support;
 #[cfg(feature = "host")]
 mod runtime_workspace_mount;
+mod scenario_support;
 #[cfg(feature = "sqlite")]
 mod search;
 #[cfg(feature = "cli")]

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::cli_support::{Rig, Said};
 use crate::git_server::{GitServer, Manners, git, repository};
-use crate::live_support::{answers, finishes, messages, words};
+use crate::live_support::{answers, finishes, messages, said, words};
 use crate::model_server::ModelServer;
 use crate::repository_support::holding;
 
@@ -64,7 +64,7 @@ impl Trial {
 
     async fn said(&self, mut command: Command) -> Said {
         command.env("GIT_TOKEN", TOKEN);
-        tokio::task::spawn_blocking(move || Said::of(command)).await.unwrap()
+        said(command).await
     }
 
     /// What the report of the step says of it.

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use serde_json::json;
 
 use crate::cli_support::{Rig, Said, wait_until};
-use crate::live_support::{assert_conversation, calls, finishes, following, messages, words};
+use crate::live_support::{assert_conversation, calls, finishes, following, messages, said, words};
 use crate::model_server::ModelServer;
 
 /// Where a server of ssh is.
@@ -128,11 +128,6 @@ impl Rig {
         let key = fs::read_to_string(self.path(key)).unwrap();
         self.write("known", format!("box {key}"));
     }
-}
-
-async fn said(mut command: Command) -> Said {
-    command.stdin(Stdio::null());
-    tokio::task::spawn_blocking(move || Said::of(command)).await.unwrap()
 }
 
 /// Every file of this name below `directory`.

@@ -1,30 +1,12 @@
 //! The real program keeps what an agent's workspace holds, shows it, writes it out again, and names what changed behind its back.
 
 use std::fs;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use crate::cli_support::{Rig, Said, wait_until};
-use crate::live_support::{calls, finishes, following};
-
-/// Runs a command to its end off the runtime, which serves the model.
-async fn said(command: Command) -> Said {
-    tokio::task::spawn_blocking(move || Said::of(command)).await.unwrap()
-}
-
-async fn asked(rig: &Rig, args: &[&str]) -> Said {
-    said(rig.command(args)).await
-}
-
-async fn log(rig: &Rig) -> Vec<Value> {
-    let tail = asked(rig, &["tail", "live", "-n", "100000", "-o", "ndjson"]).await;
-    tail.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
-fn seqs(log: &[Value], kind: &str) -> Vec<u64> {
-    log.iter().filter(|event| event["kind"] == kind).map(|event| event["seq"].as_u64().unwrap()).collect()
-}
+use crate::cli_support::{Rig, wait_until};
+use crate::live_support::{asked, calls, finishes, following, log, said, seqs};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn files_are_shown_and_written_out_as_they_were_and_what_changed_is_named_on_resume() {

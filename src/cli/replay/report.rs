@@ -127,16 +127,8 @@ impl<'a> Report<'a> {
     fn page(&self, file: &mut NewFile) -> io::Result<()> {
         let Summary { session, state, verdicts, performed, planned, micros, digest, hash, .. } = self.summary;
         let title = format!("Replay {session}");
-        let counts = [
-            ("same", verdicts.same),
-            ("same but for what always differs", verdicts.normalised),
-            ("diverged", verdicts.diverged),
-            ("without a recorded outcome", verdicts.unrecorded),
-            ("of unknown outcome", verdicts.unknown),
-            ("recorded, not run", verdicts.not_run),
-        ];
         let counts: Vec<String> =
-            counts.iter().filter(|(_, count)| *count > 0).map(|(what, count)| format!("{count} {what}")).collect();
+            verdicts.named().into_iter().filter(|(_, count)| *count > 0).map(|(what, count)| format!("{count} {what}")).collect();
         let mut page = Page::begin(file, &title, "")?;
         page.push(&html! {
             h1 { (title) }

@@ -207,18 +207,17 @@ fn performed(replay: &ReplayProgress) -> Markup {
             ": " (replay.performed) " of " (replay.lines) " messages and actions performed."
         }
         dl {
-            @for (name, number) in [
-                ("Same", counts.same),
-                ("Same but for what always differs", counts.normalised),
-                ("Diverged", counts.diverged),
-                ("Without a recorded outcome", counts.unrecorded),
-                ("Of unknown outcome", counts.unknown),
-                ("Recorded, not run", counts.not_run),
-            ] {
-                @if number > 0 { dt { (name) } dd { (number) } }
+            @for (name, number) in counts.named() {
+                @if number > 0 { dt { (capitalised(name)) } dd { (number) } }
             }
         }
     }
+}
+
+/// As a heading begins.
+fn capitalised(name: &str) -> String {
+    let (first, rest) = name.split_at_checked(1).unwrap_or((name, ""));
+    first.to_ascii_uppercase() + rest
 }
 
 /// The number of an event, which leads to its line where it has one.

@@ -158,7 +158,11 @@ fn declared(action: &Action) -> Option<Risk> {
 
 /// The agent cannot even be made: the session says so, and can go on once that is mended.
 pub(super) fn cannot_ask(request: Seq, message: String) -> Command {
-    let failure = ModelFailure { class: ModelErrorClass::BadRequest, message, retry_after: None, usage: CallUsage::default() };
+    failed(request, ModelFailure { class: ModelErrorClass::BadRequest, message, retry_after: None, usage: CallUsage::default() })
+}
+
+/// The model failed, for which nothing needs to be forgotten.
+pub(super) fn failed(request: Seq, failure: ModelFailure) -> Command {
     Command::FailModel { request, failure: Box::new(failure), forget: Vec::new() }
 }
 

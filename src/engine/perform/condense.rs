@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::Performing;
-use super::agent::{cannot_ask, no_answer, patience};
+use super::agent::{cannot_ask, failed, no_answer, patience};
 use crate::engine::error::EngineError;
 use crate::engine::history::{offset, surplus};
-use crate::engine::ports::{ModelFailure, Past, Summarised, Summariser, SummariserRequest};
+use crate::engine::ports::{Past, Summarised, Summariser, SummariserRequest};
 use crate::session::model::Summary;
 use crate::session::{Command, Condenser, ModelSpec, Seq};
 
@@ -66,8 +66,4 @@ impl Performing {
         let request = SummariserRequest { session: self.id, model, key };
         self.shared.ports.agents.summariser(request).await.map_err(|error| error.to_string())
     }
-}
-
-fn failed(request: Seq, failure: ModelFailure) -> Command {
-    Command::FailModel { request, failure: Box::new(failure), forget: Vec::new() }
 }

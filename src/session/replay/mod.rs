@@ -5,6 +5,7 @@ mod normalise;
 mod script;
 pub mod verify;
 
+use super::omit::is_zero;
 use serde::{Deserialize, Serialize};
 
 pub use compare::{Difference, Verdict, compare};
@@ -81,12 +82,19 @@ pub struct VerdictCounts {
     pub not_run: u64,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
-const fn is_zero(count: &u64) -> bool {
-    *count == 0
-}
-
 impl VerdictCounts {
+    /// Each with what it is called.
+    pub const fn named(&self) -> [(&'static str, u64); 6] {
+        [
+            ("same", self.same),
+            ("same but for what always differs", self.normalised),
+            ("diverged", self.diverged),
+            ("without a recorded outcome", self.unrecorded),
+            ("of unknown outcome", self.unknown),
+            ("recorded, not run", self.not_run),
+        ]
+    }
+
     /// Counts one more.
     pub const fn count(&mut self, verdict: &Verdict) {
         match verdict {

@@ -9,7 +9,7 @@ use sqlx::{ColumnIndex, Decode, Encode, Executor, Row as _, Transaction, Type};
 use uuid::Uuid;
 
 use super::search::{self, Traces};
-use super::{Failure, drop_blob, statement, stored};
+use super::{Failure, Statement, drop_blob, statement, stored};
 use crate::session::{Body, Digest, Recorded, Seq, SessionId, Timestamp};
 use crate::store::care::{Adoption, Keeping};
 use crate::store::chain::{Envelope, Verifier};
@@ -18,7 +18,7 @@ use crate::store::fork::{has_fork, no_base, purged_base};
 use crate::store::read_models::session_key;
 use crate::store::sealed::{INLINE_BYTES_MAX, Sealed};
 use crate::store::statements::common as sql;
-use crate::store::{Appended, Base, PURGED, Row, SessionRow, Shard, StoreError, no_session};
+use crate::store::{Appended, Base, Directory, PURGED, Row, SessionRow, Shard, StoreError, no_session};
 
 /// A transaction that is at work in one shard.
 pub(super) struct Work<'t, D: Dialect> {
@@ -119,7 +119,21 @@ where
             .bind(stored(stand.head.0))
             .bind(stand.hash.0.to_vec())
             .bind(rows.first().map_or(0, |(event, ..)| event.at.0))
-            .bind(rows.last().map_or(0, |(event, ..)| event.at.0))
+            .bind(rows.last().map_or(0, |(event, ..)| event.at.0));
+        let insert = Self::of_directory(insert, directory).bind(above).bind(stored(base.seq.0));
+        if D::rows_affected(&insert.execute(&mut **self.transaction).await?) == 0 {
+            return Ok(None);
+        }
+        let first = self.take_positions(rows.len()).await?;
+        for ((event, salt, hash), pos) in rows.iter().zip(first..) {
+            self.insert(pos, event, (Some(salt), None, hash)).await?;
+        }
+        Ok(Some(Appended { first: base.seq.next(), last: stand.head, hash: stand.hash, repeated: false }))
+    }
+
+    /// Binds the directory columns, in the order in which all statements have them.
+    fn of_directory(statement: Statement<D>, directory: Directory) -> Statement<D> {
+        statement
             .bind(directory.phase)
             .bind(directory.due)
             .bind(directory.origin)
@@ -129,16 +143,6 @@ where
             .bind(stored(directory.errors))
             .bind(stored(directory.tokens))
             .bind(directory.cost_micro_usd.map(stored))
-            .bind(above)
-            .bind(stored(base.seq.0));
-        if D::rows_affected(&insert.execute(&mut **self.transaction).await?) == 0 {
-            return Ok(None);
-        }
-        let first = self.take_positions(rows.len()).await?;
-        for ((event, salt, hash), pos) in rows.iter().zip(first..) {
-            self.insert(pos, event, (Some(salt), None, hash)).await?;
-        }
-        Ok(Some(Appended { first: base.seq.next(), last: stand.head, hash: stand.hash, repeated: false }))
     }
 
     /// Takes positions in the feed and says which is the first.
@@ -262,22 +266,13 @@ where
             let head = here.map_or(Seq::ZERO, |stand| stand.head);
             return Err(StoreError::Conflict { session: id, head }.into());
         }
-        let directory = row.directory;
         let settle = statement(sql::SETTLE)
             .bind(self.shard)
             .bind(id.as_uuid())
             .bind(row.name.map(|name| name.as_str().to_owned()))
             .bind(stored(row.epoch.0))
-            .bind(row.owner.map(|owner| owner.as_uuid()))
-            .bind(directory.phase)
-            .bind(directory.due)
-            .bind(directory.origin)
-            .bind(directory.title)
-            .bind(stored(directory.actions))
-            .bind(stored(directory.messages))
-            .bind(stored(directory.errors))
-            .bind(stored(directory.tokens))
-            .bind(directory.cost_micro_usd.map(stored))
+            .bind(row.owner.map(|owner| owner.as_uuid()));
+        let settle = Self::of_directory(settle, row.directory)
             .bind(row.created_at.0)
             .bind(row.updated_at.0)
             .bind(keeping.hold)
