@@ -291,7 +291,7 @@ impl Verifier {
     ///
     /// # Errors
     /// [`Flaw::Cut`] and [`Flaw::OtherHead`].
-    pub fn finish(self, head: Seq, hash: Digest) -> Result<Verified, Flaw> {
+    pub fn finish(&self, head: Seq, hash: Digest) -> Result<Verified, Flaw> {
         if self.seq != head {
             return Err(Flaw::Cut { seq: self.seq, head });
         }
@@ -322,8 +322,7 @@ pub async fn verify_session(store: &dyn Store, session: SessionId) -> Result<Ver
             verifier.check(row).map_err(|flaw| verifier.named(flaw))?;
         }
         if !page.more {
-            let holds = verifier.clone();
-            return verifier.finish(row.head, row.hash).map_err(|flaw| holds.named(flaw));
+            return verifier.finish(row.head, row.hash).map_err(|flaw| verifier.named(flaw));
         }
     }
 }
