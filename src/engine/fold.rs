@@ -6,7 +6,7 @@ use super::error::EngineError;
 use super::restore::Restored;
 use crate::session::{Body, Digest, Proof, REDUCER, Recorded, Seq, Session, SessionId};
 use crate::store::chain::Verifier;
-use crate::store::{Order, RUNG, Read, Row, Snapshot, Store, StoreError};
+use crate::store::{Order, Pages, RUNG, Read, Row, Snapshot, Store, StoreError};
 
 /// What a snapshot keeps: the state, and the chain hash that it stands at.
 #[derive(Debug, Serialize, Deserialize)]
@@ -152,19 +152,21 @@ impl Fold {
         compare: bool,
     ) -> Result<(), EngineError> {
         let id = self.id;
+        if self.session.version >= upto {
+            return Ok(());
+        }
+        let mut pages = Pages::new(store, Read { upto, ..Read::forward(id, self.session.version) });
         while self.session.version < upto {
-            let read = Read { upto, ..Read::forward(id, self.session.version) };
-            let page = store.read(read).await.map_err(unproven)?;
-            if page.rows.is_empty() {
+            let Some(rows) = pages.next().await.map_err(unproven)? else {
                 let what = "it is missing".to_owned();
                 return Err(EngineError::Unproven { session: id, seq: self.session.version.next(), what });
-            }
-            if page.rows.iter().any(|row| row.event().is_some_and(|event| event.session != id)) && !self.verifier.is_across() {
+            };
+            if rows.iter().any(|row| row.event().is_some_and(|event| event.session != id)) && !self.verifier.is_across() {
                 // A fork is read: what it shares is checked as part of the logs that hold it.
                 self.verifier = self.verifier.clone().across(store).await.map_err(unproven)?;
             }
             let mut passed = None;
-            for row in &page.rows {
+            for row in &rows {
                 self.verifier.check(row).map_err(|flaw| unproven(self.verifier.named(flaw)))?;
                 let Row::Event { event, .. } = row else { continue };
                 self.redacted |= event.body == Body::Redacted;

@@ -7,7 +7,7 @@ use super::ports::Past;
 use crate::session::action::{Action, Condensation, RecallType};
 use crate::session::view::is_shown;
 use crate::session::{Content, Event, Extras, Item, Observation, Recorded, Seq, SessionId, Source};
-use crate::store::{Read, Row, Store};
+use crate::store::{Pages, Read, Row, Store};
 
 /// An agent's view of a session, read as far as the log went when it was last brought up to date.
 #[derive(Debug, Clone, Default)]
@@ -19,9 +19,12 @@ pub(super) struct History {
 impl History {
     /// Reads what was appended since, up to `upto`.
     pub(super) async fn catch_up(&mut self, store: &dyn Store, id: SessionId, upto: Seq) -> Result<(), EngineError> {
-        while self.upto < upto {
-            let page = store.read(Read { upto, ..Read::forward(id, self.upto) }).await?;
-            for row in &page.rows {
+        if self.upto >= upto {
+            return Ok(());
+        }
+        let mut pages = Pages::new(store, Read { upto, ..Read::forward(id, self.upto) });
+        while let Some(rows) = pages.next().await? {
+            for row in &rows {
                 match row {
                     Row::Event { event, .. } => self.add(event),
                     Row::Damaged { seq, what } => {
@@ -29,10 +32,8 @@ impl History {
                     }
                 }
             }
-            if !page.more {
-                self.upto = upto;
-            }
         }
+        self.upto = upto;
         Ok(())
     }
 

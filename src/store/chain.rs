@@ -6,7 +6,7 @@
 use sha2::{Digest as _, Sha256};
 
 use super::fork::DEPTH_MAX;
-use super::{Base, Order, Read, Row, Store, StoreError};
+use super::{Base, Pages, Read, Row, Store, StoreError};
 use crate::session::{Body, Digest, EventId, NewEvent, Recorded, Seq, SessionId, Source, Timestamp};
 
 /// Keeps hashes of events from being mistaken for hashes of anything else.
@@ -315,17 +315,11 @@ pub async fn verify_session(store: &dyn Store, session: SessionId) -> Result<Ver
     if row.base.is_some() {
         verifier = verifier.across(store).await?;
     }
-    loop {
-        let read = Read { session, after: verifier.seq(), upto: row.head, order: Order::OldestFirst, limit: VERIFY_PAGE };
-        let page = store.read(read).await?;
-        for row in &page.rows {
+    let mut pages = Pages::new(store, Read { upto: row.head, ..Read::forward(session, verifier.seq()) });
+    while let Some(rows) = pages.next().await? {
+        for row in &rows {
             verifier.check(row).map_err(|flaw| verifier.named(flaw))?;
         }
-        if !page.more {
-            return verifier.finish(row.head, row.hash).map_err(|flaw| verifier.named(flaw));
-        }
     }
+    verifier.finish(row.head, row.hash).map_err(|flaw| verifier.named(flaw))
 }
-
-/// How many events are looked at between two waits.
-const VERIFY_PAGE: u32 = 1024;

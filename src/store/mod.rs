@@ -14,6 +14,7 @@ mod error;
 mod fork;
 mod inbox;
 mod memory;
+mod pages;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod read;
@@ -45,6 +46,7 @@ pub use error::{BoxError, OpenError, StoreError};
 pub use fork::holder;
 pub use inbox::{Inbox, Letter};
 pub use memory::MemoryStore;
+pub use pages::Pages;
 pub use read::{
     DamagedEvent, FeedDamage, FeedPage, FeedRow, NodeRow, Order, Page, Read, Row, SessionFilter, Shard, Snapshot, StoreInfo,
 };

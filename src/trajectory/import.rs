@@ -14,7 +14,7 @@ use crate::session::event::{Created, Imported};
 use crate::session::{
     Digest, Event, EventId, Kind, NewEvent, Origin, Phase, Seq, Session, SessionId, SessionName, SessionSpec, Source, Timestamp,
 };
-use crate::store::{Append, Expected, Read, Row, Store, StoreError, Writer};
+use crate::store::{Append, Expected, Pages, Read, Row, Store, StoreError, Writer};
 
 /// The format of what is imported here.
 pub const OPENHANDS_V0: &str = "openhands-v0";
@@ -129,9 +129,9 @@ struct Importing<'a> {
 
 impl Importing<'_> {
     async fn read_what_is_there(&mut self) -> Result<(), ImportError> {
-        loop {
-            let page = self.store.read(Read::forward(self.id, self.session.version)).await?;
-            for row in &page.rows {
+        let mut pages = Pages::new(self.store, Read::forward(self.id, self.session.version));
+        while let Some(rows) = pages.next().await? {
+            for row in &rows {
                 match row {
                     Row::Event { event, .. } => self.session.apply(event),
                     Row::Damaged { seq, what } => {
@@ -139,10 +139,8 @@ impl Importing<'_> {
                     }
                 }
             }
-            if !page.more {
-                return Ok(());
-            }
         }
+        Ok(())
     }
 
     async fn create(&mut self, trajectory: &Trajectory, source: Digest) -> Result<(), ImportError> {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -132,7 +132,11 @@ impl Other {
 
 impl Said {
     pub fn of(mut command: Command) -> Self {
-        let output = command.output().unwrap_or_else(|error| panic!("{command:?} cannot be started, is it installed? {error}"));
+        let output = command.output();
+        Self::of_output(output.unwrap_or_else(|error| panic!("{command:?} cannot be started, is it installed? {error}")))
+    }
+
+    pub fn of_output(output: Output) -> Self {
         Self {
             code: output.status.code().unwrap_or(-1),
             out: String::from_utf8(output.stdout).unwrap(),

@@ -151,6 +151,8 @@ async fn installing_again_changes_nothing_and_loses_nothing() {
     // The setup script writes its own hook again: now there are two of them, and neither is overwritten.
     let id = bench.cloned(plain(&bare)).await;
     assert!(bench.step(id, StartStep::GitHooks).await.unwrap_err().contains("both"));
+    // As a kill while the hook is written leaves it.
+    std::fs::write(hooks.join(".pre-commit.rekindle-99999"), "#!/bin").unwrap();
     // As a crash between the two moves leaves it.
     std::fs::remove_file(hooks.join("pre-commit")).unwrap();
     std::fs::remove_file(bench.project().join(SETUP)).unwrap();

@@ -1,5 +1,7 @@
 //! Several processes on one SQLite file: each waits for the others, and none says what SQLite says.
 
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -76,6 +78,71 @@ async fn a_process_that_was_stopped_while_it_wrote_is_named_with_the_way_out() {
     holder.end();
     store.append(append).await.unwrap();
     store.close().await;
+}
+
+/// A command that stops itself at the `call`th system call of this kind that a thread of it makes on the store's file.
+struct Stopping {
+    strace: Child,
+    trace: PathBuf,
+}
+
+impl Stopping {
+    fn at(rig: &Rig, kind: &str, call: u32, args: &[&str]) -> Self {
+        let trace = rig.path(&format!("trace of {} at {call}", args[0]));
+        let program = rig.command(args);
+        let mut strace = Command::new("strace");
+        strace.args(["-f", "-qq", "-P"]).arg(rig.store()).arg("-o").arg(&trace);
+        strace.arg("-e").arg(format!("inject={kind}:signal=SIGSTOP:when={call}"));
+        strace.arg(program.get_program()).args(program.get_args()).current_dir(rig.path(""));
+        for (name, value) in program.get_envs() {
+            match value {
+                Some(value) => strace.env(name, value),
+                None => strace.env_remove(name),
+            };
+        }
+        let strace = strace.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let mut this = Self { strace: strace.expect("this test needs strace: apt-get install strace"), trace };
+        wait_until("it stops, or ends", || this.has_stopped() || this.strace.try_wait().unwrap().is_some());
+        this
+    }
+
+    fn has_stopped(&self) -> bool {
+        lines(&self.trace).iter().any(|line| line.contains("stopped by SIGSTOP"))
+    }
+
+    /// Lets it go on, each of its threads, until it ends.
+    fn end(mut self) -> Said {
+        let id = self.strace.id();
+        let below = format!("/proc/{id}/task/{id}/children");
+        wait_until("it ends", || {
+            for pid in std::fs::read_to_string(&below).unwrap_or_default().split_whitespace() {
+                let _ = kill(Pid::from_raw(pid.parse().unwrap()), Signal::SIGCONT);
+            }
+            self.strace.try_wait().unwrap().is_some()
+        });
+        Said::of_output(self.strace.wait_with_output().unwrap())
+    }
+}
+
+/// The file has a longer database in its first page than it is long, and a moment later it is whole and its log is gone.
+#[test]
+fn a_store_that_its_last_process_just_closes_is_never_taken_for_somebody_elses() {
+    let rig = Rig::new();
+    let file = rig.recording("t.json", &[("echo hello", "hello", 0)]);
+    assert_eq!(rig.run(&["import", &file, "--name", "first"]).code, 0);
+    let mut stops = 0;
+    for call in 1..=12 {
+        let file = rig.recording("t.json", &[("cat", &call.to_string().repeat(300_000), 0)]);
+        let writer = Stopping::at(&rig, "pwrite64", 1, &["import", &file, "--name", &format!("s{call}")]);
+        assert!(writer.has_stopped(), "it has written its first page back");
+        let reader = Stopping::at(&rig, "all", call, &["ls"]);
+        stops += u32::from(reader.has_stopped());
+        for said in [writer.end(), reader.end()] {
+            assert_eq!(said.code, 0, "{call}: {said:?}");
+        }
+        std::fs::remove_file(rig.path("trace of import at 1")).unwrap();
+    }
+    assert!(stops > 8, "{stops}");
 }
 
 #[test]

@@ -15,7 +15,7 @@ use super::super::text::count;
 use crate::host::secrets::UserSecrets;
 use crate::session::mask::{Found, Masker};
 use crate::session::{Body, Digest, Event, Origin, REDUCER, Seq, SessionId, SessionSpec};
-use crate::store::{PURGED, Read, Row, SessionFilter, SessionRow, Store, StoreError};
+use crate::store::{PURGED, Pages, Read, Row, SessionFilter, SessionRow, Store, StoreError};
 
 /// Find values of secrets in what was written before they were hidden
 ///
@@ -147,11 +147,9 @@ impl Scan<'_> {
     async fn run(&mut self) -> Result<(), CliError> {
         let id = self.row.id;
         let mut blobs: Vec<(Seq, &'static str, Digest)> = Vec::new();
-        let mut after = Seq::ZERO;
-        loop {
-            let page = self.store.read(Read::forward(id, after)).await?;
-            for row in &page.rows {
-                after = row.seq();
+        let mut pages = Pages::new(self.store, Read::forward(id, Seq::ZERO));
+        while let Some(rows) = pages.next().await? {
+            for row in &rows {
                 match row {
                     Row::Event { event, .. } => {
                         if let Body::Json(body) = &event.body {
@@ -172,9 +170,6 @@ impl Scan<'_> {
                     }
                     Row::Damaged { seq, what } => self.skipped.push(format!("{id}:{seq}, which is damaged: {what}")),
                 }
-            }
-            if !page.more {
-                break;
             }
         }
         let mut seen = BTreeSet::new();

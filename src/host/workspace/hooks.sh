@@ -17,6 +17,10 @@ if git ls-files --error-unmatch -- "$where/pre-commit" >/dev/null 2>&1; then
     exit 10
 fi
 mkdir -p -- "$where" && cd -- "$where" || exit
+# One at a time: what is half written here was then left by one that was killed.
+if command -v flock >/dev/null && exec 9<. && flock 9; then
+    rm -f -- .pre-commit.rekindle-*
+fi
 before=none
 if [ -e pre-commit ] || [ -L pre-commit ]; then
     if grep -qE 'installed by (Rekindle|OpenHands)' pre-commit; then

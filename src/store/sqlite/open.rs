@@ -29,6 +29,9 @@ const STATEMENTS_KEPT: usize = 32;
 /// How long two processes that make the same store wait for each other between tries.
 const CREATE_PAUSE: Duration = Duration::from_millis(20);
 
+/// How often a file that looks damaged is looked at, in case another process was writing it just then.
+const LOOKS_MAX: u32 = 5;
+
 /// How a file can be used.
 pub(super) enum Access {
     /// It can be written through this connection.
@@ -152,15 +155,27 @@ fn prepare(path: &Path, options: OpenOptions) -> Result<Access, StoreError> {
 fn inspect(path: &Path, may_create: bool) -> Result<(), StoreError> {
     let other = || StoreError::from(OpenError::NotAStore(path.to_owned()));
     let look = |immutable| connection(path, OpenFlags::SQLITE_OPEN_READ_ONLY, immutable);
-    // As if nobody could change it: this leaves no file beside a database that is not ours.
-    let mut seen = look(true).map_err(|error| unopened(path, error))?;
-    let mut identity = identify(&seen);
-    let log = beside(path, "-wal") > 0;
-    if log && identity.as_ref().is_err_and(|error| Fault::of(error) == Fault::Corrupt) {
-        // A checkpoint that is on its way, or was when its process ended: only with its log is the database whole.
-        seen = look(false).map_err(|error| unopened(path, error))?;
-        identity = identify(&seen);
-    }
+    let mut looks = 0;
+    let (seen, identity) = loop {
+        // As if nobody could change it: this leaves no file beside a database that is not ours.
+        let seen = look(true).map_err(|error| unopened(path, error))?;
+        let identity = identify(&seen);
+        looks += 1;
+        if !identity.as_ref().is_err_and(|error| Fault::of(error) == Fault::Corrupt) {
+            break (seen, identity);
+        }
+        if log(path) {
+            // A checkpoint that is on its way, or was when its process ended: only with its log is the database whole.
+            let seen = look(false).map_err(|error| unopened(path, error))?;
+            let identity = identify(&seen);
+            break (seen, identity);
+        }
+        if looks == LOOKS_MAX {
+            break (seen, identity);
+        }
+        // Its last process may have written it back, and taken its log away, while it was looked at.
+        std::thread::sleep(CREATE_PAUSE);
+    };
     let (id, format) = identity.map_err(|error| unidentified(path, error))?;
     if id == APPLICATION_ID {
         return if format > FORMAT { Err(newer(path, format)) } else { Ok(()) };
@@ -169,7 +184,7 @@ fn inspect(path: &Path, may_create: bool) -> Result<(), StoreError> {
         return Err(other());
     }
     // An empty database whose tables may all still be in its log.
-    if log && look(false).and_then(|connection| tables(&connection)).map_err(|error| unidentified(path, error))? != 0 {
+    if log(path) && look(false).and_then(|connection| tables(&connection)).map_err(|error| unidentified(path, error))? != 0 {
         return Err(other());
     }
     Ok(())
@@ -236,7 +251,7 @@ fn read_only(path: &Path, why: String) -> Result<Access, StoreError> {
         Ok((_, 0)) => Err(OpenError::Missing(path.to_owned()).into()),
         Ok(_) => Ok(Access::Read { why, immutable: false }),
         // Without leave to make the shared memory beside it, it can only be read if nothing waits in its log.
-        Err(error) if no_write(&error) && beside(path, "-wal") == 0 => Ok(Access::Read { why, immutable: true }),
+        Err(error) if no_write(&error) && !log(path) => Ok(Access::Read { why, immutable: true }),
         Err(error) => Err(unidentified(path, error)),
     }
 }
@@ -308,6 +323,11 @@ fn beside(path: &Path, suffix: &str) -> u64 {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     std::fs::metadata(PathBuf::from(name)).map_or(0, |metadata| metadata.len())
+}
+
+/// Whether something of the database is in its log only.
+fn log(path: &Path) -> bool {
+    beside(path, "-wal") > 0
 }
 
 fn no_write(error: &rusqlite::Error) -> bool {
