@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::session::{Digest, NodeId, Seq, SessionId, SessionName, Timestamp};
 use crate::store::{
-    Adoption, Append, Appended, Backup, Care, Compacted, Condition, Document, FeedCursor, FeedFlaw, FeedPage, Find, Hit, Inbox,
+    Adoption, Alike, Append, Appended, Backup, Care, Compacted, Condition, Document, FeedCursor, FeedFlaw, FeedPage, Find, Hit, Inbox,
     Indexed, Keeping, Letter, NodeRow, Page, Projected, ProjectionId, Quarantined, Read, ReadModels, SearchIndex, SessionFilter,
     SessionRow, Shard, SharedStore, Snapshot, Store, StoreError, StoreInfo, WakeUps,
 };
@@ -113,6 +113,10 @@ impl SearchIndex for FaultStore {
 
     async fn find(&self, find: Find) -> Result<Vec<Hit>, StoreError> {
         self.inner.find(find).await
+    }
+
+    async fn sessions_alike(&self, alike: &Alike) -> Result<Vec<SessionId>, StoreError> {
+        self.inner.sessions_alike(alike).await
     }
 }
 
