@@ -19,12 +19,8 @@ use crate::session::searchable::{self, Label};
 use crate::session::{Body, Recorded, Seq, SessionId, SessionName, Timestamp};
 use crate::store::{Alike, Find, Place, Read, Row, SessionFilter, Store, StoreError, Term};
 
-/// So few sessions are named in a search from the first,
-const NAMED_AT_ONCE: usize = 8;
-/// and so many once this many hits were looked at; of more, each hit's is looked up.
+/// So many sessions are named in a search; of more, each hit's is looked up.
 const NAMED_MAX: usize = 300;
-/// How many hits are looked at before that.
-const PROBE: usize = 1000;
 /// Each further page of hits is so many times as long,
 const PAGE_GROWS: u32 = 4;
 /// up to this.
@@ -94,18 +90,15 @@ pub async fn search(store: &dyn Store, query: &Query, limit: u32, behind: Option
         return Ok(found);
     }
     terms.none.extend(sessions.none.iter().flatten().map(labelled));
+    if let Some(only) = sessions.only.take_if(|only| only.len() <= NAMED_MAX) {
+        terms.all.push(only.iter().map(labelled).collect());
+    }
     let mut place = behind.map(|cursor| cursor.0);
     let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
-    let mut page = limit.saturating_add(1);
-    let mut looked_at = 0;
+    let mut page = limit.saturating_add(1).min(PAGE_MAX);
     loop {
-        // Where most sessions pass, so do most hits, and it is cheaper to look at some in vain than at each session in the index.
-        if let Some(only) = sessions.only.take_if(|only| only.len() <= NAMED_AT_ONCE || only.len() <= NAMED_MAX && looked_at >= PROBE) {
-            terms.all.push(only.iter().map(labelled).collect());
-        }
         let find = Find { terms: terms.clone(), since: query.since, until: query.until, behind: place, limit: page };
         let hits = store.find(find).await?;
-        looked_at += hits.len();
         let last = hits.len() < usize::try_from(page).unwrap_or(usize::MAX);
         for hit in hits {
             if found.hits.len() == wanted {

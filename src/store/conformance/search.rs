@@ -4,7 +4,7 @@ use super::*;
 use crate::session::event::Briefed;
 use crate::session::searchable::{Label, terms};
 use crate::session::{Digest, Event};
-use crate::store::{Alike, Find, Hit, IndexEntry, Indexed, Term, Terms, search_projection};
+use crate::store::{Alike, Directory, Find, Hit, IndexEntry, Indexed, Term, Terms, search_projection};
 
 /// Indexes all that is in the feed, in pages of `page`.
 async fn index(store: &SharedStore, page: u32) {
