@@ -210,7 +210,7 @@ async fn lists_name_a_fork_as_its_own_log_will_from_the_moment_that_it_is_made()
     let with = |text: &str| ForkOptions { instead: Some(Instead::Message(text.to_owned())), ..plain() };
     let title = async |id: SessionId| world.store.session(id).await.unwrap().unwrap().directory.title;
     let cases = [
-        (parent, said, with("\n weigh\nit"), "weigh"),
+        (parent, said, with("  weigh "), "weigh"),
         (parent, 2, with("weigh"), "weigh"),
         (parent, said + 1, with("weigh"), "count"),
         (parent, there.len() as u64, with("weigh"), "count"),

@@ -74,7 +74,10 @@ fn a_replay_tells_its_verdicts_and_a_part_of_it_is_told_as_it_was() {
     let part = report(&rig, "mine@6");
     assert!(part.text.contains(&format!("up to event 6 of {last}")) && !part.values("id").contains(&"7"));
     assert!(part.text.contains("Decided again") && !part.text.contains("for whole sessions only"));
-    assert_eq!(part.text.matches("@6").count(), 2, "both commands that it names are about the same part: {}", part.text);
+    let id = rig.json(&["ls", "-o", "json"])[0]["id"].as_str().unwrap().to_owned();
+    for mode in ["fold", "verify"] {
+        assert!(part.text.contains(&format!("replay --mode {mode} {id}@6")), "{mode} of the same part: {}", part.text);
+    }
     let piped = rig.run(&["report", "mine"]);
     assert_eq!(piped.out, read.page, "the same log is the same page");
     rig.run(&["report", "mine@999"]).assert_refused(3, &["999"]);

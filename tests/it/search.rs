@@ -7,7 +7,9 @@ use rekindle::projection::search::{Found, Indexer, parse, search};
 use rekindle::session::event::Briefed;
 use rekindle::session::{Digest, Event, NewEvent, Seq, SessionId, SessionName, Timestamp};
 use rekindle::store::conformance::{append, event_of, new_session};
-use rekindle::store::{Append, Directory, Expected, MemoryStore, OpenError, OpenOptions, SharedStore, StoreError, search_projection};
+use rekindle::store::{
+    Append, Directory, Expected, MemoryStore, OpenError, OpenOptions, SharedStore, StoreError, search_projection,
+};
 use rekindle::testing::FaultStore;
 
 use crate::store_fixture::Place;

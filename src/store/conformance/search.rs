@@ -203,6 +203,7 @@ pub async fn sessions_are_told_by_what_they_are_alike_in(store: &SharedStore) {
     let told = async |wanted: Alike| alike(store, &wanted, &sessions).await;
     assert_eq!(told(Alike::Phase("finished".to_owned())).await, [0, 1]);
     assert_eq!(told(Alike::Phase("finishe".to_owned())).await, [0_usize; 0]);
+    assert_eq!(told(Alike::Phase("finished\0".to_owned())).await, [0_usize; 0]);
     assert_eq!(told(Alike::Cost(500..=u64::MAX)).await, [0, 2]);
     assert_eq!(told(Alike::Cost(0..=500)).await, [0, 1, 3], "what was never said counts as nothing");
     assert_eq!(told(Alike::Cost(501..=1499)).await, [0_usize; 0]);
@@ -219,7 +220,8 @@ pub async fn sessions_are_told_by_the_models_that_their_events_name(store: &Shar
     let named = [["acme/bot-1", "acme/bot-1"], ["acme/bot-2", "other"], ["zeta", "acme/bot-1"]];
     let briefed = |model: &str| {
         let (nothing, agent) = (Digest::of(b""), "coder".to_owned());
-        let event = Event::Briefed(Briefed { agent, model: model.to_owned(), prompt: nothing, tools: nothing, names: Vec::new() });
+        let event =
+            Event::Briefed(Briefed { agent, model: model.to_owned(), prompt: nothing, tools: nothing, names: Vec::new() });
         NewEvent { kind: event.kind(), ..event_of(event.body()) }
     };
     for (session, models) in sessions.iter().zip(named) {

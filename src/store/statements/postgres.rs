@@ -360,8 +360,7 @@ pub const IDS_IN_PHASE: &str = ids!("session where phase = $1");
 /// Those of the sessions that cost not less and not more than so much.
 pub const IDS_COSTING: &str = ids!("session where coalesce(cost_micro_usd, 0) between $1 and $2");
 /// Those of the sessions in which a model was named whose label is not before one text, and before another.
-pub const IDS_OF_MODEL: &str =
-    ids!("(select distinct session_id from search_model where label >= $1 and label < $2) as named");
+pub const IDS_OF_MODEL: &str = ids!("(select distinct session_id from search_model where label >= $1 and label < $2) as named");
 
 /// Each of them that can be prepared on a plain server, with its name.
 pub const ALL: &[(&str, &str)] = &[
