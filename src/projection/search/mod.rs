@@ -19,10 +19,14 @@ use crate::session::searchable::{self, Label};
 use crate::session::{Body, Recorded, Seq, SessionId, SessionName, Timestamp};
 use crate::store::{Alike, Find, Place, Read, Row, SessionFilter, Store, StoreError, Term};
 
-/// So many sessions are named in a search; of more, each hit's is looked up.
+/// So few sessions are named in a search from the first: a name takes an index as long as some hits do.
+const NAMED_AT_ONCE: usize = 32;
+/// Up to so many are named once so many hits for each were looked at in vain, that is, where hits in them are rare;
 const NAMED_MAX: usize = 300;
+/// of more, each hit's session is looked up to the end.
+const HITS_FOR_A_NAME: usize = 30;
 /// Each further page of hits is so many times as long,
-const PAGE_GROWS: u32 = 4;
+const PAGE_GROWS: u32 = 2;
 /// up to this.
 const PAGE_MAX: u32 = 2000;
 
@@ -90,15 +94,21 @@ pub async fn search(store: &dyn Store, query: &Query, limit: u32, behind: Option
         return Ok(found);
     }
     terms.none.extend(sessions.none.iter().flatten().map(labelled));
-    if let Some(only) = sessions.only.take_if(|only| only.len() <= NAMED_MAX) {
-        terms.all.push(only.iter().map(labelled).collect());
-    }
     let mut place = behind.map(|cursor| cursor.0);
     let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
     let mut page = limit.saturating_add(1).min(PAGE_MAX);
+    let mut looked_at = 0;
     loop {
+        let is_named = |only: &mut BTreeSet<_>| match only.len() {
+            few if few <= NAMED_AT_ONCE => true,
+            some => some <= NAMED_MAX && looked_at >= some * HITS_FOR_A_NAME,
+        };
+        if let Some(only) = sessions.only.take_if(is_named) {
+            terms.all.push(only.iter().map(labelled).collect());
+        }
         let find = Find { terms: terms.clone(), since: query.since, until: query.until, behind: place, limit: page };
         let hits = store.find(find).await?;
+        looked_at += hits.len();
         let last = hits.len() < usize::try_from(page).unwrap_or(usize::MAX);
         for hit in hits {
             if found.hits.len() == wanted {
