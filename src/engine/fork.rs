@@ -6,7 +6,7 @@ use super::error::EngineError;
 use super::submit::append_until_known;
 use super::{Engine, measure};
 use crate::projection::directory::of_fork;
-use crate::session::decide::{Instead, Refused, begin, cut};
+use crate::session::decide::{Instead, Refused, begin, cut, is_said_by_user};
 use crate::session::event::Created;
 use crate::session::state::Usage;
 use crate::session::{
@@ -17,6 +17,9 @@ use crate::store::{Append, Base, Expected, Order, PURGED, Read, Row, StoreError,
 
 /// How many events are looked back at for what a conversation had used that another program recorded: nearly every action says it.
 const USAGE_LOOKBACK: u32 = 64;
+
+/// How many events are read at once to find what the user said first.
+const TITLE_PAGE: u32 = 64;
 
 /// How a fork goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -154,10 +157,14 @@ impl Engine {
             ..Forked::new(base.session, base.seq, hash, workspace)
         };
         let decided = begin(forked, &event, instead, mask.masker().as_ref())?;
+        let titled = self.title_upto(parent, last, spec.as_ref(), row.directory.title.clone()).await?;
+        let directory = decided.iter().find_map(|decided| match &decided.event {
+            Event::Forked(forked) => Some(of_fork(titled.clone(), forked, spec.as_ref())),
+            _ => None,
+        });
         let now = self.shared.clock.now();
         let events: Vec<NewEvent> =
             decided.into_iter().map(|decided| decided.into_new_event(self.shared.ids.event(now), now)).collect();
-        let directory = Some(of_fork(row.directory.title.clone()));
         let append = Append { session: id, expected: Expected::Fork { base, hash }, writer: Writer::Anyone, events, directory };
         let begun = std::time::Instant::now();
         let appended = append_until_known(&self.shared, append).await;
@@ -177,6 +184,33 @@ impl Engine {
             Some(Row::Damaged { seq, what }) => Err(StoreError::Damaged { session, seq, what }.into()),
             _ => Err(StoreError::Invalid(format!("session {session} has no event {seq}")).into()),
         }
+    }
+
+    /// The title that a session had up to `upto`, where it is `title` now: it is told one at first, or takes it from what the user
+    /// says first, which is early in any log.
+    async fn title_upto(
+        &self,
+        session: SessionId,
+        upto: Seq,
+        spec: Option<&SessionSpec>,
+        title: Option<String>,
+    ) -> Result<Option<String>, StoreError> {
+        if title.is_none() || spec.is_some_and(|spec| spec.title.is_some()) {
+            return Ok(title);
+        }
+        let mut after = Seq::ZERO;
+        while after < upto {
+            let read = Read { upto, limit: TITLE_PAGE, ..Read::forward(session, after) };
+            let rows = self.shared.store.read(read).await?.rows;
+            if rows.iter().filter_map(Row::event).any(is_said_by_user) {
+                return Ok(title);
+            }
+            match rows.last() {
+                Some(row) => after = row.seq(),
+                None => break,
+            }
+        }
+        Ok(None)
     }
 
     /// What a session was told when it was created.

@@ -23,33 +23,44 @@ use crate::session::{
 };
 use crate::store::{Row, SessionRow, SharedStore};
 
-/// Decides a session again, up to the head that `row` names.
+/// Decides a session again, up to its event `upto`, which is not behind the head that `row` names. What was decided together with
+/// that event is read, too, and nothing is said of it.
 ///
 /// # Errors
-/// [`EngineError::Unproven`] at the first event that is damaged or missing; also when the store cannot be read.
-pub async fn redecide(store: &SharedStore, ports: &Ports, row: &SessionRow) -> Result<Redecided, EngineError> {
+/// [`EngineError::Unproven`] at the first event up to there that is damaged or missing; also when the store cannot be read.
+pub async fn redecide(store: &SharedStore, ports: &Ports, row: &SessionRow, upto: Seq) -> Result<Redecided, EngineError> {
     let mut events = Subscription::new(SharedStore::clone(store), row.id, Seq::ZERO);
     let mut again: Option<Again> = None;
-    let mut upto = Seq::ZERO;
-    while upto < row.head {
-        let Some(next) = events.next_recorded().await? else {
-            return Err(EngineError::Unproven { session: row.id, seq: upto.next(), what: "it is missing".to_owned() });
+    let (mut read, mut at) = (Seq::ZERO, None);
+    while read < row.head {
+        let next = match events.next_recorded().await? {
+            Some(Row::Event { event, .. }) if event.seq == read.next() => Ok(event),
+            Some(Row::Event { .. }) | None => Err((read.next(), "it is missing".to_owned())),
+            Some(Row::Damaged { seq, what }) => Err((seq, what)),
         };
         let event = match next {
-            Row::Event { event, .. } if event.seq == upto.next() => event,
-            Row::Event { .. } => {
-                return Err(EngineError::Unproven { session: row.id, seq: upto.next(), what: "it is missing".to_owned() });
+            Ok(event) if read < upto || at == Some(event.at) => event,
+            Ok(_) => break,
+            Err((seq, what)) if read < upto => return Err(EngineError::Unproven { session: row.id, seq, what }),
+            Err(_) => {
+                // Nobody can tell what more was decided with the last one.
+                again.iter_mut().for_each(|again| again.verifying.cut());
+                break;
             }
-            Row::Damaged { seq, what } => return Err(EngineError::Unproven { session: row.id, seq, what }),
         };
-        upto = event.seq;
+        (read, at) = (event.seq, Some(event.at));
         let again = match &mut again {
             Some(again) => again,
             none => none.insert(Again::begin(store, ports, row.id, &event).await?),
         };
         again.take(event).await?;
     }
-    Ok(again.map(Again::end).unwrap_or_default())
+    let mut found = again.map(Again::end).unwrap_or_default();
+    // An event that is missing at the end of what was decided is told by the place that it would have.
+    let missing = (read == upto).then(|| upto.next());
+    found.divergences.retain(|found| found.seq <= upto || found.expected.is_none() && Some(found.seq) == missing);
+    found.unchecked.retain(|found| found.seq <= upto);
+    Ok(found)
 }
 
 /// What is known while a log is read.

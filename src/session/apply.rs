@@ -524,7 +524,12 @@ fn first_line(body: &str) -> Option<String> {
         content: String,
     }
     let message: Message = serde_json::from_str(body).ok()?;
-    let line = message.args.content.lines().map(str::trim).find(|line| !line.is_empty())?.to_owned();
+    title_of(&message.args.content)
+}
+
+/// The title that a session has by what is said in it first.
+pub fn title_of(message: &str) -> Option<String> {
+    let line = message.lines().map(str::trim).find(|line| !line.is_empty())?.to_owned();
     Some(match line.char_indices().nth(TITLE_MAX) {
         Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()),
         None => line,

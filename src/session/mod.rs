@@ -38,6 +38,7 @@ pub mod time;
 pub use vocabulary::{action, item, json, metrics, observation};
 
 pub use action::{Action, EffectClass};
+pub use apply::title_of;
 pub use command::{Command, Proof, Rejection, StepDone};
 pub use decide::{Along, Decided, decide, decide_along, decide_hiding};
 pub use effect::Effect;

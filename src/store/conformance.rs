@@ -131,6 +131,8 @@ macro_rules! store_conformance {
             an_index_that_somebody_moved_is_not_moved_again,
             what_is_redacted_or_purged_is_not_found,
             a_dropped_index_is_made_again,
+            sessions_are_told_by_what_they_are_alike_in,
+            sessions_are_told_by_the_models_that_their_events_name,
             // directory
             a_session_row_follows_its_log,
             directory_columns_come_back,

@@ -67,12 +67,24 @@ pub trait Dialect: Send + Sync + 'static {
     const INDEX: &'static str;
     /// Notes the days of indexed events, where searches need that.
     const INDEX_DAYS: Option<&'static str>;
+    /// Notes which models events name, given with their places, in their sessions.
+    const INDEX_MODELS: &'static str;
     /// Takes events out of the index.
     const FORGET: Forget;
+    /// Forgets which models of a session no event names that is still in the index.
+    const FORGET_MODELS: &'static str;
     /// Empties the index of a shard.
     const CLEAR_INDEX: &'static [&'static str];
     /// Finds events.
     const FIND: &'static str;
+    /// The ids of the sessions between two ids, all in one text, as hexadecimal digits; so are those of the next ones.
+    const IDS_BETWEEN: &'static str;
+    /// Those of the sessions in a phase.
+    const IDS_IN_PHASE: &'static str;
+    /// Those of the sessions that cost not less and not more than so much.
+    const IDS_COSTING: &'static str;
+    /// Those of the sessions in which a model was named whose label is not before one text, and before another.
+    const IDS_OF_MODEL: &'static str;
 
     /// The words of an event as the index takes them.
     fn indexed(words: String) -> String;

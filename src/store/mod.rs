@@ -51,13 +51,13 @@ pub use read::{
     DamagedEvent, FeedDamage, FeedPage, FeedRow, NodeRow, Order, Page, Read, Row, SessionFilter, Shard, Snapshot, StoreInfo,
 };
 pub use read_models::{Change, Document, DocumentWrite, Projected, ProjectionId, Quarantined, ReadModels, session_key};
-pub use search::{Find, Hit, IndexEntry, Indexed, Place, SearchIndex, Term, Terms, search_projection};
+pub use search::{Alike, Find, Hit, IndexEntry, Indexed, Place, SearchIndex, Term, Terms, search_projection};
 pub use wake_ups::{Elsewhere, WakeUps};
 
 use crate::session::{Digest, NodeId, Seq, SessionId, SessionName};
 
 /// The format of the tables that this version writes and reads.
-pub const FORMAT: i64 = 8;
+pub const FORMAT: i64 = 9;
 
 /// How many snapshots of one session and reducer are kept for being the newest.
 pub const SNAPSHOTS_KEPT: usize = 2;

@@ -108,9 +108,15 @@ impl Dialect for Postgres {
     const INSERT_EVENT_ROW: &'static str = sql::INSERT_EVENT_ROW;
     const INDEX: &'static str = sql::INDEX;
     const INDEX_DAYS: Option<&'static str> = None;
+    const INDEX_MODELS: &'static str = sql::INDEX_MODELS;
     const FORGET: Forget = Forget::Places(sql::FORGET_PLACES);
-    const CLEAR_INDEX: &'static [&'static str] = &[sql::CLEAR_INDEX];
+    const FORGET_MODELS: &'static str = sql::FORGET_MODELS;
+    const CLEAR_INDEX: &'static [&'static str] = &[sql::CLEAR_INDEX, sql::CLEAR_MODELS];
     const FIND: &'static str = sql::FIND;
+    const IDS_BETWEEN: &'static str = sql::IDS_BETWEEN;
+    const IDS_IN_PHASE: &'static str = sql::IDS_IN_PHASE;
+    const IDS_COSTING: &'static str = sql::IDS_COSTING;
+    const IDS_OF_MODEL: &'static str = sql::IDS_OF_MODEL;
 
     fn indexed(words: String) -> String {
         matching::indexed(&words)

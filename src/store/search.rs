@@ -4,13 +4,15 @@
 //! [`ReadModels::drop_projection`](super::ReadModels::drop_projection) and made again. An event that is redacted or purged is out of
 //! it in the same transaction.
 
+use std::ops::RangeInclusive;
+
 use async_trait::async_trait;
 
 use super::cursor::FeedCursor;
 use super::error::StoreError;
 use super::read::Shard;
 use super::read_models::ProjectionId;
-use crate::session::searchable::{INDEX_VERSION, Label};
+use crate::session::searchable::{INDEX_VERSION, Label, labelled};
 use crate::session::{Seq, SessionId, Timestamp};
 
 /// The name under which the index keeps its checkpoint.
@@ -59,6 +61,26 @@ pub struct IndexEntry {
     pub at: Timestamp,
     /// What [`terms`](crate::session::searchable::terms) makes of it.
     pub words: String,
+}
+
+impl IndexEntry {
+    /// The models that it names, as labels.
+    pub(super) fn models(&self) -> impl Iterator<Item = &str> {
+        labelled(&self.words, Label::Model)
+    }
+}
+
+/// What sessions can be alike in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Alike {
+    /// Their ids begin with these hexadecimal digits (dashes are passed over).
+    Id(String),
+    /// Lists show them in this phase.
+    Phase(String),
+    /// They have cost so many millionths of a dollar; what was never said counts as nothing.
+    Cost(RangeInclusive<u64>),
+    /// Events that are in the index name a model whose label begins so.
+    Model(String),
 }
 
 /// What an event is looked for by. Words are as [`folded`](crate::session::searchable::folded) gives them, and nothing else.
@@ -177,4 +199,10 @@ pub trait SearchIndex: Send + Sync + 'static {
 
     /// Finds events that are in the index, newest first: by the feed where there is one shard, else by their time.
     async fn find(&self, find: Find) -> Result<Vec<Hit>, StoreError>;
+
+    /// The ids of all sessions that are alike in this, in any order: no more than that of each, so that it takes little even where a
+    /// store has many.
+    ///
+    /// Fails with [`StoreError::Invalid`] where what an id is to begin with cannot be the beginning of one.
+    async fn sessions_alike(&self, alike: &Alike) -> Result<Vec<SessionId>, StoreError>;
 }

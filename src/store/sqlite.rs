@@ -126,9 +126,15 @@ impl Dialect for Sqlite {
     const INSERT_EVENT_ROW: &'static str = sql::INSERT_EVENT_ROW;
     const INDEX: &'static str = sql::INDEX;
     const INDEX_DAYS: Option<&'static str> = Some(sql::INDEX_DAYS);
+    const INDEX_MODELS: &'static str = sql::INDEX_MODELS;
     const FORGET: Forget = Forget::Words(sql::FORGET_WORDS);
-    const CLEAR_INDEX: &'static [&'static str] = &[sql::CLEAR_INDEX, sql::CLEAR_DAYS];
+    const FORGET_MODELS: &'static str = sql::FORGET_MODELS;
+    const CLEAR_INDEX: &'static [&'static str] = &[sql::CLEAR_INDEX, sql::CLEAR_DAYS, sql::CLEAR_MODELS];
     const FIND: &'static str = sql::FIND;
+    const IDS_BETWEEN: &'static str = sql::IDS_BETWEEN;
+    const IDS_IN_PHASE: &'static str = sql::IDS_IN_PHASE;
+    const IDS_COSTING: &'static str = sql::IDS_COSTING;
+    const IDS_OF_MODEL: &'static str = sql::IDS_OF_MODEL;
 
     fn indexed(words: String) -> String {
         words

@@ -381,6 +381,14 @@ pub mod sqlite {
     pub const INDEX: &str = "insert into search_word (rowid, words) select event.pos, entry.value ->> 'words' \
          from json_each($2) as entry cross join event on event.pos = cast(entry.value ->> 'pos' as integer) \
          where event.shard = $1 and event.salt is not null";
+    /// Notes which models events name, given as JSON with their places, in their sessions.
+    pub const INDEX_MODELS: &str = "insert into search_model (shard, session_id, label) \
+         select distinct event.shard, event.session_id, entry.value ->> 'label' \
+         from json_each($2) as entry cross join event on event.pos = cast(entry.value ->> 'pos' as integer) \
+         where event.shard = $1 and event.salt is not null on conflict (shard, session_id, label) do nothing";
+    /// Forgets which models of a session no event names that is still in the index; $3 is the session's label.
+    pub const FORGET_MODELS: &str = "delete from search_model where shard = $1 and session_id = $2 and not exists \
+         (select 1 from search_word where search_word match '\"' || search_model.label || '\" AND \"' || $3 || '\"')";
     /// Notes between which positions the events of a day lie.
     pub const INDEX_DAYS: &str = "insert into search_day (shard, day, first_pos, last_pos) select $1, \
          cast(entry.value ->> 'at' as integer) / 86400000000 as day, min(cast(entry.value ->> 'pos' as integer)), \
@@ -395,6 +403,8 @@ pub mod sqlite {
     pub const CLEAR_INDEX: &str = "insert into search_word (search_word) select 'delete-all' where $1 >= 0";
     /// Forgets the days.
     pub const CLEAR_DAYS: &str = "delete from search_day where shard = $1";
+    /// Forgets which models were named where.
+    pub const CLEAR_MODELS: &str = "delete from search_model where shard = $1";
     /// Finds events, the last one first. The days say between which positions it can stop.
     pub const FIND: &str = "select event.session_id, event.seq, event.shard, event.pos, event.at \
          from search_word cross join event on event.pos = search_word.rowid \
@@ -404,11 +414,35 @@ pub mod sqlite {
          and event.at >= $2 and event.at < $3 and event.salt is not null and $4 = $4 and $5 = $5 \
          order by search_word.rowid desc limit $7";
 
+    macro_rules! ids {
+        ($rest:literal) => {
+            concat!("select coalesce(group_concat(hex(session_id), ''), '') from ", $rest)
+        };
+    }
+
+    /// The ids of the sessions between two ids, all in one text, as hexadecimal digits; so are those of the next ones. A row for each
+    /// would take many times as long.
+    pub const IDS_BETWEEN: &str = ids!("session where session_id between $1 and $2");
+    /// Those of the sessions in a phase.
+    pub const IDS_IN_PHASE: &str = ids!("session where phase = $1");
+    /// Those of the sessions that cost not less and not more than so much.
+    pub const IDS_COSTING: &str = ids!("session where coalesce(cost_micro_usd, 0) between $1 and $2");
+    /// Those of the sessions in which a model was named whose label is not before one text, and before another.
+    pub const IDS_OF_MODEL: &str =
+        ids!("(select distinct session_id from search_model where label >= $1 and label < $2) as named");
+
     /// Each of them, with its name.
     pub const ALL: &[(&str, &str)] = &[
         ("INDEX", INDEX),
         ("INDEX_DAYS", INDEX_DAYS),
+        ("INDEX_MODELS", INDEX_MODELS),
         ("FORGET_WORDS", FORGET_WORDS),
+        ("FORGET_MODELS", FORGET_MODELS),
+        ("CLEAR_MODELS", CLEAR_MODELS),
+        ("IDS_BETWEEN", IDS_BETWEEN),
+        ("IDS_IN_PHASE", IDS_IN_PHASE),
+        ("IDS_COSTING", IDS_COSTING),
+        ("IDS_OF_MODEL", IDS_OF_MODEL),
         ("CLEAR_INDEX", CLEAR_INDEX),
         ("CLEAR_DAYS", CLEAR_DAYS),
         ("FIND", FIND),

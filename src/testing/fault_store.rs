@@ -8,9 +8,9 @@ use uuid::Uuid;
 
 use crate::session::{Digest, NodeId, Seq, SessionId, SessionName, Timestamp};
 use crate::store::{
-    Adoption, Append, Appended, Backup, Care, Compacted, Condition, Document, FeedCursor, FeedFlaw, FeedPage, Find, Hit, Inbox,
-    Indexed, Keeping, Letter, NodeRow, Page, Projected, ProjectionId, Quarantined, Read, ReadModels, SearchIndex, SessionFilter,
-    SessionRow, Shard, SharedStore, Snapshot, Store, StoreError, StoreInfo, WakeUps,
+    Adoption, Alike, Append, Appended, Backup, Care, Compacted, Condition, Document, FeedCursor, FeedFlaw, FeedPage, Find, Hit,
+    Inbox, Indexed, Keeping, Letter, NodeRow, Page, Projected, ProjectionId, Quarantined, Read, ReadModels, SearchIndex,
+    SessionFilter, SessionRow, Shard, SharedStore, Snapshot, Store, StoreError, StoreInfo, WakeUps,
 };
 
 /// One way for an append, or for what a projection stores, to fail.
@@ -113,6 +113,10 @@ impl SearchIndex for FaultStore {
 
     async fn find(&self, find: Find) -> Result<Vec<Hit>, StoreError> {
         self.inner.find(find).await
+    }
+
+    async fn sessions_alike(&self, alike: &Alike) -> Result<Vec<SessionId>, StoreError> {
+        self.inner.sessions_alike(alike).await
     }
 }
 

@@ -58,7 +58,7 @@ impl World {
     pub async fn assert_decided_again(&self, id: SessionId) {
         let row = self.store.session(id).await.unwrap().unwrap();
         let ports = Ports::new(Arc::new(self.runtimes.clone()), rekindle::trajectory::recording);
-        let found = rekindle::engine::redecide(&self.store, &ports, &row).await.unwrap();
+        let found = rekindle::engine::redecide(&self.store, &ports, &row, row.head).await.unwrap();
         assert_eq!(found.divergences, [], "{id}");
         assert_eq!(found.decided, row.head.0, "{id}: {:?}", found.unchecked);
     }

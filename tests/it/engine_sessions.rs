@@ -83,7 +83,7 @@ async fn assert_sound(store: &SharedStore, id: SessionId) {
     chain::verify_session(store.as_ref(), id).await.unwrap();
     let row = store.session(id).await.unwrap().unwrap();
     let ports = Ports::new(Arc::new(FakeRuntimes::new(echo)), rekindle::trajectory::recording);
-    let found = rekindle::engine::redecide(store, &ports, &row).await.unwrap();
+    let found = rekindle::engine::redecide(store, &ports, &row, row.head).await.unwrap();
     assert_eq!(found.divergences, [], "today's code decides it as it stands");
     let full = restore(store.as_ref(), id, Trust::Nothing).await.unwrap();
     let quick = restore(store.as_ref(), id, Trust::Snapshot).await.unwrap();

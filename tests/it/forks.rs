@@ -9,7 +9,9 @@ use rekindle::engine::{Engine, EngineError, Files, ForkOptions};
 use rekindle::projection::activity::{ActivityByDay, days};
 use rekindle::projection::catch_up::{CatchUp, FeedProjection};
 use rekindle::session::decide::{Instead, NOT_EXECUTED, OUTCOME_UNKNOWN, Refused};
-use rekindle::session::{AgentState, Command, Limits, Phase, Recorded, Seq, Session, SessionId, SessionSpec};
+use rekindle::session::{
+    AgentState, Command, ConfirmationPolicy, Limits, Phase, Recorded, SecuritySpec, Seq, Session, SessionId, SessionSpec,
+};
 use rekindle::store::{MemoryStore, Order, Read, Row, SessionFilter, SharedStore, StoreError, copy, verify_session};
 use rekindle::testing::{FaultStore, Reply, Scenario};
 use tokio::sync::Semaphore;
@@ -43,7 +45,7 @@ async fn state(world: &World, id: SessionId) -> Session {
     verify_session(world.store.as_ref(), id).await.unwrap();
     let row = world.store.session(id).await.unwrap().unwrap();
     let ports = Ports::new(Arc::new(world.runtimes.clone()), rekindle::trajectory::recording);
-    let found = rekindle::engine::redecide(&world.store, &ports, &row).await.unwrap();
+    let found = rekindle::engine::redecide(&world.store, &ports, &row, row.head).await.unwrap();
     assert_eq!(found.divergences, [], "{id}");
     assert_eq!(found.decided + found.given, row.head.0, "{id}");
     let whole = restore(world.store.as_ref(), id, Trust::Nothing).await.unwrap();
@@ -194,6 +196,77 @@ async fn another_message_and_another_outcome_stand_where_the_ones_of_the_parent_
     assert_eq!(state(&world, id).await.agent, AgentState::Finished);
     let refused = engine.fork(engine.new_session_id(), parent, Seq(said), ForkOptions { instead: made_up, ..plain() }).await;
     assert!(matches!(refused, Err(EngineError::Instead(Refused::NoOutcome(_)))), "{refused:?}");
+    engine.shutdown().await;
+}
+
+#[tokio::test]
+async fn lists_name_a_fork_as_its_own_log_will_from_the_moment_that_it_is_made() {
+    let world = World::new(three);
+    let engine = world.engine();
+    let parent = world.begin(&engine, spec("count")).await;
+    rested(&engine, parent).await;
+    let there = world.log(parent).await;
+    let said = seq_of(&there, "action.message", 0);
+    let with = |text: &str| ForkOptions { instead: Some(Instead::Message(text.to_owned())), ..plain() };
+    let title = async |id: SessionId| world.store.session(id).await.unwrap().unwrap().directory.title;
+    let cases = [
+        (parent, said, with("  weigh "), "weigh"),
+        (parent, 2, with("weigh"), "weigh"),
+        (parent, said + 1, with("weigh"), "count"),
+        (parent, there.len() as u64, with("weigh"), "count"),
+        (parent, 2, plain(), "count"),
+    ];
+    for (of, at, options, wanted) in cases {
+        let id = begin(&engine, of, at, options).await;
+        assert_eq!(title(id).await.as_deref(), Some(wanted), "forked at {at}");
+        // What nobody has gone on with yet is forked, too: its log holds no message.
+        let head = world.log(id).await.len() as u64;
+        let again = begin(&engine, id, head, plain()).await;
+        assert_eq!(title(again).await.as_deref(), Some("count"), "forked at {at}, and again");
+        for id in [id, again] {
+            let before = title(id).await;
+            engine.resume(id).await.unwrap();
+            rested(&engine, id).await;
+            assert_eq!(state(&world, id).await.title, before);
+            assert_eq!(title(id).await, before);
+        }
+    }
+    let named = world.begin(&engine, SessionSpec { title: Some("a name".to_owned()), ..spec("count") }).await;
+    rested(&engine, named).await;
+    let id = begin(&engine, named, said, with("weigh")).await;
+    assert_eq!(title(id).await.as_deref(), Some("a name"));
+    engine.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_waits_for_a_person_is_agreed_to_or_refused_in_a_fork_that_nobody_has_gone_on_with() {
+    let world = World::new(|_, history| match done(history) {
+        0 => run("it"),
+        _ => finish("done"),
+    });
+    let engine = world.engine();
+    let security = SecuritySpec { confirmation: ConfirmationPolicy::Always, ..SecuritySpec::default() };
+    let parent = world.begin(&engine, SessionSpec { security, ..spec("count") }).await;
+    rested(&engine, parent).await;
+    assert_eq!(world.session(parent).await.agent, AgentState::AwaitingUserConfirmation);
+    let before = stored(&world.store, parent).await;
+    let head = world.log(parent).await.len() as u64;
+    let by = || "me".to_owned();
+    let action = Some(Seq(seq_of(&world.log(parent).await, "action.run", 0)));
+    let agreed = Command::Confirm { action, by: by() };
+    let refused = Command::Refuse { action: None, by: by(), reason: Some("not here".to_owned()) };
+    for (command, ran) in [(agreed, 1), (refused, 0)] {
+        let id = begin(&engine, parent, head, plain()).await;
+        let executed = world.runtimes.executed().len();
+        engine.submit(id, command.clone()).await.unwrap();
+        rested(&engine, id).await;
+        assert_eq!(state(&world, id).await.agent, AgentState::Finished, "{command:?}");
+        let ran_now = world.runtimes.executed()[executed..].iter().filter(|run| format!("{run:?}").contains("\"it\"")).count();
+        assert_eq!(ran_now, ran, "{command:?}");
+        let late = engine.submit(id, command).await;
+        assert!(matches!(late, Err(EngineError::Rejected(_))), "{late:?}");
+    }
+    assert_eq!(stored(&world.store, parent).await, before, "and its parent still waits");
     engine.shutdown().await;
 }
 

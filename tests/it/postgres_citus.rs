@@ -31,8 +31,8 @@ rekindle::store_conformance!(
     make_store
 );
 
-/// Statements for all sessions, which ask every worker: lists, the heads of the feed, administration.
-const OF_ALL_SHARDS: [&str; 10] = [
+/// Statements for all sessions, which ask every worker: lists, searches, the heads of the feed, administration.
+const OF_ALL_SHARDS: [&str; 16] = [
     "common::COUNTS",
     "common::HEADS",
     "common::CHECKPOINTS",
@@ -43,6 +43,12 @@ const OF_ALL_SHARDS: [&str; 10] = [
     "postgres::SESSIONS",
     "postgres::SESSIONS_DUE",
     "postgres::SESSIONS_BETWEEN",
+    "common::FORKS_OF",
+    "postgres::FIND",
+    "postgres::IDS_BETWEEN",
+    "postgres::IDS_IN_PHASE",
+    "postgres::IDS_COSTING",
+    "postgres::IDS_OF_MODEL",
 ];
 
 /// Statements that only a store on one server runs, or one that is not distributed yet; a routed one is beside them.

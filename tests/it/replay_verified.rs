@@ -58,6 +58,40 @@ fn a_divergence_is_named_by_event_rule_and_command_and_ends_with_6() {
     assert!(said.out.contains(&format!("event {seq}, comparison of outcomes")) && said.out.contains("today"), "{said:?}");
 }
 
+#[test]
+fn every_beginning_of_a_session_is_decided_again_and_nothing_behind_it_counts() {
+    let rig = Rig::new();
+    let file = rig.recording("t.json", &[("echo hello", "hello", 0), ("echo on", "on", 0)]);
+    assert_eq!(rig.run(&["replay", &file]).code, 0);
+    let upto = |seq: u64, code: i32| -> Value {
+        let said = rig.run(&["replay", &format!("@last@{seq}"), "--mode", "verify", "-o", "json"]);
+        assert_eq!(said.code, code, "@{seq}: {said:?}");
+        serde_json::from_str(&said.out).unwrap()
+    };
+    let whole = verified(&rig, 0);
+    let head = whole["events"].as_u64().unwrap();
+    for seq in 1..head {
+        let found = upto(seq, 0);
+        assert_eq!((&found["verdict"], &found["unchecked"]), (&json!("same"), &json!([])), "@{seq}");
+        assert!((seq..=head).contains(&found["events"].as_u64().unwrap()), "@{seq}: {found}");
+    }
+    assert_eq!(upto(head, 0), whole);
+    rig.run(&["replay", "@last@999", "--mode", "verify"]).assert_refused(3, &["999"]);
+    rig.run(&["replay", "@last:3", "--mode", "verify"]).assert_refused(2, &["@3"]);
+
+    change(&rig, "replay.compared", r#""type":"same""#, r#""type":"unrecorded""#);
+    let first = verified(&rig, 6)["divergences"][0].clone();
+    let seq = first["seq"].as_u64().unwrap();
+    assert_eq!(upto(seq - 1, 0)["divergences"], json!([]));
+    assert_eq!(upto(seq, 6)["divergences"], json!([first]));
+
+    // Damage behind it hides nothing of what comes before, also where that was decided together with it.
+    let store = rusqlite::Connection::open(rig.store()).unwrap();
+    store.execute("delete from event where seq > 4", []).unwrap();
+    assert_eq!(upto(4, 0)["verdict"], "same");
+    assert_eq!((&upto(5, 5)["verdict"], &upto(5, 5)["damage"]["seq"]), (&json!("damaged"), &json!(5)));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_agents_session_is_decided_judged_and_asked_again_without_its_model() {
     let rig = Rig::new();

@@ -12,8 +12,12 @@ const SECTIONS: [&str; 6] = ["Summary", "Verification", "Replay verdicts", "Cost
 
 #[track_caller]
 fn report(rig: &Rig, address: &str) -> Read {
+    report_ending_with(0, rig, address)
+}
+
+fn report_ending_with(code: i32, rig: &Rig, address: &str) -> Read {
     let said = rig.run(&["report", address, "--output", "r.html"]);
-    assert_eq!(said.code, 0, "{said:?}");
+    assert_eq!(said.code, code, "{said:?}");
     let read = Read::of(&fs::read_to_string(rig.path("r.html")).unwrap());
     read.assert_needs_nothing();
     read.assert_leads_somewhere();
@@ -69,7 +73,11 @@ fn a_replay_tells_its_verdicts_and_a_part_of_it_is_told_as_it_was() {
     let last = events(&rig, "mine").len();
     let part = report(&rig, "mine@6");
     assert!(part.text.contains(&format!("up to event 6 of {last}")) && !part.values("id").contains(&"7"));
-    assert!(part.text.contains("for whole sessions only"));
+    assert!(part.text.contains("Decided again") && !part.text.contains("for whole sessions only"));
+    let id = rig.json(&["ls", "-o", "json"])[0]["id"].as_str().unwrap().to_owned();
+    for mode in ["fold", "verify"] {
+        assert!(part.text.contains(&format!("replay --mode {mode} {id}@6")), "{mode} of the same part: {}", part.text);
+    }
     let piped = rig.run(&["report", "mine"]);
     assert_eq!(piped.out, read.page, "the same log is the same page");
     rig.run(&["report", "mine@999"]).assert_refused(3, &["999"]);
@@ -179,7 +187,7 @@ fn a_damaged_log_is_still_a_page_which_says_so_first() {
     let python = std::process::Command::new("python3").args(["-c", script]).arg(rig.store()).status().unwrap();
     assert!(python.success());
     assert_eq!(rig.run(&["verify", &id]).code, 5, "the log is damaged");
-    let read = report(&rig, &id);
+    let read = report_ending_with(5, &rig, &id);
     assert!(read.text.contains("The log is damaged at event 5") && read.text.contains("Events 1 to 4 hold"), "{}", read.text);
     assert!(read.text.contains("echo a"));
 }

@@ -4,9 +4,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rekindle::projection::search::{Found, Indexer, parse, search};
-use rekindle::session::{NewEvent, Seq, SessionId, Timestamp};
+use rekindle::session::event::Briefed;
+use rekindle::session::{Digest, Event, NewEvent, Seq, SessionId, SessionName, Timestamp};
 use rekindle::store::conformance::{append, event_of, new_session};
-use rekindle::store::{Expected, MemoryStore, OpenError, OpenOptions, SharedStore, StoreError, search_projection};
+use rekindle::store::{
+    Append, Directory, Expected, MemoryStore, OpenError, OpenOptions, SharedStore, StoreError, search_projection,
+};
 use rekindle::testing::FaultStore;
 
 use crate::store_fixture::Place;
@@ -142,6 +145,126 @@ async fn a_search_goes_on_behind_its_cursor() {
     assert_eq!(seen, (1..=25).rev().collect::<Vec<_>>());
 }
 
+/// Sessions of three states, of two models, of rising cost, each of which says `word` thrice, and every hundredth `rare` once.
+async fn told_apart(store: &SharedStore, count: usize) {
+    for index in 0..count {
+        let session = SessionId::named(&format!("session-{index:04}").parse::<SessionName>().unwrap());
+        let phase = ["finished", "paused", "failed"][if index % 20 == 7 { 1 } else { usize::from(index == 3) * 2 }];
+        let model = if index == 9 { "acme/seldom" } else { "acme/often" };
+        let (nothing, agent) = (Digest::of(b""), "coder".to_owned());
+        let briefed = Event::Briefed(Briefed { agent, model: model.to_owned(), prompt: nothing, tools: nothing, names: vec![] });
+        let texts = ["word", if index % 100 == 0 { "word rare" } else { "word" }, "word"];
+        let told = [NewEvent { kind: briefed.kind(), ..event_of(briefed.body()) }];
+        let events = told.into_iter().chain(texts.map(note)).collect();
+        let cost_micro_usd = (index > 0).then_some(index as u64 * 1000);
+        let directory = Some(Directory { phase: phase.to_owned(), cost_micro_usd, ..Directory::default() });
+        store.append(Append { directory, ..append(session, Expected::Any, events) }).await.unwrap();
+    }
+    Indexer::new(Arc::clone(store)).catch_up(LONG).await.unwrap();
+}
+
+/// All hits of a query, page by page: of which sessions, each with how many.
+async fn by_session(store: &SharedStore, query: &str) -> std::collections::BTreeMap<String, usize> {
+    let names: std::collections::BTreeMap<SessionId, String> = (0..2000)
+        .map(|index| format!("session-{index:04}"))
+        .map(|name| (SessionId::named(&name.parse::<SessionName>().unwrap()), name))
+        .collect();
+    let query = parse(query, Timestamp(0)).unwrap();
+    let (mut found, mut cursor) = (std::collections::BTreeMap::new(), None);
+    loop {
+        let page = search(store.as_ref(), &query, 100, cursor).await.unwrap();
+        for hit in &page.hits {
+            *found.entry(names[&hit.event.session].clone()).or_default() += 1;
+        }
+        match page.next {
+            Some(next) => cursor = Some(next),
+            None => return found,
+        }
+    }
+}
+
+/// Whichever way a search takes: where few sessions pass, where most do, and where few do not.
+async fn filters_over_sessions_give_exactly_those_that_pass(store: &SharedStore, count: usize) {
+    told_apart(store, count).await;
+    let all: Vec<usize> = (0..count).collect();
+    let paused = |index: &usize| index % 20 == 7;
+    let passing = |passes: &dyn Fn(&usize) -> bool| -> Vec<String> {
+        all.iter().filter(|index| passes(index)).map(|index| format!("session-{index:04}")).collect()
+    };
+    let cases: Vec<(&str, Vec<String>)> = vec![
+        ("state:paused", passing(&paused)),
+        ("state:failed", passing(&|index| *index == 3)),
+        ("state:finished", passing(&|index| !paused(index) && *index != 3)),
+        ("-state:finished", passing(&|index| paused(index) || *index == 3)),
+        ("-state:paused", passing(&|index| !paused(index))),
+        ("-state:nonesuch", passing(&|_| true)),
+        ("state:nonesuch", Vec::new()),
+        ("model:acme", passing(&|_| true)),
+        ("model:seldom", passing(&|index| *index == 9)),
+        ("-model:seldom", passing(&|index| *index != 9)),
+        ("-model:often", passing(&|index| *index == 9)),
+        ("model:often state:failed", passing(&|index| *index == 3)),
+        ("model:often state:paused cost:<0.05", passing(&|index| paused(index) && *index < 50)),
+        ("cost:>0.01 cost:<0.02", passing(&|index| (11..20).contains(index))),
+        ("cost:>0", passing(&|index| *index > 0)),
+        ("-cost:>0", passing(&|index| *index == 0)),
+        ("cost:<0", Vec::new()),
+        ("session:session-0005", passing(&|index| *index == 5)),
+        ("-session:session-0005", passing(&|index| *index != 5)),
+        ("session:session-0005 state:paused", Vec::new()),
+        ("session:nobody", Vec::new()),
+    ];
+    for (filter, sessions) in cases {
+        let found = by_session(store, &format!("{filter} word")).await;
+        assert!(found.values().all(|hits| *hits == 3), "{filter}: {found:?}");
+        assert_eq!(found.into_keys().collect::<Vec<_>>(), sessions, "{filter}");
+        let rare: Vec<String> = sessions.into_iter().filter(|name| name.ends_with("00")).collect();
+        let found = by_session(store, &format!("{filter} rare")).await;
+        assert_eq!(found.into_keys().collect::<Vec<_>>(), rare, "{filter}, a rare word");
+    }
+}
+
+#[tokio::test]
+async fn filters_over_sessions_are_exact_in_memory() {
+    let store: SharedStore = Arc::new(MemoryStore::new());
+    filters_over_sessions_give_exactly_those_that_pass(&store, 40).await;
+}
+
+#[tokio::test]
+async fn filters_over_sessions_are_exact_in_a_file() {
+    let place = Place::new();
+    let store = place.open().await;
+    // More than are named in a search.
+    filters_over_sessions_give_exactly_those_that_pass(&store, 420).await;
+    store.close().await;
+}
+
+#[cfg(feature = "postgres")]
+#[tokio::test]
+async fn filters_over_sessions_are_exact_on_a_server() {
+    let url = crate::postgres_server::shared().fresh_database().await;
+    let store = rekindle::store::connect(&url, OpenOptions::default()).await.unwrap();
+    filters_over_sessions_give_exactly_those_that_pass(&store, 340).await;
+    store.close().await;
+}
+
+#[tokio::test]
+async fn an_index_from_before_models_were_noted_is_made_anew() {
+    let place = Place::new();
+    let store = place.open().await;
+    told_apart(&store, 12).await;
+    store.close().await;
+    let older = "drop table search_model; update store set format = 8; pragma user_version = 8; \
+         delete from _sqlx_migrations where version >= 9";
+    place.sql().execute_batch(older).unwrap();
+    let store = place.open().await;
+    assert_eq!(find(&store, "word").await.hits, [], "nothing of it is left");
+    Indexer::new(Arc::clone(&store)).catch_up(LONG).await.unwrap();
+    assert_eq!(find(&store, "word model:seldom").await.hits.len(), 3);
+    assert_eq!(find(&store, "word").await.hits.len(), 36);
+    store.close().await;
+}
+
 const MANY: [&str; 9] = [
     "common",
     "word7 OR word8",
@@ -216,7 +339,7 @@ async fn tables_from_before_search_that_cannot_be_changed_say_how_to_bring_them_
     let store = place.open().await;
     say(&store, new_session(), &["word"]).await;
     store.close().await;
-    let older = "drop table search_word; drop table search_day; update store set format = 6; pragma user_version = 6; \
+    let older = "drop table search_word; drop table search_day; drop table search_model; update store set format = 6; pragma user_version = 6; \
          delete from _sqlx_migrations where version >= 8";
     place.sql().execute_batch(older).unwrap();
     let store = place.try_open(OpenOptions { read_only: true, ..OpenOptions::DEFAULT }).await.unwrap();

@@ -30,7 +30,8 @@ pub use execute::{free, to_rest, unreadable};
 /// each state whose digest is recorded on the way must be the one folded. It needs nothing but the log.
 ///
 /// In mode `verify` WHAT is a session. What was brought to it is read from its log, today's code decides on it again, with no model
-/// and no tool, and each decision must be the one that stands there. With --all any store is a test of a new version.
+/// and no tool, and each decision must be the one that stands there; of S@N those up to event N. With --all any store is a test of a
+/// new version.
 ///
 /// Ends with 6 when something is not as recorded.
 #[derive(Debug, clap::Args)]

@@ -35,12 +35,16 @@ struct Damage {
 /// Decides one session again, or all of them.
 ///
 /// # Errors
-/// When there is no such session, or the store cannot be read.
+/// When there is no such session or event, or the store cannot be read.
 pub(super) async fn run(context: &mut Context, address: Option<Address>, keep_going: bool) -> Result<Exit, CliError> {
     let store = context.store().await?;
-    let rows = match &address {
-        Some(address) => vec![find(context, store.as_ref(), address.whole()?).await?],
-        None => store.sessions(SessionFilter::All, u32::MAX).await?,
+    let (rows, upto) = match &address {
+        Some(address) => {
+            let row = find(context, store.as_ref(), &address.session).await?;
+            let upto = address.at(&row)?;
+            (vec![row], Some(upto))
+        }
+        None => (store.sessions(SessionFilter::All, u32::MAX).await?, None),
     };
     let ports = ports();
     let (mut diverged, mut damaged) = (0_u64, 0_u64);
@@ -52,7 +56,7 @@ pub(super) async fn run(context: &mut Context, address: Option<Address>, keep_go
         if address.is_none() {
             context.progress(format_args!("deciding {} again ({})", row.id, count(row.head.0, "event")));
         }
-        let found = one(&store, &ports, row, keep_going).await?;
+        let found = one(&store, &ports, row, upto, keep_going).await?;
         diverged += u64::from(found.verdict == "diverged");
         damaged += u64::from(found.verdict == "damaged");
         match &mut list {
@@ -79,13 +83,14 @@ async fn one(
     store: &crate::store::SharedStore,
     ports: &crate::engine::ports::Ports,
     row: &SessionRow,
+    upto: Option<Seq>,
     keep_going: bool,
 ) -> Result<Found, CliError> {
     let found = |verdict, damage, redecided| Found { session: row.id, verdict, damage, redecided };
     if row.directory.phase == PURGED {
         return Ok(found("purged", None, Redecided::default()));
     }
-    match redecide(store, ports, row).await {
+    match redecide(store, ports, row, upto.unwrap_or(row.head)).await {
         Ok(mut redecided) => {
             if !keep_going {
                 redecided.divergences.truncate(1);

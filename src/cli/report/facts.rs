@@ -39,8 +39,7 @@ pub(super) struct Facts {
     pub(super) to: Timestamp,
     pub(super) verified: Found,
     pub(super) folded: Result<Refolded, Damage>,
-    /// Unset where only a part of the session is told of: decisions are made again for whole sessions.
-    pub(super) redecided: Option<Result<Redecided, Damage>>,
+    pub(super) redecided: Result<Redecided, Damage>,
 }
 
 impl Facts {
@@ -56,7 +55,7 @@ impl Facts {
             verify::check_upto(store.as_ref(), &row, last).await?
         };
         let folded = found(refold(store.as_ref(), row.id, Some(last)).await)?;
-        let redecided = if whole { Some(found(redecide(store, &ports(), &row).await)?) } else { None };
+        let redecided = found(redecide(store, &ports(), &row, last).await)?;
         let trusted = verified.bad.map_or(last, |bad| Seq(bad.0.saturating_sub(1)).min(last));
         let state = match trusted {
             Seq::ZERO => None,

@@ -32,7 +32,7 @@ use facts::Facts;
 /// Write a session as one HTML page: what happened, what it cost, and whether its log holds
 ///
 /// The page opens offline and loads, runs and sends nothing. Of very long sessions it shows the beginning and the end, and says
-/// which events are left out and how to see them.
+/// which events are left out and how to see them. Ends with 5 when the log is damaged, which the page says, too.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The session; S@N for what it was up to event N
@@ -76,6 +76,7 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
     }
     if let Some((seq, what)) = facts.damage() {
         context.note(format_args!("the log is damaged at event {seq}, as the page says: {}", one_line(what)));
+        return Ok(Exit::Unverified);
     }
     Ok(Exit::Done)
 }

@@ -68,9 +68,8 @@ pub(super) fn replays(facts: &Facts) -> Markup {
             }
             h3 { "Decided again" }
             @match &facts.redecided {
-                None => { p.dim { "Decisions are made again for whole sessions only; this is the beginning of one." } }
-                Some(Ok(redecided)) => (self::redecided(redecided, shown)),
-                Some(Err(damage)) => (damaged(damage)),
+                Ok(redecided) => (self::redecided(redecided, shown)),
+                Err(damage) => (damaged(damage)),
             }
             @if let Some(replay) = replay {
                 h3 { "Performed again" }
@@ -78,7 +77,7 @@ pub(super) fn replays(facts: &Facts) -> Markup {
             }
             p.dim {
                 "Folded with " code { (facts.command("replay --mode fold", place(facts))) }
-                ", decided with " code { (facts.command("replay --mode verify", "")) } "."
+                ", decided with " code { (facts.command("replay --mode verify", place(facts))) } "."
             }
         }
     }

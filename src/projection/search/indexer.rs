@@ -11,7 +11,7 @@ use crate::store::{FeedCursor, IndexEntry, Indexed, Row, Shard, SharedStore, Sto
 const PAGE: u32 = 512;
 /// Whoever follows waits this long after a ring, so that a burst is indexed in one go; less than the second that is promised.
 const GATHER: Duration = Duration::from_millis(200);
-/// Whoever follows rests this many times as long as it worked, so that most of the time belongs to those who append.
+/// While others append, whoever follows rests this many times as long as it worked, so that most of the time belongs to them.
 const REST: u32 = 3;
 
 /// Keeps the index up with the feed. Any number of them may do so at once, in any processes.
@@ -75,28 +75,30 @@ impl Indexer {
     /// As [`catch_up`](Self::catch_up).
     pub async fn follow(&mut self) -> Result<Infallible, StoreError> {
         let mut wake_ups = self.store.wake_ups();
+        let mut seen = FeedCursor::default();
         loop {
             let begin = Instant::now();
+            let head = self.store.feed_head().await?;
             // One page: whatever time has passed, at least one is done.
-            let left = self.catch_up_once().await?;
-            if left > 0 {
-                tokio::time::sleep(begin.elapsed() * REST).await;
-            } else {
+            if self.catch_up_once(&head).await? {
                 wake_ups.rung().await;
                 tokio::time::sleep(GATHER).await;
+            } else if head != seen {
+                tokio::time::sleep(begin.elapsed() * REST).await;
             }
+            seen = head;
         }
     }
 
-    async fn catch_up_once(&mut self) -> Result<u64, StoreError> {
-        let head = self.store.feed_head().await?;
+    /// Indexes one page, and says whether that was all up to `head`.
+    async fn catch_up_once(&mut self, head: &FeedCursor) -> Result<bool, StoreError> {
         let cursor = self.store.indexed().await?;
-        if cursor.covers(&head) {
-            return Ok(0);
+        if cursor.covers(head) {
+            return Ok(true);
         }
-        match self.step(cursor, &head).await {
-            Ok(cursor) => Ok(cursor.behind(&head)),
-            Err(StoreError::Moved { .. }) => Ok(1),
+        match self.step(cursor, head).await {
+            Ok(cursor) => Ok(cursor.covers(head)),
+            Err(StoreError::Moved { .. }) => Ok(false),
             Err(error) => Err(error),
         }
     }

@@ -17,14 +17,18 @@ pub use snippet::{Snippet, snippet};
 
 use crate::session::searchable::{self, Label};
 use crate::session::{Body, Recorded, Seq, SessionId, SessionName, Timestamp};
-use crate::store::{Find, Place, Read, Row, SessionFilter, SessionRow, Store, StoreError, Term, Terms};
+use crate::store::{Alike, Find, Place, Read, Row, SessionFilter, Store, StoreError, Term};
 
-/// So many sessions are named in a search; of more, each hit's is looked up.
+/// So few sessions are named in a search from the first: a name takes an index as long as some hits do.
+const NAMED_AT_ONCE: usize = 32;
+/// Up to so many are named once so many hits for each were looked at in vain, that is, where hits in them are rare;
 const NAMED_MAX: usize = 300;
-/// How many hits are asked for at once where some may turn out to be none.
-const PAGE: u32 = 500;
-/// How many events that name a model are asked for at once.
-const DRIVEN_PAGE: u32 = 10_000;
+/// of more, each hit's session is looked up to the end.
+const HITS_FOR_A_NAME: usize = 30;
+/// Each further page of hits is so many times as long,
+const PAGE_GROWS: u32 = 2;
+/// up to this.
+const PAGE_MAX: u32 = 2000;
 
 /// Some hits.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,20 +89,26 @@ pub async fn search(store: &dyn Store, query: &Query, limit: u32, behind: Option
     let left = store.indexed().await?.behind(&store.feed_head().await?);
     let mut found = Found { hits: Vec::new(), next: None, behind: left };
     let mut terms = query.terms.clone();
-    let sessions = sessions(store, &query.sessions).await?;
-    if let Some(sessions) = sessions.as_ref().filter(|sessions| sessions.len() <= NAMED_MAX) {
-        if sessions.is_empty() {
-            return Ok(found);
-        }
-        terms.all.push(sessions.iter().map(|id| Term::label(Label::Session, &id.to_string())).collect());
+    let mut sessions = sessions(store, &query.sessions).await?;
+    if sessions.only.as_ref().is_some_and(BTreeSet::is_empty) {
+        return Ok(found);
     }
+    terms.none.extend(sessions.none.iter().flatten().map(labelled));
     let mut place = behind.map(|cursor| cursor.0);
     let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
-    // Most hits are hits; only where their sessions are looked up, many may be none.
-    let page = if sessions.as_ref().is_some_and(|sessions| sessions.len() > NAMED_MAX) { PAGE } else { limit.saturating_add(1) };
+    let mut page = limit.saturating_add(1).min(PAGE_MAX);
+    let mut looked_at = 0;
     loop {
+        let is_named = |only: &mut BTreeSet<_>| match only.len() {
+            few if few <= NAMED_AT_ONCE => true,
+            some => some <= NAMED_MAX && looked_at >= some * HITS_FOR_A_NAME,
+        };
+        if let Some(only) = sessions.only.take_if(is_named) {
+            terms.all.push(only.iter().map(labelled).collect());
+        }
         let find = Find { terms: terms.clone(), since: query.since, until: query.until, behind: place, limit: page };
         let hits = store.find(find).await?;
+        looked_at += hits.len();
         let last = hits.len() < usize::try_from(page).unwrap_or(usize::MAX);
         for hit in hits {
             if found.hits.len() == wanted {
@@ -106,7 +116,7 @@ pub async fn search(store: &dyn Store, query: &Query, limit: u32, behind: Option
                 return Ok(found);
             }
             place = Some(hit.place);
-            if sessions.as_ref().is_none_or(|sessions| sessions.contains(&hit.session))
+            if sessions.only.as_ref().is_none_or(|only| only.contains(&hit.session))
                 && let Some(event) = event(store, hit.session, hit.seq).await?
                 && let Some((text, cut)) = searchable::text(&event)
             {
@@ -116,7 +126,13 @@ pub async fn search(store: &dyn Store, query: &Query, limit: u32, behind: Option
         if last {
             return Ok(found);
         }
+        // What was looked at was not enough, so that hits are rare among it.
+        page = page.saturating_mul(PAGE_GROWS).min(PAGE_MAX);
     }
+}
+
+fn labelled(session: &SessionId) -> Term {
+    Term::label(Label::Session, &session.to_string())
 }
 
 /// Reads an event; `None` when it cannot be read, or not any more.
@@ -132,49 +148,63 @@ async fn event(store: &dyn Store, session: SessionId, seq: Seq) -> Result<Option
     }
 }
 
-/// The sessions that pass all tests; `None` when there is none to pass.
-async fn sessions(store: &dyn Store, tests: &[SessionTest]) -> Result<Option<BTreeSet<SessionId>>, StoreError> {
-    if tests.is_empty() {
-        return Ok(None);
-    }
-    let rows = store.sessions(SessionFilter::All, u32::MAX).await?;
-    let mut passing: BTreeSet<SessionId> = rows.iter().map(|row| row.id).collect();
+/// Which sessions pass.
+#[derive(Debug, Default)]
+struct Passing {
+    /// Only these; all when unset.
+    only: Option<BTreeSet<SessionId>>,
+    /// None of these, which are few.
+    none: Option<BTreeSet<SessionId>>,
+}
+
+/// The sessions that pass all tests.
+async fn sessions(store: &dyn Store, tests: &[SessionTest]) -> Result<Passing, StoreError> {
+    let mut passing = Passing::default();
     for SessionTest { is, not } in tests {
-        let are: BTreeSet<SessionId> = match is {
-            SessionIs::Named(name) => named(&rows, name),
-            SessionIs::Model(model) => driven_by(store, model).await?,
-            SessionIs::State(state) => of(&rows, |row| row.directory.phase == *state),
-            SessionIs::Dearer(micro) => of(&rows, |row| row.directory.cost_micro_usd.is_some_and(|cost| cost > *micro)),
-            SessionIs::Cheaper(micro) => of(&rows, |row| row.directory.cost_micro_usd.unwrap_or(0) < *micro),
-        };
-        passing.retain(|id| are.contains(id) != *not);
-    }
-    Ok(Some(passing))
-}
-
-fn of(rows: &[SessionRow], is: impl Fn(&SessionRow) -> bool) -> BTreeSet<SessionId> {
-    rows.iter().filter(|row| is(row)).map(|row| row.id).collect()
-}
-
-fn named(rows: &[SessionRow], name: &str) -> BTreeSet<SessionId> {
-    if name == "@last" {
-        return rows.first().map(|row| row.id).into_iter().collect();
-    }
-    let by_name = name.parse::<SessionName>().ok().map(|name| SessionId::named(&name));
-    of(rows, |row| Some(row.id) == by_name || row.id.to_string().starts_with(name))
-}
-
-/// The sessions that say that a model of this name decides in them.
-async fn driven_by(store: &dyn Store, model: &str) -> Result<BTreeSet<SessionId>, StoreError> {
-    let term = Term::Label { label: Label::Model.of(model), prefix: true };
-    let mut find = Find::newest(Terms { all: vec![vec![term]], none: Vec::new() }, DRIVEN_PAGE);
-    let mut sessions = BTreeSet::new();
-    loop {
-        let hits = store.find(find.clone()).await?;
-        sessions.extend(hits.iter().map(|hit| hit.session));
-        match hits.last() {
-            Some(last) if hits.len() >= DRIVEN_PAGE as usize => find.behind = Some(last.place),
-            _ => return Ok(sessions),
+        let are: BTreeSet<SessionId> = alike(store, is).await?.into_iter().collect();
+        match (not, &mut passing.only) {
+            (true, _) => passing.none.get_or_insert_default().extend(are),
+            (false, Some(only)) => only.retain(|id| are.contains(id)),
+            (false, only) => *only = Some(are),
         }
     }
+    // Too many to be named: then the others may be few enough.
+    if passing.only.is_none() && passing.none.as_ref().is_some_and(|none| none.len() > NAMED_MAX) {
+        passing.only = Some(store.sessions_alike(&Alike::Id(String::new())).await?.into_iter().collect());
+    }
+    if let Some(only) = &mut passing.only
+        && let Some(none) = passing.none.take()
+    {
+        only.retain(|id| !none.contains(id));
+    }
+    Ok(passing)
+}
+
+/// The sessions that pass one test.
+async fn alike(store: &dyn Store, is: &SessionIs) -> Result<Vec<SessionId>, StoreError> {
+    let alike = match is {
+        SessionIs::Named(name) if name == "@last" => {
+            return Ok(store.sessions(SessionFilter::All, 1).await?.iter().map(|row| row.id).collect());
+        }
+        SessionIs::Named(name) => return named(store, name).await,
+        SessionIs::Model(model) => Alike::Model(Label::Model.of(model)),
+        SessionIs::State(state) => Alike::Phase(state.clone()),
+        SessionIs::Dearer(micro) => Alike::Cost(micro.saturating_add(1)..=u64::MAX),
+        // Nothing is cheaper than nothing.
+        SessionIs::Cheaper(0) => return Ok(Vec::new()),
+        SessionIs::Cheaper(micro) => Alike::Cost(0..=micro.saturating_sub(1)),
+    };
+    store.sessions_alike(&alike).await
+}
+
+/// The session of this name, and those whose id begins so.
+async fn named(store: &dyn Store, name: &str) -> Result<Vec<SessionId>, StoreError> {
+    let mut named: Vec<_> = name.parse::<SessionName>().ok().map(|name| SessionId::named(&name)).into_iter().collect();
+    match store.sessions_alike(&Alike::Id(name.to_owned())).await {
+        Ok(begin_so) => named.extend(begin_so.into_iter().filter(|id| id.to_string().starts_with(name))),
+        // No id begins so, whoever is asked.
+        Err(StoreError::Invalid(_)) => {}
+        Err(error) => return Err(error),
+    }
+    Ok(named)
 }

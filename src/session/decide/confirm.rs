@@ -55,7 +55,7 @@ impl Deciding {
     }
 
     fn waiting(&self, action: Option<Seq>) -> Result<Vec<OpenAction>, Rejection> {
-        self.ready("agree to or refuse an action")?;
+        self.ready_or_forked("agree to or refuse an action")?;
         let wanted = |open: &&OpenAction| action.is_none_or(|seq| open.seq == seq);
         let waiting: Vec<OpenAction> = self.session.unconfirmed().filter(wanted).cloned().collect();
         if waiting.is_empty() {

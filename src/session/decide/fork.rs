@@ -50,7 +50,7 @@ pub enum Instead {
 pub fn cut(event: &Recorded, instead: Option<&Instead>) -> Result<(Seq, Option<Seq>), Refused> {
     let replaced = match instead {
         None => false,
-        Some(Instead::Message(_)) => event.kind.as_str() == "action.message" && event.source == Source::User,
+        Some(Instead::Message(_)) => is_said_by_user(event),
         Some(Instead::Result(_)) if event.kind.family() == "observation" && event.cause.is_some() => true,
         Some(Instead::Result(_)) => return Err(Refused::NoOutcome(event.seq)),
     };
@@ -61,6 +61,11 @@ pub fn cut(event: &Recorded, instead: Option<&Instead>) -> Result<(Seq, Option<S
     }
 }
 
+/// Whether the user says something in `event`.
+pub fn is_said_by_user(event: &Recorded) -> bool {
+    event.kind.as_str() == "action.message" && event.source == Source::User
+}
+
 /// Whether the user says something in `event`, or memory is asked because of that.
 fn is_of_user(event: &Recorded) -> bool {
     matches!(event.kind.as_str(), "action.message" | "action.recall") && event.source == Source::User
@@ -68,7 +73,7 @@ fn is_of_user(event: &Recorded) -> bool {
 
 /// The beginning of what the user says in `event`.
 fn query(event: &Recorded) -> Option<String> {
-    if event.kind.as_str() != "action.message" || event.source != Source::User {
+    if !is_said_by_user(event) {
         return None;
     }
     match Entry::read(event)?.item.content {

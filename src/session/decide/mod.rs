@@ -129,7 +129,7 @@ fn deciding(
     Ok(deciding.events)
 }
 
-pub use fork::{Instead, Refused, begin, cut};
+pub use fork::{Instead, Refused, begin, cut, is_said_by_user};
 
 struct Deciding {
     session: Session,
@@ -221,6 +221,14 @@ impl Deciding {
             Phase::Ready => Ok(()),
             Phase::Unborn => Err(Rejection::Missing),
             _ => Err(Rejection::out_of_phase(asked, &self.session.phase)),
+        }
+    }
+
+    /// What a fork is told that nobody has gone on with yet is what it goes on with, once it has started.
+    fn ready_or_forked(&self, asked: &'static str) -> Result<(), Rejection> {
+        match self.session.phase {
+            Phase::Starting(_) if self.session.fork.is_some() => Ok(()),
+            _ => self.ready(asked),
         }
     }
 

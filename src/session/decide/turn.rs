@@ -16,10 +16,7 @@ use crate::session::turn::{AgentState, Dispatch, OpenAction};
 
 impl Deciding {
     pub(super) fn say(&mut self, content: String, images: Option<Vec<String>>) -> Result<(), Rejection> {
-        // What is said to a fork that nobody has gone on with yet is what it goes on with.
-        if self.session.fork.is_none() || !matches!(self.session.phase, Phase::Starting(_)) {
-            self.ready("take a message")?;
-        }
+        self.ready_or_forked("take a message")?;
         self.refuse_all("the user", "The user said something else instead.");
         self.user_message(content, images);
         self.run_unless_waiting();

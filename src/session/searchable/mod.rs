@@ -50,6 +50,12 @@ pub fn terms(event: &Recorded) -> Option<String> {
     Some(terms)
 }
 
+/// The labels of this kind among what [`terms`] made of an event, of which they are the last.
+pub fn labelled(terms: &str, of: Label) -> impl Iterator<Item = &str> {
+    let begin = of.of("");
+    terms.rsplit(' ').take_while(|word| word.starts_with(LABEL)).filter(move |word| word.starts_with(&begin))
+}
+
 /// One thing that events are alike in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Label {

@@ -1,8 +1,10 @@
 //! Search: an index that is asked and one that is not must give the same events.
 
 use super::*;
+use crate::session::event::Briefed;
 use crate::session::searchable::{Label, terms};
-use crate::store::{Find, Hit, IndexEntry, Indexed, Term, Terms, search_projection};
+use crate::session::{Digest, Event};
+use crate::store::{Alike, Directory, Find, Hit, IndexEntry, Indexed, Term, Terms, search_projection};
 
 /// Indexes all that is in the feed, in pages of `page`.
 async fn index(store: &SharedStore, page: u32) {
@@ -181,4 +183,71 @@ pub async fn a_dropped_index_is_made_again(store: &SharedStore) {
     assert_eq!(find(store, word()).await, []);
     index(store, 100).await;
     assert_eq!(find(store, word()).await, before);
+}
+
+/// The ids of those that are alike, in the order in which they were made.
+async fn alike(store: &SharedStore, alike: &Alike, of: &[SessionId]) -> Vec<usize> {
+    let found = store.sessions_alike(alike).await.unwrap();
+    assert!(found.iter().all(|id| of.contains(id)), "{alike:?} is told of others");
+    (0..of.len()).filter(|index| found.contains(&of[*index])).collect()
+}
+
+/// By what lists show of them, and by their ids.
+pub async fn sessions_are_told_by_what_they_are_alike_in(store: &SharedStore) {
+    let sessions: Vec<SessionId> = (0..4).map(|_| new_session()).collect();
+    let shown = [("finished", Some(500)), ("finished", None), ("paused", Some(1500)), ("failed", Some(0))];
+    for (session, (phase, cost_micro_usd)) in sessions.iter().zip(shown) {
+        let directory = Some(Directory { phase: phase.to_owned(), cost_micro_usd, ..Directory::default() });
+        store.append(Append { directory, ..append(*session, Expected::Any, events(1)) }).await.unwrap();
+    }
+    let told = async |wanted: Alike| alike(store, &wanted, &sessions).await;
+    assert_eq!(told(Alike::Phase("finished".to_owned())).await, [0, 1]);
+    assert_eq!(told(Alike::Phase("finishe".to_owned())).await, [0_usize; 0]);
+    assert_eq!(told(Alike::Phase("finished\0".to_owned())).await, [0_usize; 0]);
+    assert_eq!(told(Alike::Cost(500..=u64::MAX)).await, [0, 2]);
+    assert_eq!(told(Alike::Cost(0..=500)).await, [0, 1, 3], "what was never said counts as nothing");
+    assert_eq!(told(Alike::Cost(501..=1499)).await, [0_usize; 0]);
+    assert_eq!(told(Alike::Id(String::new())).await, [0, 1, 2, 3]);
+    assert_eq!(told(Alike::Id(sessions[2].to_string())).await, [2]);
+    assert_eq!(told(Alike::Id(sessions[2].to_string().replace('-', "")[..31].to_uppercase())).await.len(), 1);
+    let refused = store.sessions_alike(&Alike::Id("no id".to_owned())).await;
+    assert!(matches!(refused, Err(StoreError::Invalid(_))), "{refused:?}");
+}
+
+/// As long as an event says so that is in the index.
+pub async fn sessions_are_told_by_the_models_that_their_events_name(store: &SharedStore) {
+    let sessions: Vec<SessionId> = (0..3).map(|_| new_session()).collect();
+    let named = [["acme/bot-1", "acme/bot-1"], ["acme/bot-2", "other"], ["zeta", "acme/bot-1"]];
+    let briefed = |model: &str| {
+        let (nothing, agent) = (Digest::of(b""), "coder".to_owned());
+        let event =
+            Event::Briefed(Briefed { agent, model: model.to_owned(), prompt: nothing, tools: nothing, names: Vec::new() });
+        NewEvent { kind: event.kind(), ..event_of(event.body()) }
+    };
+    for (session, models) in sessions.iter().zip(named) {
+        store.append(append(*session, Expected::Any, models.map(briefed).to_vec())).await.unwrap();
+    }
+    let told = async |model: &str| alike(store, &Alike::Model(Label::Model.of(model)), &sessions).await;
+    assert_eq!(told("acme").await, [0_usize; 0], "nothing is in the index yet");
+    index(store, 2).await;
+    assert_eq!(told("").await, [0, 1, 2]);
+    assert_eq!(told("acme/bot").await, [0, 1, 2]);
+    assert_eq!(told("acme/bot-2").await, [1]);
+    assert_eq!(told("bot-1").await, [0, 2], "also without the name of the one who serves it");
+    assert_eq!(told("acme/bot-10").await, [0_usize; 0]);
+    store.redact(sessions[0], Seq(1)).await.unwrap();
+    assert_eq!(told("bot-1").await, [0, 2], "another event still says so");
+    store.redact(sessions[0], Seq(2)).await.unwrap();
+    store.redact(sessions[1], Seq(2)).await.unwrap();
+    assert_eq!(told("acme").await, [1, 2]);
+    assert_eq!(told("other").await, [0_usize; 0]);
+    store.purge(sessions[2], Timestamp(1)).await.unwrap();
+    assert_eq!(told("").await, [1]);
+    store.append(append(sessions[0], Expected::Any, vec![briefed("acme/bot-3")])).await.unwrap();
+    index(store, 2).await;
+    assert_eq!(told("acme").await, [0, 1]);
+    store.drop_projection(&search_projection()).await.unwrap();
+    assert_eq!(told("").await, [0_usize; 0]);
+    index(store, 100).await;
+    assert_eq!(told("acme").await, [0, 1]);
 }

@@ -18,7 +18,7 @@ const SHARDS_DISTRIBUTED: Shard = 256;
 const RACES_MAX: u32 = 20;
 
 /// Brings the tables from nothing, or from any older format, to the present one. Each sets `format` to its own number.
-const MIGRATIONS: [(i64, &str, &str); 8] = [
+const MIGRATIONS: [(i64, &str, &str); 9] = [
     (1, "event log", include_str!("../../../migrations/postgres/0001_event_log.sql")),
     (2, "catch-up projections", include_str!("../../../migrations/postgres/0002_catch_up_projections.sql")),
     (3, "retention", include_str!("../../../migrations/postgres/0003_retention.sql")),
@@ -27,10 +27,11 @@ const MIGRATIONS: [(i64, &str, &str); 8] = [
     (6, "recent sessions", include_str!("../../../migrations/postgres/0006_recent_sessions.sql")),
     (7, "forks", include_str!("../../../migrations/postgres/0007_forks.sql")),
     (8, "search", include_str!("../../../migrations/postgres/0008_search.sql")),
+    (9, "models of sessions", include_str!("../../../migrations/postgres/0009_models_of_sessions.sql")),
 ];
 
 /// Tables whose rows belong to a shard, the table of shards first.
-const SHARDED: [&str; 12] = [
+const SHARDED: [&str; 13] = [
     "shard",
     "session",
     "event",
@@ -43,6 +44,7 @@ const SHARDED: [&str; 12] = [
     "inbox",
     "blob_session",
     "search_entry",
+    "search_model",
 ];
 
 /// What is known of a store that can be used.

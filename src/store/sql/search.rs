@@ -9,11 +9,12 @@ use uuid::Uuid;
 use super::super::dialect::{Dialect, Forget};
 use super::super::statements::common as sql;
 use super::super::{
-    FeedCursor, Find, Hit, IndexEntry, Indexed, OpenError, Place, Read, ReadModels as _, Row, SearchIndex, Shard, StoreError,
-    search_projection,
+    Alike, FeedCursor, Find, Hit, IndexEntry, Indexed, OpenError, Place, Read, ReadModels as _, Row, SearchIndex, Shard,
+    StoreError, id_range, search_projection,
 };
 use super::{Failure, SqlStore, statement, stored};
-use crate::session::{Body, Recorded, Seq, SessionId, Timestamp, searchable};
+use crate::session::searchable::{self, Label};
+use crate::session::{Body, Recorded, Seq, SessionId, Timestamp};
 
 /// A session with more events than this is not taken out of the index event by event; the index is made anew.
 const FORGOTTEN_MAX: usize = 20_000;
@@ -47,6 +48,9 @@ where
     async fn index(&self, indexed: Indexed) -> Result<(), StoreError> {
         indexed.validate()?;
         let entries = entries::<D>(&indexed.entries);
+        // Of their own, so that the words are not looked through again and again.
+        let places = D::INDEX_DAYS.map(|days| (days, places(&indexed.entries)));
+        let models = models(&indexed.entries);
         self.write(move |transaction| {
             Box::pin(async move {
                 let (shard, id) = (indexed.shard, search_projection());
@@ -76,8 +80,9 @@ where
                     clear::<D>(transaction, shard).await?;
                     of(sql::DROP_OTHER_CHECKPOINTS).execute(&mut **transaction).await?;
                 }
-                for indexing in [Some(D::INDEX), D::INDEX_DAYS].into_iter().flatten() {
-                    statement(indexing).bind(shard).bind(entries.clone()).execute(&mut **transaction).await?;
+                let models = models.map(|models| (D::INDEX_MODELS, models));
+                for (indexing, what) in [Some((D::INDEX, entries)), places, models].into_iter().flatten() {
+                    statement(indexing).bind(shard).bind(what).execute(&mut **transaction).await?;
                 }
                 Ok(())
             })
@@ -114,11 +119,50 @@ where
         }
         Ok(hits)
     }
+
+    async fn sessions_alike(&self, alike: &Alike) -> Result<Vec<SessionId>, StoreError> {
+        self.dialect.readable()?;
+        let query = match alike {
+            Alike::Id(prefix) => {
+                let (first, last) = id_range(prefix)?;
+                statement(D::IDS_BETWEEN).bind(Uuid::from_bytes(first)).bind(Uuid::from_bytes(last))
+            }
+            // Not every database takes a NUL in a text, and none keeps one.
+            Alike::Phase(phase) if phase.contains('\0') => return Ok(Vec::new()),
+            Alike::Phase(phase) => statement(D::IDS_IN_PHASE).bind(phase.clone()),
+            Alike::Cost(range) => statement(D::IDS_COSTING).bind(stored(*range.start())).bind(stored(*range.end())),
+            // No label has a character behind this one.
+            Alike::Model(label) => statement(D::IDS_OF_MODEL).bind(label.clone()).bind(format!("{label}{}", char::MAX)),
+        };
+        let ids: String = self.fetch_one(query).await?.try_get(0).map_err(|error| self.dialect.failed_read(error))?;
+        ids.as_bytes().chunks(ID_DIGITS).map(id).collect()
+    }
+}
+
+/// The hexadecimal digits of an id.
+const ID_DIGITS: usize = 32;
+
+fn id(digits: &[u8]) -> Result<SessionId, StoreError> {
+    let id = Uuid::try_parse_ascii(digits).map_err(|error| StoreError::Unavailable(error.into()))?;
+    Ok(SessionId::from_uuid(id))
+}
+
+/// When and where events happened, as JSON.
+fn places(entries: &[IndexEntry]) -> String {
+    let place = |entry: &IndexEntry| json!({"pos": entry.pos, "at": entry.at.0});
+    serde_json::Value::from(entries.iter().map(place).collect::<Vec<_>>()).to_string()
+}
+
+/// Which events name which models, as JSON; `None` where none does.
+fn models(entries: &[IndexEntry]) -> Option<String> {
+    let named = entries.iter().flat_map(|entry| entry.models().map(|label| json!({"pos": entry.pos, "label": label})));
+    let named: Vec<_> = named.collect();
+    (!named.is_empty()).then(|| serde_json::Value::from(named).to_string())
 }
 
 /// Events as JSON, so that one statement takes all of them.
 fn entries<D: Dialect>(entries: &[IndexEntry]) -> String {
-    let entry = |entry: &IndexEntry| json!({"pos": entry.pos, "at": entry.at.0, "words": D::indexed(entry.words.clone())});
+    let entry = |entry: &IndexEntry| json!({"pos": entry.pos, "words": D::indexed(entry.words.clone())});
     serde_json::Value::from(entries.iter().map(entry).collect::<Vec<_>>()).to_string()
 }
 
@@ -242,7 +286,10 @@ where
 {
     let id = search_projection();
     match (traces, D::FORGET) {
-        (Traces::Places, Forget::Places(sql)) => return forget_places::<D>(transaction, shard, sql, ranges).await,
+        (Traces::Places, Forget::Places(sql)) => {
+            forget_places::<D>(transaction, shard, sql, ranges).await?;
+            return forget_models::<D>(transaction, shard, session).await;
+        }
         (Traces::All, _) => {}
         (traces, forget) => {
             let versions = statement(sql::VERSIONS).bind(shard).bind(id.name.clone()).fetch_all(&mut **transaction).await?;
@@ -265,7 +312,7 @@ where
                         }
                     }
                     statement(sql).bind(shard).bind(entries::<D>(&gone)).execute(&mut **transaction).await?;
-                    return Ok(());
+                    return forget_models::<D>(transaction, shard, session).await;
                 }
                 // Somebody has begun to index in between.
                 (Traces::None, _, _) => return Err(moved().into()),
@@ -305,6 +352,20 @@ where
     if D::rows_affected(&begun) > 0 {
         of(sql::DROP_CHECKPOINT).execute(&mut **transaction).await?;
     }
+    Ok(())
+}
+
+/// Forgets which models of a session nothing names any more.
+async fn forget_models<D>(transaction: &mut Transaction<'static, D::Db>, shard: Shard, session: SessionId) -> Result<(), Failure>
+where
+    D: Dialect,
+    for<'c> &'c mut <D::Db as sqlx::Database>::Connection: Executor<'c, Database = D::Db>,
+    for<'q> i32: Encode<'q, D::Db> + Type<D::Db>,
+    for<'q> String: Encode<'q, D::Db> + Type<D::Db>,
+    for<'q> Uuid: Encode<'q, D::Db> + Type<D::Db>,
+{
+    let label = Label::Session.of(&session.to_string());
+    statement(D::FORGET_MODELS).bind(shard).bind(session.as_uuid()).bind(label).execute(&mut **transaction).await?;
     Ok(())
 }
 

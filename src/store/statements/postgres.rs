@@ -324,10 +324,22 @@ pub const INDEX: &str = "insert into search_entry (shard, pos, at, words) \
      from json_to_recordset($2::text::json) as entry (pos bigint, words text) \
      join event on event.shard = $1 and event.pos = entry.pos where event.shard = $1 and event.salt is not null \
      on conflict (shard, pos) do nothing";
+/// Notes which models events name, given as JSON with their places, in their sessions.
+pub const INDEX_MODELS: &str = "insert into search_model (shard, session_id, label) \
+     select distinct event.shard, event.session_id, entry.label \
+     from json_to_recordset($2::text::json) as entry (pos bigint, label text) \
+     join event on event.shard = $1 and event.pos = entry.pos where event.shard = $1 and event.salt is not null \
+     on conflict (shard, session_id, label) do nothing";
+/// Forgets which models of a session no event names that is still in the index; $3 is the session's label.
+pub const FORGET_MODELS: &str = "delete from search_model as named where named.shard = $1 and named.session_id = $2 and not exists \
+     (select 1 from search_entry as entry where entry.shard = $1 \
+     and entry.words @@ ('''' || named.label || ''' & ''' || $3::text || '''')::tsquery)";
 /// Takes the events between two positions out of the index.
 pub const FORGET_PLACES: &str = "delete from search_entry where shard = $1 and pos between $2 and $3";
 /// Empties the index of a shard.
 pub const CLEAR_INDEX: &str = "delete from search_entry where shard = $1";
+/// Forgets which models were named in a shard.
+pub const CLEAR_MODELS: &str = "delete from search_model where shard = $1";
 /// Finds events, the last one first.
 pub const FIND: &str = "select event.session_id, event.seq, event.shard, event.pos, event.at \
      from search_entry as entry join event on event.shard = entry.shard and event.pos = entry.pos \
@@ -335,10 +347,32 @@ pub const FIND: &str = "select event.session_id, event.seq, event.shard, event.p
      and (entry.at, entry.shard, entry.pos) < ($4::bigint, $5::integer, $6::bigint) and event.salt is not null \
      order by entry.at desc, entry.shard desc, entry.pos desc limit $7";
 
+macro_rules! ids {
+    ($rest:literal) => {
+        concat!("select coalesce(string_agg(replace(session_id::text, '-', ''), ''), '') from ", $rest)
+    };
+}
+
+/// The ids of the sessions between two ids, all in one text, as hexadecimal digits; so are those of the next ones.
+pub const IDS_BETWEEN: &str = ids!("session where session_id between $1 and $2");
+/// Those of the sessions in a phase.
+pub const IDS_IN_PHASE: &str = ids!("session where phase = $1");
+/// Those of the sessions that cost not less and not more than so much.
+pub const IDS_COSTING: &str = ids!("session where coalesce(cost_micro_usd, 0) between $1 and $2");
+/// Those of the sessions in which a model was named whose label is not before one text, and before another.
+pub const IDS_OF_MODEL: &str = ids!("(select distinct session_id from search_model where label >= $1 and label < $2) as named");
+
 /// Each of them that can be prepared on a plain server, with its name.
 pub const ALL: &[(&str, &str)] = &[
     ("INDEX", INDEX),
+    ("INDEX_MODELS", INDEX_MODELS),
     ("FORGET_PLACES", FORGET_PLACES),
+    ("FORGET_MODELS", FORGET_MODELS),
+    ("CLEAR_MODELS", CLEAR_MODELS),
+    ("IDS_BETWEEN", IDS_BETWEEN),
+    ("IDS_IN_PHASE", IDS_IN_PHASE),
+    ("IDS_COSTING", IDS_COSTING),
+    ("IDS_OF_MODEL", IDS_OF_MODEL),
     ("CLEAR_INDEX", CLEAR_INDEX),
     ("FIND", FIND),
     ("SERVER", SERVER),

@@ -69,7 +69,7 @@ pub struct Verifying {
     decide: Decide,
     /// The events of one moment, which are decided together.
     moment: Vec<Seen>,
-    /// Whether the events of the moment are the beginning of what was decided: a fork shares no more of it.
+    /// Whether the events of the moment are the beginning of what was decided: a fork shares no more of it, or no more can be read.
     cut: bool,
     /// The last event that was put into the log as it is, for the fork that begins there.
     given_upto: Seq,
@@ -102,6 +102,11 @@ impl Verifying {
         self.cut = false;
         self.found.events += 1;
         self.moment.push(Seen { event, recorded });
+    }
+
+    /// What comes next cannot be read, though it may have been decided with what was read last; [`end`](Self::end) is to follow.
+    pub const fn cut(&mut self) {
+        self.cut = true;
     }
 
     /// What was found so far, of all that is sure.
@@ -215,7 +220,7 @@ impl Verifying {
                 self.fold(moment, at, read)
             }
             // What would tell all of the command may not be shared.
-            _ if self.cut => self.step_over(rest, "a fork shares only the beginning of what was decided with it", true),
+            _ if self.cut => self.step_over(rest, "only the beginning of what was decided with it is there", true),
             Some(tried) => self.diverged(rest, tried),
             None => self.unasked(rest),
         }
