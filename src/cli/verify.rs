@@ -1,4 +1,8 @@
-//! `rekindle verify`: the chain, its completeness and its state digests, from the first event on.
+//! `rekindle verify`: whether a log is what was written, all of it, and leads where it says; in the store, or in a bundle.
+
+use std::fs::File;
+use std::io::{self, BufReader};
+use std::path::{Path, PathBuf};
 
 use clap_complete::ArgValueCompleter;
 use serde::Serialize;
@@ -9,23 +13,54 @@ use super::complete::sessions;
 use super::exit::{CliError, Exit};
 use super::paint::Tone;
 use super::text::{count, one_line};
-use crate::engine::restore::{restore, restore_at};
-use crate::engine::{EngineError, Trust};
-use crate::session::{Digest, Seq, SessionId};
-use crate::store::{PURGED, SessionFilter, SessionRow, Store, StoreError};
+use crate::audit::bundle::{self, Counts, Header, Signed, VerifiedBundle};
+use crate::audit::{AuditError, Verdicts, VerifierKey, verify_session};
+use crate::engine::EngineError;
+use crate::session::{Digest, Seq, SessionId, SessionName};
+use crate::store::{PURGED, SessionFilter, SessionRow, Store};
 
-/// Check that a session's log is what was written
+/// Check that a session's log is what was written, in the store or in a bundle
 ///
-/// Every event is read: they must be dense, chained by their hashes up to the head, and fold to each state whose digest
-/// is recorded on the way. Ends with 5 when a log is damaged, naming the first bad event.
+/// Every event is read, for three verdicts: integrity (each is what was appended, chained by its hash to the one before, up to the
+/// head), completeness (none is missing, nothing is cut off, every action has an outcome, or its session is not closed yet), and
+/// determinism (they fold to each state whose digest is recorded on the way). Ends with 5 when one fails, naming the first bad event.
+///
+/// A path (with a /, or of a file that is there) is a bundle that `rekindle export --to bundle` wrote, - one on standard input; no
+/// store is opened for it. Where a session has the name of a file that is there, say its id, or NAME@-0.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The session; S@N for its events up to N
-    #[arg(value_name = "S[@N]", default_value = "@last", conflicts_with = "all", add = ArgValueCompleter::new(sessions))]
-    address: Address,
+    /// The session, S@N for its events up to N; or the file of a bundle, - for standard input
+    #[arg(
+        value_name = "S[@N]|FILE",
+        default_value = "@last",
+        conflicts_with = "all",
+        value_parser = target,
+        add = ArgValueCompleter::new(sessions)
+    )]
+    target: Target,
     /// All of them
     #[arg(short, long)]
     all: bool,
+    /// With a bundle: the only key whose signatures count, as its owner has published it (name+id+base64)
+    #[arg(long, value_name = "KEY")]
+    key: Option<VerifierKey>,
+}
+
+/// What is verified.
+#[derive(Debug, Clone)]
+enum Target {
+    Session(Address),
+    File(PathBuf),
+    StandardInput,
+}
+
+/// No session has a / in its name.
+fn target(text: &str) -> Result<Target, String> {
+    match text {
+        "-" => Ok(Target::StandardInput),
+        path if path.contains('/') || Path::new(path).is_file() => Ok(Target::File(path.into())),
+        address => address.parse().map(Target::Session),
+    }
 }
 
 /// What was found of one session.
@@ -45,6 +80,24 @@ pub struct Found {
     pub bad: Option<Seq>,
     /// What is wrong with it.
     pub what: Option<String>,
+    /// What holds, and what does not.
+    #[serde(flatten)]
+    pub verdicts: Verdicts,
+}
+
+/// What was found of a bundle.
+#[derive(Debug, Serialize)]
+struct FoundInFile {
+    file: String,
+    #[serde(flatten)]
+    found: Found,
+    name: Option<SessionName>,
+    /// How many events the session had when the bundle was made.
+    of: Seq,
+    by: String,
+    at: String,
+    signed: Signed,
+    counts: Counts,
 }
 
 /// Checks sessions.
@@ -52,12 +105,23 @@ pub struct Found {
 /// # Errors
 /// When there is no such session, or the store cannot be read.
 pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
+    let address = match args.target {
+        Target::Session(_) if args.key.is_some() => {
+            return Err(CliError::Usage("--key is for bundles; name the file of one".to_owned()));
+        }
+        Target::Session(address) => address,
+        Target::File(path) => return of_file(context, &path, args.key),
+        Target::StandardInput => {
+            let verified = bundle::verify(&mut io::stdin().lock(), args.key)?;
+            return told_of_file(context, "-".to_owned(), verified);
+        }
+    };
     let store = context.store().await?;
     let (rows, upto) = if args.all {
         (store.sessions(SessionFilter::All, u32::MAX).await?, None)
     } else {
-        let row = find(context, store.as_ref(), &args.address.session).await?;
-        let upto = Some(args.address.at(&row)?).filter(|upto| *upto < row.head);
+        let row = find(context, store.as_ref(), &address.session).await?;
+        let upto = Some(address.at(&row)?).filter(|upto| *upto < row.head);
         (vec![row], upto)
     };
     let mut found = Vec::with_capacity(rows.len());
@@ -92,39 +156,67 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
 /// # Errors
 /// When the store cannot be read at all; damage is in what is found.
 pub async fn check(store: &dyn Store, row: &SessionRow) -> Result<Found, CliError> {
-    let found = |ok, digest, bad, what| Found { session: row.id, ok, events: row.head, hash: row.hash, digest, bad, what };
+    let judged = verify_session(store, row, None).await?;
+    let mut found = Found::of(row.id, row.head, row.hash, judged.verdicts, judged.state);
     if row.directory.phase == PURGED {
-        return Ok(found(true, None, None, Some("its events were purged; only its head is left".to_owned())));
+        found.what = Some("its events were purged; only its head is left".to_owned());
     }
-    // The chain first: it names what is wrong more closely than a fold can.
-    let proven = match store_chain(store, row).await {
-        Ok(()) => restore(store, row.id, Trust::Nothing).await,
-        Err(error) => Err(error.into()),
-    };
-    match proven {
-        Ok(restored) => Ok(found(true, Some(restored.proof.digest), None, None)),
-        Err(EngineError::Unproven { seq, what, .. } | EngineError::Store(StoreError::Damaged { seq, what, .. })) => {
-            Ok(found(false, None, Some(seq), Some(what)))
-        }
-        Err(other) => Err(other.into()),
-    }
+    Ok(found)
 }
 
 /// Checks the beginning of a session, up to and with one event; what comes behind it is not looked at.
 ///
 /// # Errors
-/// When the store cannot be read at all; damage is in what is found.
+/// When the store cannot be read at all; damage is in what is found. [`CliError::Engine`] when its events were purged.
 pub async fn check_upto(store: &dyn Store, row: &SessionRow, upto: Seq) -> Result<Found, CliError> {
-    let found = |ok, hash, digest, bad, what| Found { session: row.id, ok, events: upto, hash, digest, bad, what };
-    match restore_at(store, row.id, upto, Trust::Nothing).await {
-        Ok(restored) => Ok(found(true, restored.hash, Some(restored.proof.digest), None, None)),
-        Err(EngineError::Unproven { seq, what, .. }) => Ok(found(false, Digest::ZERO, None, Some(seq), Some(what))),
-        Err(other) => Err(other.into()),
+    if row.directory.phase == PURGED {
+        return Err(EngineError::Purged(row.id).into());
+    }
+    let judged = verify_session(store, row, Some(upto)).await?;
+    let hash = if judged.verdicts.hold() { judged.hash } else { Digest::ZERO };
+    Ok(Found::of(row.id, upto, hash, judged.verdicts, judged.state))
+}
+
+impl Found {
+    fn of(session: SessionId, events: Seq, hash: Digest, verdicts: Verdicts, digest: Option<Digest>) -> Self {
+        let (ok, failure) = (verdicts.hold(), verdicts.first_failure());
+        let (bad, what) = (failure.and_then(|(bad, _)| bad), failure.map(|(_, what)| what.clone()));
+        Self { session, ok, events, hash, digest, bad, what, verdicts }
     }
 }
 
-async fn store_chain(store: &dyn Store, row: &SessionRow) -> Result<(), StoreError> {
-    crate::store::verify_session(store, row.id).await.map(|_| ())
+fn of_file(context: &mut Context, path: &Path, key: Option<VerifierKey>) -> Result<Exit, CliError> {
+    let unreadable = |source| CliError::File { verb: "read", path: path.to_owned(), source };
+    let mut file = BufReader::with_capacity(64 * 1024, File::open(path).map_err(unreadable)?);
+    let verified = bundle::verify(&mut file, key).map_err(|error| match error {
+        AuditError::Io(source) => unreadable(source),
+        AuditError::NotABundle => CliError::Usage(format!(
+            "{} is a file, but no bundle: its first line is no header of the format {}; a session of that name is meant by its id, or as {}@-0",
+            path.display(),
+            bundle::FORMAT,
+            path.display()
+        )),
+        other => other.into(),
+    })?;
+    told_of_file(context, path.display().to_string(), verified)
+}
+
+fn told_of_file(context: &mut Context, file: String, verified: VerifiedBundle) -> Result<Exit, CliError> {
+    let VerifiedBundle { header, verdicts, state, signed, counts } = verified;
+    let found = Found::of(header.session, header.head, header.hash, verdicts, state);
+    let exit = if found.ok { Exit::Done } else { Exit::Unverified };
+    if context.out.is_table() {
+        print_found(context, &found, None)?;
+        if header.of > header.head {
+            let part = format!("events 1 to {} of the {} that the session had", header.head, header.of);
+            context.out.line(format_args!("         {} {part}", context.out.paint.dim("part")))?;
+        }
+        context.out.line(format_args!("         {} {}", context.out.paint.dim("signed"), one_line(&signed.to_string())))?;
+    } else {
+        let Header { name, of, by, at, .. } = header;
+        context.out.json(&FoundInFile { file, found, name, of, by, at: at.to_string(), signed, counts })?;
+    }
+    Ok(exit)
 }
 
 /// Prints what was found for people.
@@ -132,33 +224,33 @@ async fn store_chain(store: &dyn Store, row: &SessionRow) -> Result<(), StoreErr
 /// # Errors
 /// When nobody reads any more.
 pub fn print(context: &mut Context, found: &Found) -> Result<(), CliError> {
+    let way_out = found.bad.map(|bad| match bad.0.saturating_sub(1) {
+        0 => "no event can be trusted; restore the store from a copy".to_owned(),
+        trusted => {
+            let show = context.command(format_args!("show {}@{trusted}", found.session));
+            format!("events 1 to {trusted} hold; read them with `{show}`")
+        }
+    });
+    print_found(context, found, way_out)
+}
+
+fn print_found(context: &mut Context, found: &Found, way_out: Option<String>) -> Result<(), CliError> {
     let paint = context.out.paint;
-    match (&found.bad, &found.what) {
-        (Some(seq), what) => {
-            let what = what.as_deref().map(one_line).unwrap_or_default();
-            context.out.line(format_args!("{}  {}: {what}", paint.tone(Tone::Bad, "damaged"), found.session))?;
-            let trusted = seq.0.saturating_sub(1);
-            let way_out = if trusted > 0 {
-                format!(
-                    "events 1 to {trusted} hold; read them with `{}`",
-                    context.command(format_args!("show {}@{trusted}", found.session))
-                )
-            } else {
-                "no event can be trusted; restore the store from a copy".to_owned()
-            };
-            context.out.line(format_args!("         {way_out}"))?;
-        }
-        _ => {
-            let digest = found.digest.map(|digest| digest.to_string()).unwrap_or_default();
-            context.out.line(format_args!(
-                "{}  {}  {}",
-                paint.tone(Tone::Good, "intact "),
-                found.session,
-                count(found.events.0, "event")
-            ))?;
-            context.out.line(format_args!("         {} {}", paint.dim("chain"), found.hash))?;
-            context.out.line(format_args!("         {} {digest}", paint.dim("state")))?;
-        }
+    if found.ok {
+        let (intact, events) = (paint.tone(Tone::Good, "intact "), count(found.events.0, "event"));
+        context.out.line(format_args!("{intact}  {}  {events}", found.session))?;
+        context.out.line(format_args!("         {} {}", paint.dim("chain"), found.hash))?;
+        let digest = found.digest.map(|digest| digest.to_string()).unwrap_or_default();
+        context.out.line(format_args!("         {} {digest}", paint.dim("state")))?;
+    } else {
+        let what = found.what.as_deref().map(one_line).unwrap_or_default();
+        context.out.line(format_args!("{}  {}: {what}", paint.tone(Tone::Bad, "damaged"), found.session))?;
+    }
+    for (name, verdict) in found.verdicts.each() {
+        context.out.line(format_args!("         {} {}", paint.dim(name), one_line(&verdict.to_string())))?;
+    }
+    if let Some(way_out) = way_out {
+        context.out.line(format_args!("         {way_out}"))?;
     }
     Ok(())
 }
