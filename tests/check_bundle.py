@@ -6,6 +6,7 @@
 Two of the three verdicts are judged here: integrity and completeness. Determinism takes the program that folds the events."""
 
 import base64
+import functools
 import hashlib
 import json
 import re
@@ -105,6 +106,7 @@ def decompress(encoded):
 
 BASE = decompress((4 * pow(5, -1, P) % P).to_bytes(32, "little"))
 
+@functools.cache
 def has_signed(public, message, signature):
     s = int.from_bytes(signature[32:], "little")
     if len(signature) != 64 or s >= L:

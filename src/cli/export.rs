@@ -14,6 +14,7 @@ use super::new_file::NewFile;
 use super::paint::Tone;
 use super::rows::Rows;
 use super::text::one_line;
+use crate::audit::AuditError;
 use crate::audit::bundle::{self, Damage, Made};
 use crate::engine::clock::{Clock as _, SystemClock};
 use crate::session::Seq;
@@ -65,12 +66,14 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
     let last = args.address.at(&row)?;
     let Some(path) = args.output else {
         let out = &mut context.out;
-        let left_out = write(&store, &row, last, form, |bytes| out.raw(bytes)).await?;
+        let written = write(&store, &row, last, form, |bytes| out.raw(bytes)).await;
+        let left_out = written.inspect_err(|error| tell_way_out(context, error))?;
         told(context, &left_out);
         return Ok(Exit::Done);
     };
     let mut file = NewFile::create(&path)?;
     let written = write(&store, &row, last, form, |bytes| file.write_all(bytes)).await;
+    let written = written.inspect_err(|error| tell_way_out(context, error));
     let left_out = written.map_err(|error| match error {
         CliError::Output(source) => file.failed(source),
         other => other,
@@ -183,6 +186,12 @@ async fn recording(
     }
     put(cast.end().as_bytes())?;
     Ok(left_out)
+}
+
+fn tell_way_out(context: &Context, error: &CliError) {
+    if let CliError::Audit(AuditError::Damaged { .. }) = error {
+        context.note("no bundle was made; --keep-damaged makes one all the same, in which whoever verifies it finds this");
+    }
 }
 
 fn told(context: &Context, left_out: &[String]) {

@@ -3,22 +3,18 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use base64::prelude::{BASE64_STANDARD, Engine as _};
-use rekindle::audit::bundle::{
-    self, BlobRecord, Damage, End, EventRecord, FORMAT, KeyRecord, Made, ProofRecord, Record, VerifiedBundle,
-};
+use rekindle::audit::bundle::{self, Counts, Damage, End, EventRecord, KeyRecord, Made, ProofRecord, Record, VerifiedBundle};
 use rekindle::audit::merkle::{CompactRange, ProofBuilder, leaf_hash};
 use rekindle::audit::{AuditError, Checkpoint, SignerKey, Verdict, VerifierKey, head_leaf};
-use rekindle::session::{
-    Digest, EventId, Kind, NewEvent, REDUCER, Recorded, Seq, Session, SessionId, SessionName, Source, Timestamp,
-};
+use rekindle::session::{Digest, EventId, Kind, NewEvent, REDUCER, Seq, Session, SessionId, Source, Timestamp};
 use rekindle::store::chain::{Envelope, digest};
-use rekindle::store::{Append, Base, Expected, MemoryStore, SharedStore, Store, Writer};
+use rekindle::store::{Append, Base, Expected, MemoryStore, SharedStore, Writer};
 use sha2::{Digest as _, Sha256};
+use tempfile::TempDir;
 use uuid::Uuid;
 
 /// Chance from a seed, so that what was found is found again: splitmix64.
@@ -59,8 +55,17 @@ impl Chance {
 }
 
 /// Texts that JSON, UTF-8 and lines make hard.
-const WORDS: [&str; 9] =
-    ["plain", "", "\"quoted\\\"", "two\nlines\r\n", "\u{1}\u{1f}\u{7f}\u{85}\u{a0}", "naïve café", "日本語", "🦀\u{200d}🔥", "\u{2028}\u{feff}/"];
+const WORDS: [&str; 9] = [
+    "plain",
+    "",
+    "\"quoted\\\"",
+    "two\nlines\r\n",
+    "\u{1}\u{1f}\u{7f}\u{85}\u{a0}",
+    "naïve café",
+    "日本語",
+    "🦀\u{200d}🔥",
+    "\u{2028}\u{feff}/",
+];
 
 const KINDS: [&str; 16] = [
     "note.added",
@@ -210,7 +215,8 @@ impl Filling {
             return self.blob(chance.bytes::<30>().to_vec()).await;
         }
         let file = |content| serde_json::json!({"name": "f", "kind": "file", "content": content, "size": 3});
-        let inner = self.blob(serde_json::json!({"entries": [file(self.blob(b"abc".to_vec()).await)]}).to_string().into_bytes()).await;
+        let inner =
+            self.blob(serde_json::json!({"entries": [file(self.blob(b"abc".to_vec()).await)]}).to_string().into_bytes()).await;
         let one = file(self.blob(chance.bytes::<12>().to_vec()).await);
         let link = serde_json::json!({"name": "l", "kind": "link", "target": "f"});
         let directory = serde_json::json!({"name": "d", "kind": "directory", "tree": inner});
@@ -336,14 +342,66 @@ pub fn signed(chance: &mut Chance, good: &[Record], key: &SignerKey) -> Vec<Reco
     records
 }
 
-/// What a verifier says: the exit code, and of integrity and completeness the word and the first bad event.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verdict2 {
-    pub code: u8,
-    pub said: Vec<String>,
-}
-
 /// What the program says of a bundle.
 pub fn judged(bytes: &[u8], key: Option<&VerifierKey>) -> Result<VerifiedBundle, AuditError> {
     bundle::verify(&mut &bytes[..], key.cloned())
+}
+
+/// The same as the checker writes it, which judges two of the three verdicts.
+pub fn said(judged: &Result<VerifiedBundle, AuditError>) -> String {
+    let verdicts = match judged {
+        Ok(found) => &found.verdicts,
+        Err(AuditError::NotABundle) => return "2".to_owned(),
+        Err(error) => panic!("{error}"),
+    };
+    let two = [&verdicts.integrity, &verdicts.completeness];
+    let code = if two.iter().any(|verdict| verdict.failure().is_some()) { 5 } else { 0 };
+    let words = two.map(|verdict| {
+        let bad = match verdict {
+            Verdict::Fails { bad, .. } => *bad,
+            Verdict::Open { actions } => actions.first().copied(),
+            Verdict::Holds | Verdict::Unjudged { .. } => None,
+        };
+        format!("{} {}", verdict.as_str(), bad.map_or_else(|| "-".to_owned(), |bad| bad.to_string()))
+    });
+    format!("{code} {}", words.join(" "))
+}
+
+/// Bundles in files, to be judged by the checker.
+pub struct Files {
+    directory: TempDir,
+    list: String,
+}
+
+impl Files {
+    pub fn new() -> Self {
+        Self { directory: tempfile::tempdir().unwrap(), list: String::new() }
+    }
+
+    pub fn add(&mut self, bytes: &[u8], key: Option<&VerifierKey>) {
+        let path = self.directory.path().join(self.list.lines().count().to_string());
+        fs::write(&path, bytes).unwrap();
+        let key = key.map(ToString::to_string).unwrap_or_default();
+        self.list.push_str(&format!("{}\t{key}\n", path.display()));
+    }
+
+    /// What the checker says of each, in one run.
+    pub fn checked(&self) -> Vec<String> {
+        let mut checker = checker(&[]);
+        let mut child = checker.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("python3 is needed");
+        let mut input = child.stdin.take().unwrap();
+        let list = self.list.clone();
+        let writer = std::thread::spawn(move || input.write_all(list.as_bytes()).unwrap());
+        let output = child.wait_with_output().unwrap();
+        writer.join().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+    }
+}
+
+/// The checker.
+pub fn checker(args: &[&str]) -> Command {
+    let mut command = Command::new("python3");
+    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/check_bundle.py")).args(args);
+    command
 }
