@@ -103,7 +103,7 @@ fn cut_end(good: &Good<'_>, chance: &mut Chance) -> Option<(Vec<u8>, bool)> {
 fn behind(good: &Good<'_>, chance: &mut Chance) -> Option<(Vec<u8>, bool)> {
     let mut bytes = good.bytes.to_vec();
     let lines = lines(good.bytes);
-    let more: [&[u8]; 4] = [b"\n", b"more", b"{}\n", chance.of(&lines)];
+    let more: [&[u8]; 4] = [b"\n", b"more", b"{}\n", chance.of(&lines).as_slice()];
     bytes.extend_from_slice(*chance.of(&more));
     Some((bytes, true))
 }
@@ -239,8 +239,10 @@ fn rewrite(good: &Good<'_>, chance: &mut Chance) -> Option<(Vec<u8>, bool)> {
     let (at, nth) = one(&records, chance);
     event_at(&mut records, at).id = EventId::from_uuid(chance.uuid());
     let last = rehash(&mut records, nth);
-    let hashes: Vec<(Seq, Digest)> =
-        events(&records).into_iter().map(|at| event_at(&mut records, at)).map(|event| (event.seq, event.hash)).collect();
+    let hashes: Vec<(Seq, Digest)> = records
+        .iter()
+        .filter_map(|record| if let Record::Event(event) = record { Some((event.seq, event.hash)) } else { None })
+        .collect();
     for record in &mut records {
         match record {
             Record::Header(header) => header.hash = last,
