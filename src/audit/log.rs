@@ -3,7 +3,7 @@
 use super::AuditError;
 use super::merkle::CompactRange;
 use crate::session::audit::{HeadsListed, Published, Sealed};
-use crate::session::{Digest, Event, Recorded, Seq, SessionId};
+use crate::session::{Digest, Event, Recorded, Seq, SessionId, Timestamp};
 use crate::store::chain::Flaw;
 use crate::store::{PURGED, Read, Row, SessionRow, Store, Verifier};
 
@@ -39,6 +39,8 @@ pub(super) struct Tip {
     pub(super) hash: Digest,
     /// The last seal.
     pub(super) sealed: Option<Sealed>,
+    /// When that was made.
+    pub(super) sealed_at: Option<Timestamp>,
     /// The tree that it sealed.
     pub(super) tree: CompactRange,
 }
@@ -46,9 +48,9 @@ pub(super) struct Tip {
 /// Finds the last seal of the store's audit log.
 pub(super) async fn tip(store: &dyn Store) -> Result<Tip, AuditError> {
     let Some(row) = row(store).await? else {
-        return Ok(Tip { head: Seq::ZERO, hash: Digest::ZERO, sealed: None, tree: CompactRange::new() });
+        return Ok(Tip { head: Seq::ZERO, hash: Digest::ZERO, sealed: None, sealed_at: None, tree: CompactRange::new() });
     };
-    let Some((seq, sealed)) = back(store, row.head).next_sealed().await? else {
+    let Some((seq, at, sealed)) = back(store, row.head).next_sealed().await? else {
         return Err(AuditError::Damaged { seq: Seq(1), what: "it holds no seal".to_owned() });
     };
     let bad = |what: &str| AuditError::Damaged { seq, what: what.to_owned() };
@@ -56,7 +58,7 @@ pub(super) async fn tip(store: &dyn Store) -> Result<Tip, AuditError> {
     if tree.root() != sealed.root {
         return Err(bad("its tree has another root"));
     }
-    Ok(Tip { head: row.head, hash: row.hash, sealed: Some(sealed), tree })
+    Ok(Tip { head: row.head, hash: row.hash, sealed: Some(sealed), sealed_at: Some(at), tree })
 }
 
 /// The row of the audit log; `None` where nothing was ever sealed.
@@ -83,7 +85,7 @@ pub(super) struct Back<'a> {
 
 impl Back<'_> {
     /// The next entry, the last one first.
-    pub(super) async fn next(&mut self) -> Result<Option<(Seq, Entry)>, AuditError> {
+    pub(super) async fn next(&mut self) -> Result<Option<Place>, AuditError> {
         if self.rows.is_empty() && self.from > Seq::ZERO {
             let page = self.store.read(Read { upto: self.from, ..Read::last(SessionId::AUDIT_LOG, BACK) }).await?;
             self.from = page.rows.last().map_or(Seq::ZERO, |row| Seq(row.seq().0.saturating_sub(1)));
@@ -93,16 +95,18 @@ impl Back<'_> {
         match self.rows.pop() {
             None => Ok(None),
             Some(Row::Damaged { seq, what }) => Err(AuditError::Damaged { seq, what }),
-            Some(Row::Event { event, .. }) => Ok(Some((event.seq, Entry::of(&event)))),
+            Some(Row::Event { event, hash, .. }) => {
+                Ok(Some(Place { seq: event.seq, at: event.at, hash, entry: Entry::of(&event) }))
+            }
         }
     }
 
-    async fn next_sealed(&mut self) -> Result<Option<(Seq, Sealed)>, AuditError> {
-        while let Some((seq, entry)) = self.next().await? {
-            match entry {
-                Entry::Sealed(sealed) => return Ok(Some((seq, *sealed))),
+    async fn next_sealed(&mut self) -> Result<Option<(Seq, Timestamp, Sealed)>, AuditError> {
+        while let Some(place) = self.next().await? {
+            match place.entry {
+                Entry::Sealed(sealed) => return Ok(Some((place.seq, place.at, *sealed))),
                 Entry::Heads(_) | Entry::Published(_) => {}
-                Entry::Other => return Err(AuditError::Occupied(seq)),
+                Entry::Other => return Err(AuditError::Occupied(place.seq)),
             }
         }
         Ok(None)
@@ -121,6 +125,7 @@ pub(super) struct Forward<'a> {
 /// One event, and the chain hash of it.
 pub(super) struct Place {
     pub(super) seq: Seq,
+    pub(super) at: Timestamp,
     pub(super) hash: Digest,
     pub(super) entry: Entry,
 }
@@ -143,8 +148,10 @@ impl<'a> Forward<'a> {
         }
         let Some(row) = self.rows.pop() else { return Ok(None) };
         self.verifier.check(&row).map_err(|flaw| damaged(&flaw))?;
-        let entry = row.event().map_or(Entry::Other, Entry::of);
-        Ok(Some(Place { seq: self.verifier.seq(), hash: self.verifier.hash(), entry }))
+        Ok(row.event().map(|event| {
+            let (seq, hash) = (self.verifier.seq(), self.verifier.hash());
+            Place { seq, at: event.at, hash, entry: Entry::of(event) }
+        }))
     }
 }
 

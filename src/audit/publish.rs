@@ -173,8 +173,8 @@ async fn sealed_beyond(store: &dyn Store, size: u64) -> Result<Vec<Sealed>, Audi
     let Some(row) = log::row(store).await? else { return Ok(Vec::new()) };
     let mut beyond = Vec::new();
     let mut entries = back(store, row.head);
-    while let Some((_, entry)) = entries.next().await? {
-        match entry {
+    while let Some(place) = entries.next().await? {
+        match place.entry {
             Entry::Sealed(sealed) if sealed.size > size => beyond.push(*sealed),
             Entry::Sealed(_) => break,
             Entry::Heads(_) | Entry::Published(_) | Entry::Other => {}
@@ -189,8 +189,8 @@ async fn sealed_for(store: &dyn Store, sink: &str) -> Result<Vec<Sealed>, AuditE
     let Some(row) = log::row(store).await? else { return Ok(Vec::new()) };
     let (mut wanted, mut taken) = (Vec::new(), None);
     let mut entries = back(store, row.head);
-    while let Some((_, entry)) = entries.next().await? {
-        match entry {
+    while let Some(place) = entries.next().await? {
+        match place.entry {
             Entry::Published(body) if body.to == sink => taken = taken.max(Some(body.size)),
             Entry::Sealed(sealed) if taken.is_some_and(|taken| sealed.size <= taken) => break,
             Entry::Sealed(sealed) if sealed.to.iter().any(|to| to == sink) => wanted.push(*sealed),

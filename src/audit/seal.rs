@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::log::{Entry, Forward, Tip};
 use super::merkle::{CompactRange, leaf_hash};
@@ -105,6 +106,16 @@ impl Sealer {
             }
         }
         Err(AuditError::Contended)
+    }
+
+    /// How long it is until the store is to be sealed again, when that is done every `every`: nothing once it is due.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or its audit log is damaged.
+    pub async fn due_in(&self, every: Duration) -> Result<Duration, AuditError> {
+        let Some(at) = log::tip(self.store.as_ref()).await?.sealed_at else { return Ok(Duration::ZERO) };
+        // A clock that was put back makes nobody wait for longer than usual.
+        Ok(at.plus(every).since(self.clock.now()).min(every))
     }
 
     /// Whether the log is the one that the key is of, and its last seal one that a trusted key has made.

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::audit::AuditError;
 use crate::engine::ports::SnapshotError;
 use crate::engine::{EngineError, FailedBy, Failure};
 use crate::session::{Rejection, Seq, SessionId};
@@ -92,6 +93,9 @@ pub enum CliError {
     /// The store refused or failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The log cannot be sealed, or is not what was sealed.
+    #[error(transparent)]
+    Audit(AuditError),
     /// A recording that cannot be read.
     #[error("{}", recording(path, source))]
     Recording {
@@ -132,6 +136,7 @@ impl CliError {
             },
             Self::Engine(error) => of_engine(error),
             Self::Store(error) => of_store(error),
+            Self::Audit(error) => of_audit(error),
             Self::Recording { source: TrajectoryError::Missing { .. }, .. } => Exit::NotFound,
             Self::Recording { .. } => Exit::Failure,
             Self::File { source, .. } if source.kind() == io::ErrorKind::NotFound => Exit::NotFound,
@@ -172,6 +177,21 @@ fn of_engine(error: &EngineError) -> Exit {
         EngineError::Snapshot(SnapshotError::Missing(_)) => Exit::NotFound,
         EngineError::Snapshot(SnapshotError::NotEmpty(_)) => Exit::Conflict,
         EngineError::Snapshot(_) | EngineError::Secrets(_) | EngineError::ShutDown => Exit::Failure,
+    }
+}
+
+fn of_audit(error: &AuditError) -> Exit {
+    match error {
+        AuditError::Store(error) => of_store(error),
+        AuditError::Contended => Exit::Conflict,
+        AuditError::Name(_) => Exit::Usage,
+        AuditError::Damaged { .. }
+        | AuditError::Inconsistent { .. }
+        | AuditError::Forged(_)
+        | AuditError::Unsigned { .. }
+        | AuditError::Note(_)
+        | AuditError::Checkpoint(_) => Exit::Unverified,
+        AuditError::Key { .. } | AuditError::Occupied(_) | AuditError::OtherLog { .. } => Exit::Failure,
     }
 }
 

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::Context;
 use super::address::{Address, find};
+use super::audit;
 use super::complete::sessions;
 use super::exit::{CliError, Exit};
 use super::paint::Tone;
@@ -26,6 +27,8 @@ pub struct Args {
     /// All of them
     #[arg(short, long)]
     all: bool,
+    #[command(flatten)]
+    against: audit::AgainstArgs,
 }
 
 /// What was found of one session.
@@ -52,6 +55,9 @@ pub struct Found {
 /// # Errors
 /// When there is no such session, or the store cannot be read.
 pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
+    if let Some(file) = &args.against.against {
+        return audit::against(context, file, args.against.key).await;
+    }
     let store = context.store().await?;
     let (rows, upto) = if args.all {
         (store.sessions(SessionFilter::All, u32::MAX).await?, None)

@@ -1,10 +1,12 @@
 //! Where checkpoints are published, outside of the store that they speak of.
 
+use std::fmt;
+
 use async_trait::async_trait;
 
 /// Keeps checkpoints out of reach of whoever keeps the store. It only ever grows.
 #[async_trait]
-pub trait Sink: Send + Sync + 'static {
+pub trait Sink: fmt::Debug + Send + Sync + 'static {
     /// What it is called in the log and to people: always the same, and without credentials.
     fn name(&self) -> &str;
 
