@@ -63,15 +63,15 @@ impl FromStr for Checkpoint {
 
     fn from_str(text: &str) -> Result<Self, AuditError> {
         let bad = AuditError::Checkpoint;
-        let mut lines = text.strip_suffix('\n').ok_or(bad("its last line is cut off"))?.split('\n');
+        let mut lines = text.strip_suffix('\n').ok_or_else(|| bad("its last line is cut off"))?.split('\n');
         let mut line = || lines.next().filter(|line| !line.is_empty());
         let [Some(origin), Some(size), Some(root)] = [line(), line(), line()] else {
             return Err(bad("it begins with three lines: origin, size, root"));
         };
         let is_number = size.bytes().all(|byte| byte.is_ascii_digit()) && (size == "0" || !size.starts_with('0'));
-        let size = size.parse().ok().filter(|_| is_number).ok_or(bad("its size is no plain decimal number"))?;
+        let size = size.parse().ok().filter(|_| is_number).ok_or_else(|| bad("its size is no plain decimal number"))?;
         let bytes = BASE64_STANDARD.decode(root).ok();
-        let root = bytes.and_then(|bytes| Digest::from_slice(&bytes)).ok_or(bad("its root is not 32 bytes in base64"))?;
+        let root = bytes.and_then(|bytes| Digest::from_slice(&bytes)).ok_or_else(|| bad("its root is not 32 bytes in base64"))?;
         let extensions: Vec<_> = lines.map(str::to_owned).collect();
         if extensions.iter().any(String::is_empty) {
             return Err(bad("it has an empty line"));

@@ -111,7 +111,7 @@ impl FromStr for VerifierKey {
 
     fn from_str(text: &str) -> Result<Self, AuditError> {
         let bad = |why| AuditError::Key { kind: "verifier", why };
-        let (name, id, public) = parts(text).ok_or(bad("one is written name+id+base64, for Ed25519"))?;
+        let (name, id, public) = parts(text).ok_or_else(|| bad("one is written name+id+base64, for Ed25519"))?;
         if KeyId::of(name, &public) != id {
             return Err(bad("its id is not that of its name and its bytes, so something of it was changed"));
         }
@@ -170,8 +170,10 @@ impl FromStr for SignerKey {
 
     fn from_str(text: &str) -> Result<Self, AuditError> {
         let bad = |why| AuditError::Key { kind: "signer", why };
-        let (name, id, seed) =
-            text.strip_prefix(PRIVATE).and_then(parts).ok_or(bad("one is written PRIVATE+KEY+name+id+base64, for Ed25519"))?;
+        let (name, id, seed) = text
+            .strip_prefix(PRIVATE)
+            .and_then(parts)
+            .ok_or_else(|| bad("one is written PRIVATE+KEY+name+id+base64, for Ed25519"))?;
         let key = Self::from_seed(name, seed)?;
         if key.verifier.id != id {
             return Err(bad("its id is not that of its name and its bytes, so something of it was changed"));
@@ -312,7 +314,7 @@ impl FromStr for Note {
 
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}\n", self.text)?;
+        writeln!(f, "{}", self.text)?;
         self.signatures.iter().try_for_each(|signature| writeln!(f, "{signature}"))
     }
 }

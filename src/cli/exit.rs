@@ -199,11 +199,18 @@ fn of_store(error: &StoreError) -> Exit {
 
 fn of_audit(error: &AuditError) -> Exit {
     match error {
-        AuditError::NotABundle => Exit::Usage,
-        AuditError::Purged(_) => Exit::NotFound,
-        AuditError::Damaged { .. } => Exit::Unverified,
         AuditError::Store(error) => of_store(error),
-        _ => Exit::Failure,
+        AuditError::Contended => Exit::Conflict,
+        AuditError::Name(_) | AuditError::NotABundle => Exit::Usage,
+        AuditError::Purged(_) => Exit::NotFound,
+        AuditError::Damaged { .. }
+        | AuditError::BadSession { .. }
+        | AuditError::Inconsistent { .. }
+        | AuditError::Forged(_)
+        | AuditError::Unsigned { .. }
+        | AuditError::Note(_)
+        | AuditError::Checkpoint(_) => Exit::Unverified,
+        AuditError::Key { .. } | AuditError::Io(_) | AuditError::Occupied(_) | AuditError::OtherLog { .. } => Exit::Failure,
     }
 }
 

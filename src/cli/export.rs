@@ -189,7 +189,7 @@ async fn recording(
 }
 
 fn tell_way_out(context: &Context, error: &CliError) {
-    if let CliError::Audit(AuditError::Damaged { .. }) = error {
+    if let CliError::Audit(AuditError::BadSession { .. }) = error {
         context.note("no bundle was made; --keep-damaged makes one all the same, in which whoever verifies it finds this");
     }
 }

@@ -275,7 +275,7 @@ impl Engine {
             }
         }
         let restored = self.restore(id).await?;
-        let nobodys = matches!(restored.session.phase, Phase::Imported { .. } | Phase::Closed { .. });
+        let nobodys = matches!(restored.session.phase, Phase::Imported { .. } | Phase::Audit {} | Phase::Closed { .. });
         if nobodys {
             let Restored { session, hash, .. } = restored;
             let mask = self.shared.mask(id, session.spec.as_ref()).await?;

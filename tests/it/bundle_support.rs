@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use rekindle::audit::bundle::{self, Counts, Damage, End, EventRecord, KeyRecord, Made, ProofRecord, Record, VerifiedBundle};
 use rekindle::audit::merkle::{CompactRange, ProofBuilder, leaf_hash};
-use rekindle::audit::{AuditError, Checkpoint, SignerKey, Verdict, VerifierKey, head_leaf};
+use rekindle::audit::{AuditError, Checkpoint, SignerKey, Verdict, VerifierKey};
+use rekindle::session::audit::Head;
 use rekindle::session::{Digest, EventId, Kind, NewEvent, REDUCER, Seq, Session, SessionId, Source, Timestamp};
 use rekindle::store::chain::{Envelope, digest};
 use rekindle::store::{Append, Base, Expected, MemoryStore, SharedStore, Writer};
@@ -327,7 +328,7 @@ pub fn signed(chance: &mut Chance, good: &[Record], key: &SignerKey) -> Vec<Reco
             leaves.push(leaf_hash(&chance.bytes::<20>()));
         }
         places.push((event.seq, leaves.len() as u64));
-        leaves.push(leaf_hash(&head_leaf(event.session, event.seq, &event.hash)));
+        leaves.push(leaf_hash(&Head { session: event.session, seq: event.seq, hash: event.hash }.bytes()));
     }
     let mut tree = CompactRange::new();
     tree.extend(leaves.iter().copied());
@@ -344,7 +345,7 @@ pub fn signed(chance: &mut Chance, good: &[Record], key: &SignerKey) -> Vec<Reco
 
 /// What the program says of a bundle.
 pub fn judged(bytes: &[u8], key: Option<&VerifierKey>) -> Result<VerifiedBundle, AuditError> {
-    bundle::verify(&mut &bytes[..], key.cloned())
+    bundle::verify(&mut &bytes[..], key.cloned().into_iter().collect())
 }
 
 /// The same as the checker writes it, which judges two of the three verdicts.

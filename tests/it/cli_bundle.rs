@@ -133,7 +133,7 @@ fn a_file_is_a_bundle_and_a_session_of_its_name_is_meant_by_its_address() {
     assert_eq!(rig.run(&["verify", "sample@-0"]).code, 0);
     rig.run(&["verify", "./nowhere"]).assert_refused(3, &["nowhere"]);
     let key = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";
-    rig.run(&["verify", "sample@-0", "--key", key]).assert_refused(2, &["--key is for bundles"]);
+    rig.run(&["verify", "sample@-0", "--key", key]).assert_refused(2, &["--key is for bundles and --against"]);
     rig.run(&["verify", "sample.bundle", "--key", "nonsense"]).assert_refused(2, &["no verifier key"]);
     let said = rig.run(&["verify", "sample.bundle", "--key", key]);
     assert!(said.code == 5 && said.out.contains("nothing in it is signed with PeterNeumann"), "{said:?}");

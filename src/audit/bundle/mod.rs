@@ -15,6 +15,7 @@
 //! readers can read one line differently.
 
 mod contents;
+mod inclusion;
 mod proofs;
 mod record;
 mod verify;

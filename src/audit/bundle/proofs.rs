@@ -6,7 +6,8 @@ use serde::{Serialize, Serializer};
 
 use super::record::{KeyRecord, ProofRecord};
 use crate::audit::merkle::{is_included, leaf_hash};
-use crate::audit::{Checkpoint, Note, VerifierKey, head_leaf};
+use crate::audit::{Checkpoint, Note, VerifierKey};
+use crate::session::audit::Head;
 use crate::session::{Digest, Seq, SessionId};
 
 /// Who vouches for a bundle, beside whoever made the file.
@@ -53,17 +54,19 @@ fn as_text<S: Serializer>(key: &VerifierKey, serializer: S) -> Result<S::Ok, S::
 /// The proofs of a bundle, one after the other.
 #[derive(Debug)]
 pub(super) struct Proofs {
-    pinned: Option<VerifierKey>,
+    /// The only ones that count, where there are any.
+    pinned: Vec<VerifierKey>,
     /// Those that the file brings.
     keys: Vec<VerifierKey>,
     /// The chain hash of each event, in order.
     hashes: Vec<Digest>,
-    upto: Seq,
+    /// The last event that is vouched for, and by whom.
+    upto: Option<(Seq, VerifierKey)>,
 }
 
 impl Proofs {
-    pub(super) const fn new(pinned: Option<VerifierKey>) -> Self {
-        Self { pinned, keys: Vec::new(), hashes: Vec::new(), upto: Seq::ZERO }
+    pub(super) const fn new(pinned: Vec<VerifierKey>) -> Self {
+        Self { pinned, keys: Vec::new(), hashes: Vec::new(), upto: None }
     }
 
     /// The next event has this hash.
@@ -77,8 +80,8 @@ impl Proofs {
     /// What is wrong with it.
     pub(super) fn key(&mut self, record: &KeyRecord) -> Result<(), String> {
         let key: VerifierKey = record.vkey.parse().map_err(|error| format!("the key in the file is none: {error}"))?;
-        if let Some(pinned) = self.pinned.as_ref().filter(|pinned| **pinned != key) {
-            return Err(format!("the file is signed with {key}, not with {pinned}"));
+        if !self.pinned.is_empty() && !self.pinned.contains(&key) {
+            return Err(format!("the file is signed with {key}, not with {}", list(&self.pinned)));
         }
         self.keys.push(key);
         Ok(())
@@ -96,13 +99,16 @@ impl Proofs {
             return Err(unproven(&"there is no such event"));
         };
         let note: Note = checkpoint.parse().map_err(|error| unproven(&error))?;
-        let trusted = self.pinned.as_ref().map_or(self.keys.as_slice(), std::slice::from_ref);
+        let trusted = if self.pinned.is_empty() { &self.keys } else { &self.pinned };
         let signed = Checkpoint::open(&note, trusted).map_err(|error| unproven(&error))?;
-        let leaf = leaf_hash(&head_leaf(session, *seq, hash));
-        if !is_included(&leaf, *index, signed.size, &signed.root, path) {
+        if !is_proven(&Head { session, seq: *seq, hash: *hash }, *index, &signed, path) {
             return Err(unproven(&"the signed log does not hold the event as it is here"));
         }
-        self.upto = self.upto.max(*seq);
+        let signers = note.verify(trusted).map_err(|error| unproven(&error))?;
+        let signer = signers.into_iter().find(|key| key.name() == signed.origin);
+        if let Some(signer) = signer.filter(|_| self.upto.as_ref().is_none_or(|(upto, _)| upto < seq)) {
+            self.upto = Some((*seq, signer.clone()));
+        }
         Ok(())
     }
 
@@ -111,19 +117,27 @@ impl Proofs {
     /// # Errors
     /// That nothing is signed with the key that was asked for.
     pub(super) fn end(&self) -> Result<(), String> {
-        match &self.pinned {
-            Some(pinned) if self.upto == Seq::ZERO => Err(format!("nothing in it is signed with {pinned}")),
-            _ => Ok(()),
+        if self.upto.is_none() && !self.pinned.is_empty() {
+            return Err(format!("nothing in it is signed with {}", list(&self.pinned)));
         }
+        Ok(())
     }
 
     /// Who vouches for it.
     pub(super) fn signed(self) -> Signed {
-        let Self { pinned, keys, upto, .. } = self;
-        match (pinned, keys.into_iter().next()) {
-            (Some(key), _) if upto > Seq::ZERO => Signed::PinnedKey { key, upto },
-            (None, Some(key)) if upto > Seq::ZERO => Signed::OwnKey { key, upto },
-            _ => Signed::Nobody,
+        match self.upto {
+            None => Signed::Nobody,
+            Some((upto, key)) if self.pinned.is_empty() => Signed::OwnKey { key, upto },
+            Some((upto, key)) => Signed::PinnedKey { key, upto },
         }
     }
+}
+
+/// Whether the log that was signed holds this head.
+pub(super) fn is_proven(head: &Head, index: u64, signed: &Checkpoint, path: &[Digest]) -> bool {
+    is_included(&leaf_hash(&head.bytes()), index, signed.size, &signed.root, path)
+}
+
+fn list(keys: &[VerifierKey]) -> String {
+    keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ")
 }

@@ -27,11 +27,11 @@ pub struct VerifiedBundle {
     pub counts: Counts,
 }
 
-/// Reads a whole bundle and judges it; only signatures of `pinned` count where that is given, else those of the key in the file.
+/// Reads a whole bundle and judges it; only signatures of the `pinned` keys count where there are any, else those of the key in the file.
 ///
 /// # Errors
 /// [`AuditError::NotABundle`] when it does not begin as one, and when it cannot be read; damage is in the verdicts.
-pub fn verify(input: &mut dyn BufRead, pinned: Option<VerifierKey>) -> Result<VerifiedBundle, AuditError> {
+pub fn verify(input: &mut dyn BufRead, pinned: Vec<VerifierKey>) -> Result<VerifiedBundle, AuditError> {
     let mut lines = Lines { input, hasher: Sha256::new(), line: Vec::new(), before: Sha256::new() };
     let Some(Record::Header(header)) = lines.next()?.and_then(|line| Record::parse(line)) else {
         return Err(AuditError::NotABundle);
@@ -78,7 +78,7 @@ struct Reading {
 }
 
 impl Reading {
-    fn new(header: Header, pinned: Option<VerifierKey>) -> Self {
+    fn new(header: Header, pinned: Vec<VerifierKey>) -> Self {
         let judge = Judge::new(Verifier::new(header.session), header.head);
         let (counts, contents, proofs) = (Counts::default(), Contents::default(), Proofs::new(pinned));
         Self { header, lineage: Vec::new(), judge, rank: 1, counts, contents, proofs, end: None }

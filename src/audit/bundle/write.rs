@@ -7,8 +7,10 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 use sha2::{Digest as _, Sha256};
 
 use super::contents::{Contents, Wanted};
+use super::inclusion::inclusion;
 use super::record::{Ancestor, BlobRecord, Counts, DamagedRecord, End, EventRecord, Header, Record};
 use crate::audit::AuditError;
+use crate::session::audit::Head;
 use crate::session::{Digest, Seq, Timestamp};
 use crate::store::{Order, PURGED, Page, Read, Row, SessionRow, Store, StoreError, Verifier};
 
@@ -45,7 +47,7 @@ pub struct Written {
 /// Writes a session, up to its event `upto`, while it is read.
 ///
 /// # Errors
-/// [`AuditError::Damaged`] where something is not what was written and that is refused; what was written until then has no end, and
+/// [`AuditError::BadSession`] where something is not what was written and that is refused; what was written until then has no end, and
 /// is known by that.
 pub async fn write(
     store: &dyn Store,
@@ -67,6 +69,7 @@ pub async fn write(
     writing.header(made).await?;
     writing.events().await?;
     writing.blobs().await?;
+    writing.proof().await?;
     writing.lines.end()?;
     Ok(Written { counts: writing.lines.counts, damage: writing.told })
 }
@@ -86,7 +89,7 @@ impl<P: FnMut(&[u8]) -> io::Result<()>> Writing<'_, P> {
     /// Tells what is wrong, or ends.
     fn damaged(&mut self, seq: Option<Seq>, what: String) -> Result<(), AuditError> {
         match self.damage {
-            Damage::Refuse => Err(AuditError::Damaged { session: self.row.id, seq, what }),
+            Damage::Refuse => Err(AuditError::BadSession { session: self.row.id, seq, what }),
             Damage::Keep => {
                 self.told.push(what);
                 Ok(())
@@ -213,6 +216,28 @@ impl<P: FnMut(&[u8]) -> io::Result<()>> Writing<'_, P> {
             }
         }
         Ok(())
+    }
+}
+
+impl<P: FnMut(&[u8]) -> io::Result<()>> Writing<'_, P> {
+    /// Where the store seals its log, the newest event of this one that was sealed is proven; the chain proves those before.
+    async fn proof(&mut self) -> Result<(), AuditError> {
+        if !self.told.is_empty() {
+            return Ok(());
+        }
+        let (verifier, upto) = (&self.verifier, self.upto);
+        let is_here = |head: &Head| head.seq <= upto && verifier.session_at(head.seq) == Some(head.session);
+        match inclusion(self.store, is_here).await {
+            Ok(None) => Ok(()),
+            Ok(Some((key, proof))) => {
+                self.lines.put(&Record::Key(key))?;
+                Ok(self.lines.put(&Record::Proof(proof))?)
+            }
+            Err(AuditError::Damaged { seq, what }) => {
+                self.damaged(None, format!("the store's audit log, which would prove it, is damaged at event {seq}: {what}"))
+            }
+            Err(other) => Err(other),
+        }
     }
 }
 

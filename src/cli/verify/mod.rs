@@ -1,22 +1,22 @@
 //! `rekindle verify`: whether a log is what was written, all of it, and leads where it says; in the store, or in a bundle.
 
-use std::fs::File;
-use std::io::{self, BufReader};
+mod file;
+
 use std::path::{Path, PathBuf};
 
 use clap_complete::ArgValueCompleter;
 use serde::Serialize;
 
-use super::Context;
-use super::address::{Address, find};
-use super::complete::sessions;
-use super::exit::{CliError, Exit};
-use super::paint::Tone;
-use super::text::{count, one_line};
-use crate::audit::bundle::{self, Counts, Header, Signed, VerifiedBundle};
-use crate::audit::{AuditError, Verdicts, VerifierKey, verify_session};
+use crate::audit::{Verdicts, verify_session};
+use crate::cli::Context;
+use crate::cli::address::{Address, find};
+use crate::cli::audit;
+use crate::cli::complete::sessions;
+use crate::cli::exit::{CliError, Exit};
+use crate::cli::paint::Tone;
+use crate::cli::text::{count, one_line};
 use crate::engine::EngineError;
-use crate::session::{Digest, Seq, SessionId, SessionName};
+use crate::session::{Digest, Seq, SessionId};
 use crate::store::{PURGED, SessionFilter, SessionRow, Store};
 
 /// Check that a session's log is what was written, in the store or in a bundle
@@ -41,9 +41,8 @@ pub struct Args {
     /// All of them
     #[arg(short, long)]
     all: bool,
-    /// With a bundle: the only key whose signatures count, as its owner has published it (name+id+base64)
-    #[arg(long, value_name = "KEY")]
-    key: Option<VerifierKey>,
+    #[command(flatten)]
+    against: audit::AgainstArgs,
 }
 
 /// What is verified.
@@ -85,36 +84,21 @@ pub struct Found {
     pub verdicts: Verdicts,
 }
 
-/// What was found of a bundle.
-#[derive(Debug, Serialize)]
-struct FoundInFile {
-    file: String,
-    #[serde(flatten)]
-    found: Found,
-    name: Option<SessionName>,
-    /// How many events the session had when the bundle was made.
-    of: Seq,
-    by: String,
-    at: String,
-    signed: Signed,
-    counts: Counts,
-}
-
 /// Checks sessions.
 ///
 /// # Errors
 /// When there is no such session, or the store cannot be read.
 pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
+    if let Some(file) = &args.against.against {
+        return audit::against(context, file, args.against.key).await;
+    }
     let address = match args.target {
-        Target::Session(_) if args.key.is_some() => {
-            return Err(CliError::Usage("--key is for bundles; name the file of one".to_owned()));
+        Target::Session(_) if !args.against.key.is_empty() => {
+            return Err(CliError::Usage("--key is for bundles and --against; name a file".to_owned()));
         }
         Target::Session(address) => address,
-        Target::File(path) => return of_file(context, &path, args.key),
-        Target::StandardInput => {
-            let verified = bundle::verify(&mut io::stdin().lock(), args.key)?;
-            return told_of_file(context, "-".to_owned(), verified);
-        }
+        Target::File(path) => return file::verify(context, &path, args.against.key),
+        Target::StandardInput => return file::verify_input(context, args.against.key),
     };
     let store = context.store().await?;
     let (rows, upto) = if args.all {
@@ -183,40 +167,6 @@ impl Found {
         let (bad, what) = (failure.and_then(|(bad, _)| bad), failure.map(|(_, what)| what.clone()));
         Self { session, ok, events, hash, digest, bad, what, verdicts }
     }
-}
-
-fn of_file(context: &mut Context, path: &Path, key: Option<VerifierKey>) -> Result<Exit, CliError> {
-    let unreadable = |source| CliError::File { verb: "read", path: path.to_owned(), source };
-    let mut file = BufReader::with_capacity(64 * 1024, File::open(path).map_err(unreadable)?);
-    let verified = bundle::verify(&mut file, key).map_err(|error| match error {
-        AuditError::Io(source) => unreadable(source),
-        AuditError::NotABundle => CliError::Usage(format!(
-            "{} is a file, but no bundle: its first line is no header of the format {}; a session of that name is meant by its id, or as {}@-0",
-            path.display(),
-            bundle::FORMAT,
-            path.display()
-        )),
-        other => other.into(),
-    })?;
-    told_of_file(context, path.display().to_string(), verified)
-}
-
-fn told_of_file(context: &mut Context, file: String, verified: VerifiedBundle) -> Result<Exit, CliError> {
-    let VerifiedBundle { header, verdicts, state, signed, counts } = verified;
-    let found = Found::of(header.session, header.head, header.hash, verdicts, state);
-    let exit = if found.ok { Exit::Done } else { Exit::Unverified };
-    if context.out.is_table() {
-        print_found(context, &found, None)?;
-        if header.of > header.head {
-            let part = format!("events 1 to {} of the {} that the session had", header.head, header.of);
-            context.out.line(format_args!("         {} {part}", context.out.paint.dim("part")))?;
-        }
-        context.out.line(format_args!("         {} {}", context.out.paint.dim("signed"), one_line(&signed.to_string())))?;
-    } else {
-        let Header { name, of, by, at, .. } = header;
-        context.out.json(&FoundInFile { file, found, name, of, by, at: at.to_string(), signed, counts })?;
-    }
-    Ok(exit)
 }
 
 /// Prints what was found for people.
