@@ -140,3 +140,32 @@ fn a_file_is_a_bundle_and_a_session_of_its_name_is_meant_by_its_address() {
     rig.run(&["export", "sample@-0", "--keep-damaged"]).assert_refused(2, &["--to bundle"]);
     rig.run(&["export", "sample@-0", "--to", "bundle", "--idle-limit", "2"]).assert_refused(2, &["--idle-limit"]);
 }
+
+#[test]
+fn a_bundle_of_a_sealed_store_says_whose_signature_its_session_bears() {
+    let rig = given();
+    assert_eq!(rig.run(&["audit", "seal", "--origin", "example.com/log"]).code, 0);
+    let export = ["export", "sample", "--to", "bundle", "--output", "sealed"];
+    assert_eq!(rig.run(&export).code, 0);
+    let key = rig.run(&["audit", "key"]).out.trim().to_owned();
+    let found = rig.json(&["verify", "./sealed", "-o", "json"]);
+    assert_eq!((&found["signed"]["by"], &found["signed"]["key"]), (&"own_key".into(), &key.as_str().into()), "{found}");
+    assert_eq!((&found["signed"]["upto"], &found["counts"]["proofs"]), (&found["events"], &1.into()), "{found}");
+    assert!(rig.run(&["verify", "sealed"]).out.contains("by a key that this file itself brings"));
+    let pinned = rig.run(&["verify", "sealed", "--key", &key]);
+    assert!(pinned.code == 0 && pinned.out.contains(&format!("by {key}")), "{pinned:?}");
+    let check = |key: &str| checker(&["--key", key, "sealed"]).current_dir(rig.home.path()).output().unwrap().status.code();
+    assert_eq!(check(&key), Some(0));
+
+    // The same store under another key, as whoever rewrites it would seal it.
+    let other = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";
+    let said = rig.run(&["verify", "sealed", "--key", other]);
+    assert!(said.code == 5 && said.out.contains("integrity fails: the file is signed with example.com/log+"), "{said:?}");
+    assert_eq!(check(other), Some(5));
+
+    // An audit log that is not what was signed proves nothing.
+    damage(&rig, "update event set body = body || ' ' where kind = 'audit.sealed'");
+    rig.run(&export).assert_refused(5, &["audit log", "--keep-damaged"]);
+    assert_eq!(rig.run(&[&export[..], &["--keep-damaged"]].concat()).code, 0);
+    assert_eq!(rig.json(&["verify", "./sealed", "-o", "json"])["signed"]["by"], "nobody");
+}

@@ -33,7 +33,7 @@ pub struct VerifiedBundle {
 /// [`AuditError::NotABundle`] when it does not begin as one, and when it cannot be read; damage is in the verdicts.
 pub fn verify(input: &mut dyn BufRead, pinned: Vec<VerifierKey>) -> Result<VerifiedBundle, AuditError> {
     let mut lines = Lines { input, hasher: Sha256::new(), line: Vec::new(), before: Sha256::new() };
-    let Some(Record::Header(header)) = lines.next()?.and_then(|line| Record::parse(line)) else {
+    let Some(Record::Header(header)) = lines.next()?.and_then(Record::parse) else {
         return Err(AuditError::NotABundle);
     };
     let mut reading = Reading::new(header, pinned);
