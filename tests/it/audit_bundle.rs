@@ -100,7 +100,7 @@ async fn the_checker_says_of_one_file_what_holds_and_ends_with_the_code_for_it()
     let at = records.iter().position(|record| matches!(record, Record::Event(_))).unwrap();
     records.remove(at);
     for (bytes, code, words) in [
-        (bytes.clone(), 0, "integrity holds\ncompleteness "),
+        (bytes, 0, "integrity holds\ncompleteness "),
         (sealed_records(&records), 5, "integrity fails: event "),
         (b"{}\n".to_vec(), 2, ""),
     ] {

@@ -128,7 +128,7 @@ fn a_part_of_a_session_and_a_fork_are_bundles_too() {
 #[test]
 fn a_file_is_a_bundle_and_a_session_of_its_name_is_meant_by_its_address() {
     let rig = given();
-    rig.write("sample", "[]".to_owned());
+    rig.write("sample", "[]");
     rig.run(&["verify", "sample"]).assert_refused(2, &["sample is a file, but no bundle", "sample@-0"]);
     assert_eq!(rig.run(&["verify", "sample@-0"]).code, 0);
     rig.run(&["verify", "./nowhere"]).assert_refused(3, &["nowhere"]);
