@@ -21,6 +21,14 @@ mod agent_turns;
 mod asciicast;
 #[cfg(feature = "audit")]
 mod audit_bundle;
+#[cfg(feature = "cli")]
+mod audit_cli;
+#[cfg(feature = "audit")]
+mod audit_sealing;
+#[cfg(feature = "audit")]
+mod audit_support;
+#[cfg(all(feature = "audit", feature = "sqlite"))]
+mod audit_tampering;
 #[cfg(all(feature = "audit", feature = "sqlite"))]
 mod audit_verdicts;
 #[cfg(feature = "audit")]
