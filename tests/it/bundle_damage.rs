@@ -104,7 +104,8 @@ fn behind(good: &Good<'_>, chance: &mut Chance) -> Option<(Vec<u8>, bool)> {
     let mut bytes = good.bytes.to_vec();
     let lines = lines(good.bytes);
     let more: [&[u8]; 4] = [b"\n", b"more", b"{}\n", chance.of(&lines).as_slice()];
-    bytes.extend_from_slice(chance.of(&more));
+    let chosen: &[u8] = chance.of::<&[u8]>(&more);
+    bytes.extend_from_slice(chosen);
     Some((bytes, true))
 }
 

@@ -53,10 +53,11 @@ enum Target {
     StandardInput,
 }
 
-/// No session has a / in its name.
+/// No session has a / in its name, and no file is meant by @last.
 fn target(text: &str) -> Result<Target, String> {
     match text {
         "-" => Ok(Target::StandardInput),
+        address if address.starts_with('@') => address.parse().map(Target::Session),
         path if path.contains('/') || Path::new(path).is_file() => Ok(Target::File(path.into())),
         address => address.parse().map(Target::Session),
     }
