@@ -18,4 +18,4 @@ pub use checkpoint::Checkpoint;
 pub use error::AuditError;
 pub use note::{Note, SignerKey, VerifierKey};
 pub use publish::Outcome;
-pub use seal::{Seal, Sealer, origin};
+pub use seal::{Seal, Sealer, last_key, origin};
