@@ -25,6 +25,6 @@ pub use error::AuditError;
 pub use judge::{Judge, Judged};
 pub use note::{Note, SignerKey, VerifierKey};
 pub use publish::Outcome;
-pub use seal::{Seal, Sealer, origin};
+pub use seal::{Seal, Sealer, last_key, origin};
 pub use verdict::{Verdict, Verdicts};
 pub use verify::verify_session;

@@ -129,7 +129,7 @@ async fn to(
         Err(error) => return Ok(Err(error)),
     };
     let held = text::notes(&end);
-    let size = newest(sink.name(), &end, trusted)?.map_or(0, |checkpoint| checkpoint.size);
+    let size = newest(sink.name(), &end, trusted)?.map(|checkpoint| checkpoint.size);
     let missing: Vec<String> = sealed_beyond(store, size).await?.into_iter().map(|sealed| sealed.checkpoint).collect();
     let Some(more) = text::continuation(held.whole.is_empty(), held.rest, &missing) else {
         return Ok(Err(SinkError("it ends in something that is no checkpoint of this log; mend it, and seal again".to_owned())));
@@ -168,14 +168,14 @@ async fn unseen(
     Ok(failed.map_or(Ok(count), Err))
 }
 
-/// The seals of more leaves than `size`, the first one first.
-async fn sealed_beyond(store: &dyn Store, size: u64) -> Result<Vec<Sealed>, AuditError> {
+/// The seals of more leaves than `size`, the first one first; all of them when there is no size.
+async fn sealed_beyond(store: &dyn Store, size: Option<u64>) -> Result<Vec<Sealed>, AuditError> {
     let Some(row) = log::row(store).await? else { return Ok(Vec::new()) };
     let mut beyond = Vec::new();
     let mut entries = back(store, row.head);
     while let Some(place) = entries.next().await? {
         match place.entry {
-            Entry::Sealed(sealed) if sealed.size > size => beyond.push(*sealed),
+            Entry::Sealed(sealed) if size.is_none_or(|size| sealed.size > size) => beyond.push(*sealed),
             Entry::Sealed(_) => break,
             Entry::Heads(_) | Entry::Published(_) | Entry::Other => {}
         }

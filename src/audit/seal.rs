@@ -57,6 +57,14 @@ pub async fn origin(store: &dyn Store) -> Result<Option<String>, AuditError> {
     Ok(Some(note.text().parse::<Checkpoint>()?.origin))
 }
 
+/// Says which key signed the audit log last, as the log has it; `None` where nothing was ever sealed.
+///
+/// # Errors
+/// As [`origin`].
+pub async fn last_key(store: &dyn Store) -> Result<Option<VerifierKey>, AuditError> {
+    log::tip(store).await?.sealed.map(|sealed| sealed.key.parse()).transpose()
+}
+
 impl Sealer {
     /// A sealer that signs with `key`, which is called as the audit log is.
     pub fn new(store: SharedStore, clock: Arc<dyn Clock>, key: SignerKey) -> Self {

@@ -8,6 +8,10 @@ use super::id::{Digest, Seq, SessionId, SessionName};
 /// The name of the session that holds the audit log of its store.
 pub const AUDIT_LOG: &str = "rekindle.audit";
 
+/// What whoever wants to begin or to fork it is told.
+pub const RESERVED: &str =
+    "rekindle.audit is the audit log of its store: no session is begun under that name, and none is forked from it";
+
 /// Keeps the bytes of a head from being mistaken for those of anything else.
 const DOMAIN: &[u8] = b"rekindle/head/1\0";
 

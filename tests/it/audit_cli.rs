@@ -61,7 +61,7 @@ fn a_store_is_sealed_and_checked_from_outside() {
     for args in [&against[..], &["verify", "--against", "repository/checkpoints", "--key", vkey]] {
         let said = rig.run(args);
         assert_eq!(said.code, 0, "{said:?}");
-        assert!(said.out.contains("2 sessions are what was sealed"), "{said:?}");
+        assert!(said.out.contains("2 sessions as sealed"), "{said:?}");
     }
     // Somebody else has the file and the store, and must be told the key.
     let elsewhere = |args: &[&str]| {
@@ -101,7 +101,7 @@ fn what_was_done_to_the_store_ends_with_5_and_names_the_session() {
     assert_eq!(rig.run(&["verify", "--all"]).code, 0, "its own hashes tell nothing");
     let said = rig.run(&["verify", "--against", "checkpoints"]);
     assert_eq!(said.code, 5, "{said:?}");
-    assert!(said.out.contains(&format!("{cut} event {last}:")) && said.out.contains("1 session are what was sealed"), "{said:?}");
+    assert!(said.out.contains(&format!("{cut} event {last}:")) && said.out.contains("1 session as sealed"), "{said:?}");
     let found = rig.run(&["verify", "--against", "checkpoints", "-o", "json"]);
     let found: serde_json::Value = serde_json::from_str(&found.out).unwrap();
     assert_eq!(
@@ -139,8 +139,17 @@ fn the_audit_log_is_no_session_of_an_agents_and_reads_like_any_other() {
     }
     let shown = rig.run(&["show", "rekindle.audit", "--events"]);
     assert!(shown.out.contains("audit.sealed") && shown.out.contains("2 leaves, root "), "{shown:?}");
-    // Nobody runs it, and nothing is said in it.
-    for args in [&["resume", "rekindle.audit"][..], &["send", "rekindle.audit", "hello"], &["close", "rekindle.audit"]] {
+    // Nobody runs it, nothing is said in it, forked from it, or put in its place.
+    let file = rig.recording("three.json", &[("echo 3", "3", 0)]);
+    let said = rig.run(&["resume", "rekindle.audit"]);
+    assert!(said.err.contains("nothing is left to do"), "{said:?}");
+    for args in [
+        &["send", "rekindle.audit", "hello"][..],
+        &["close", "rekindle.audit"],
+        &["fork", "rekindle.audit@1"],
+        &["import", &file, "--name", "rekindle.audit"],
+        &["replay", &file, "--name", "rekindle.audit"],
+    ] {
         let said = rig.run(args);
         assert!(said.code != 0 && !said.err.contains("panicked"), "{args:?}: {said:?}");
     }
@@ -178,6 +187,16 @@ fn the_key_is_the_users_own_and_is_in_no_store() {
     for args in [&["audit", "seal"][..], &["audit", "key"]] {
         rig.run(args).assert_refused(3, &["log.example/ours", "--new-key"]);
     }
+    let lost = said.out.trim().to_owned();
+    let sealed = rig.run(&["audit", "seal", "--new-key", "--to", "file:checkpoints"]);
+    assert_eq!(sealed.code, 0, "{sealed:?}");
+    assert_eq!(rig.run(&["audit", "seal", "--to", "file:checkpoints"]).code, 0, "and goes on with it");
+    let new = rig.run(&["audit", "key"]).out.trim().to_owned();
+    assert_ne!(new, lost);
+    let against = ["verify", "--against", "checkpoints"];
+    assert_eq!(rig.run(&against).code, 0);
+    assert_eq!(rig.run(&[&against[..], &["--key", &lost, "--key", &new]].concat()).code, 0);
+    assert_eq!(rig.run(&[&against[..], &["--key", &new]].concat()).code, 5, "the first one is not signed with it");
 }
 
 /// A server that takes a checkpoint at a time, or hangs.

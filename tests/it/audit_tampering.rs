@@ -206,7 +206,7 @@ const TABLE: &[(&str, Do, Finds, Finds)] = &[
     (
         "a bit of a hash is flipped",
         |world, insider| {
-            let flip = "update event set hash = x'00' || substr(hash, 2) where session_id = ?1 and seq = 5";
+            let flip = "update event set hash = cast(x'00' || substr(hash, 2) as blob) where session_id = ?1 and seq = 5";
             insider.run(flip, world.b);
         },
         &[("b", 5)],

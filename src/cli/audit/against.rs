@@ -74,7 +74,7 @@ fn print(context: &mut Context, against: &Against, file: &Path) -> Result<(), Cl
         context.out.line(format_args!("{}  {session} was purged since", paint.tone(Tone::Warn, "purged ")))?;
     }
     let intact = count(against.intact, "session");
-    let said = format!("{intact} are what was sealed, by {} of {}", count(against.checkpoints, "checkpoint"), against.origin);
+    let said = format!("{intact} as sealed, by {} of {}", count(against.checkpoints, "checkpoint"), against.origin);
     context.out.line(format_args!("{}  {said}", paint.tone(Tone::Good, "intact ")))?;
     Ok(())
 }

@@ -23,12 +23,12 @@ pub async fn run(context: &mut Context, _args: &Args) -> Result<Exit, CliError> 
         return Err(CliError::NotFound(format!("nothing of this store was sealed yet; `{seal}` does it and makes a key")));
     };
     let keys = Keys::usual()?;
-    let all = keys.verifiers_of(&origin)?;
-    let Some(newest) = all.last() else { return Err(keys.missing(&origin)) };
+    let Some(key) = keys.of(&origin)?.pop() else { return Err(keys.missing(&origin)) };
+    let key = key.verifier();
     if context.out.is_table() {
-        context.out.line(newest)?;
+        context.out.line(key)?;
     } else {
-        context.out.json(&serde_json::json!({ "origin": origin, "key": newest.to_string() }))?;
+        context.out.json(&serde_json::json!({ "origin": origin, "key": key.to_string() }))?;
     }
     Ok(Exit::Done)
 }

@@ -26,27 +26,34 @@ impl Keys {
 
     /// The keys of a log, the newest last.
     pub(super) fn of(&self, origin: &str) -> Result<Vec<SignerKey>, CliError> {
-        let text = private::read(&self.path, FILE_BYTES_MAX)?.map(|(_, text)| text).unwrap_or_default();
-        self.parse(&text, origin)
+        let keys = self.read()?.into_iter().filter_map(|key| match key {
+            Key::Signs(key) if key.verifier().name() == origin => Some(*key),
+            Key::Signs(_) | Key::Verifies(_) => None,
+        });
+        Ok(keys.collect())
     }
 
-    /// The public halves of the keys of a log.
+    /// The public halves of the keys of a log, those of lost ones too; the one that signs now is the last.
     pub(super) fn verifiers_of(&self, origin: &str) -> Result<Vec<VerifierKey>, CliError> {
-        Ok(self.of(origin)?.iter().map(|key| key.verifier().clone()).collect())
+        let keys = self.read()?.into_iter().map(|key| match key {
+            Key::Signs(key) => key.verifier().clone(),
+            Key::Verifies(key) => key,
+        });
+        Ok(keys.filter(|key| key.name() == origin).collect())
     }
 
-    /// Makes a key for a log.
-    pub(super) fn make(&self, origin: &str) -> Result<SignerKey, CliError> {
+    /// Makes a key for a log. What the one before has signed, which is lost, is believed still.
+    pub(super) fn make(&self, origin: &str, lost: Option<VerifierKey>) -> Result<SignerKey, CliError> {
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(|error| CliError::Failed(format!("no key can be made: {error}")))?;
         let key = SignerKey::from_seed(origin, seed)?;
         private::change(&self.path, FILE_BYTES_MAX, |_, text| {
             let mut text = text.unwrap_or_else(|| HEADER.to_owned());
-            if !text.ends_with('\n') {
+            if !text.is_empty() && !text.ends_with('\n') {
                 text.push('\n');
             }
-            text.push_str(&key.reveal());
-            text.push('\n');
+            let lines = lost.map(|lost| lost.to_string()).into_iter().chain([key.reveal()]);
+            lines.for_each(|line| text.push_str(&format!("{line}\n")));
             Ok::<_, CliError>((text, ()))
         })?;
         Ok(key)
@@ -55,29 +62,33 @@ impl Keys {
     /// What to say when the key of a log is not here.
     pub(super) fn missing(&self, origin: &str) -> CliError {
         CliError::NotFound(format!(
-            "the key of {origin} is not in {}; bring that file from where the log was begun, or say --new-key to sign with another one \
-             from now on, which whoever checks must be told",
+            "the key of {origin} is not in {}; bring that file from where the log was begun, or seal with --new-key to sign with another \
+             one from now on, which whoever checks must be told",
             self.path.display()
         ))
     }
 
-    fn parse(&self, text: &str, origin: &str) -> Result<Vec<SignerKey>, CliError> {
-        let mut keys = Vec::new();
-        for (index, line) in text.lines().enumerate() {
-            let line = line.trim();
-            if line.is_empty() || line.starts_with('#') {
-                continue;
-            }
+    fn read(&self) -> Result<Vec<Key>, CliError> {
+        let text = private::read(&self.path, FILE_BYTES_MAX)?.map(|(_, text)| text).unwrap_or_default();
+        let lines = text.lines().enumerate().map(|(index, line)| (index + 1, line.trim()));
+        let keys = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#')).map(|(number, line)| {
             // A key is a secret: what is wrong with it is said without it.
-            let key: SignerKey = line
-                .parse()
-                .map_err(|error| CliError::Failed(format!("line {} of {}: {error}", index + 1, self.path.display())))?;
-            if key.verifier().name() == origin {
-                keys.push(key);
+            let failed = |error| CliError::Failed(format!("line {number} of {}: {error}", self.path.display()));
+            if line.starts_with("PRIVATE+KEY+") {
+                line.parse().map(|key| Key::Signs(Box::new(key))).map_err(failed)
+            } else {
+                line.parse().map(Key::Verifies).map_err(failed)
             }
-        }
-        Ok(keys)
+        });
+        keys.collect()
     }
+}
+
+/// One line of the file.
+enum Key {
+    Signs(Box<SignerKey>),
+    /// One that is lost, its public half.
+    Verifies(VerifierKey),
 }
 
 impl From<PrivateFileError> for CliError {

@@ -12,7 +12,7 @@ use super::super::span::span;
 use super::super::summary::field;
 use super::super::text::count;
 use super::keys::Keys;
-use crate::audit::{AuditError, Outcome, Seal, Sealer, SignerKey, origin};
+use crate::audit::{AuditError, Outcome, Seal, Sealer, SignerKey, last_key, origin};
 use crate::engine::clock::{Clock, Ids, SystemClock};
 use crate::engine::ports::Sink;
 use crate::host::sinks::sink;
@@ -121,7 +121,7 @@ async fn key(context: &Context, store: &dyn Store, named: Option<String>, new_ke
         (None, named) => {
             let log = named.unwrap_or_else(|| format!("rekindle.audit/{}", Ids::default().session(SystemClock.now())));
             if keys.of(&log)?.is_empty() {
-                let key = keys.make(&log)?;
+                let key = keys.make(&log, None)?;
                 context.note(format_args!("this is the key that checks what is signed: {}", key.verifier()));
                 return Ok(key);
             }
@@ -129,7 +129,8 @@ async fn key(context: &Context, store: &dyn Store, named: Option<String>, new_ke
         }
     };
     if new_key {
-        let key = keys.make(&log)?;
+        let lost = last_key(store).await?.filter(|key| key.name() == log);
+        let key = keys.make(&log, lost)?;
         context.note(format_args!("from now on this is the key that checks what is signed: {}", key.verifier()));
         return Ok(key);
     }
