@@ -1,8 +1,8 @@
 //! Rekindle: an event-sourced session engine for AI agents.
 //!
 //! Layers, each using only those above it in this list: [`session`] is pure; [`store`] keeps the log; [`projection`] folds it
-//! into views; [`engine`] makes things happen; [`trajectory`] reads and writes other systems' recordings; `host` is the real world
-//! behind the engine's ports; `cli` is the program.
+//! into views; [`engine`] makes things happen; [`trajectory`] reads and writes other systems' recordings, `audit` proves
+//! that a log is what it was; `host` is the real world behind the engine's ports; `cli` is the program.
 
 pub mod session;
 
@@ -13,6 +13,9 @@ pub mod projection;
 pub mod engine;
 
 pub mod trajectory;
+
+#[cfg(feature = "audit")]
+pub mod audit;
 
 #[cfg(feature = "host")]
 pub mod host;

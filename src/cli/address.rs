@@ -184,7 +184,9 @@ pub fn within(row: &SessionRow, seq: Seq) -> Result<Seq, CliError> {
 pub async fn find(context: &Context, store: &dyn Store, named: &Named) -> Result<SessionRow, CliError> {
     match named {
         Named::Recent(back) => {
-            let rows = store.sessions(SessionFilter::All, *back).await?;
+            let mut rows = store.sessions(SessionFilter::All, back.saturating_add(1)).await?;
+            rows.retain(|row| !row.id.is_audit_log());
+            rows.truncate(usize::try_from(*back).unwrap_or(usize::MAX));
             let count = rows.len();
             let wanted = usize::try_from(*back).unwrap_or(usize::MAX).saturating_sub(1);
             rows.into_iter().nth(wanted).ok_or_else(|| match count {

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::audit::AuditError;
 use crate::engine::ports::SnapshotError;
 use crate::engine::{EngineError, FailedBy, Failure};
 use crate::session::{Rejection, Seq, SessionId};
@@ -92,6 +93,9 @@ pub enum CliError {
     /// The store refused or failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Something is no proof, or cannot be made one.
+    #[error(transparent)]
+    Audit(AuditError),
     /// A recording that cannot be read.
     #[error("{}", recording(path, source))]
     Recording {
@@ -132,6 +136,7 @@ impl CliError {
             },
             Self::Engine(error) => of_engine(error),
             Self::Store(error) => of_store(error),
+            Self::Audit(error) => of_audit(error),
             Self::Recording { source: TrajectoryError::Missing { .. }, .. } => Exit::NotFound,
             Self::Recording { .. } => Exit::Failure,
             Self::File { source, .. } if source.kind() == io::ErrorKind::NotFound => Exit::NotFound,
@@ -189,6 +194,33 @@ fn of_store(error: &StoreError) -> Exit {
         | StoreError::ReadOnly(_)
         | StoreError::Open(_)
         | StoreError::Unavailable(_) => Exit::StoreUnavailable,
+    }
+}
+
+fn of_audit(error: &AuditError) -> Exit {
+    match error {
+        AuditError::Store(error) => of_store(error),
+        AuditError::Contended => Exit::Conflict,
+        AuditError::Name(_) | AuditError::NotABundle => Exit::Usage,
+        AuditError::Purged(_) => Exit::NotFound,
+        AuditError::Damaged { .. }
+        | AuditError::BadSession { .. }
+        | AuditError::Inconsistent { .. }
+        | AuditError::Forged(_)
+        | AuditError::Unsigned { .. }
+        | AuditError::Note(_)
+        | AuditError::Checkpoint(_) => Exit::Unverified,
+        AuditError::Key { .. } | AuditError::Io(_) | AuditError::Occupied(_) | AuditError::OtherLog { .. } => Exit::Failure,
+    }
+}
+
+impl From<AuditError> for CliError {
+    fn from(error: AuditError) -> Self {
+        match error {
+            AuditError::Store(error) => Self::Store(error),
+            AuditError::Io(error) => Self::Output(error),
+            other => Self::Audit(other),
+        }
     }
 }
 

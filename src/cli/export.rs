@@ -14,13 +14,17 @@ use super::new_file::NewFile;
 use super::paint::Tone;
 use super::rows::Rows;
 use super::text::one_line;
+use crate::audit::AuditError;
+use crate::audit::bundle::{self, Damage, Made};
+use crate::engine::clock::{Clock as _, SystemClock};
 use crate::session::Seq;
 use crate::store::{Row, SessionRow, SharedStore};
 use crate::trajectory::{Asciicast, Exporter};
 
-/// Write a session as a recording that other systems read
+/// Write a session as a recording that other systems read, or as a bundle that anybody can verify
 ///
-/// An imported session is written byte for byte as it was recorded.
+/// An imported session is written byte for byte as it was recorded. A bundle is one file with everything that `rekindle verify FILE`
+/// needs to judge the session without a store: events, their hashes, and what they refer to.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The session; S@N for what it was up to event N
@@ -32,6 +36,9 @@ pub struct Args {
     /// With --to asciicast: seconds for which nothing happens at most; 2 by default
     #[arg(long, value_name = "SECS", value_parser = seconds)]
     idle_limit: Option<Duration>,
+    /// With --to bundle: write it also where the log is damaged; whoever verifies the bundle finds the same damage
+    #[arg(long)]
+    keep_damaged: bool,
     /// The file to write; standard output by default
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -44,6 +51,8 @@ enum To {
     OpenhandsV0,
     /// What a terminal would have shown, with a marker for each event, for asciinema and its players (version 2)
     Asciicast,
+    /// Events, hashes and contents in one file of lines of JSON, which is verified without the store
+    Bundle,
 }
 
 /// Writes a session.
@@ -57,12 +66,14 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
     let last = args.address.at(&row)?;
     let Some(path) = args.output else {
         let out = &mut context.out;
-        let left_out = write(&store, &row, last, form, |bytes| out.raw(bytes)).await?;
+        let written = write(&store, &row, last, form, |bytes| out.raw(bytes)).await;
+        let left_out = written.inspect_err(|error| tell_way_out(context, error))?;
         told(context, &left_out);
         return Ok(Exit::Done);
     };
     let mut file = NewFile::create(&path)?;
     let written = write(&store, &row, last, form, |bytes| file.write_all(bytes)).await;
+    let written = written.inspect_err(|error| tell_way_out(context, error));
     let left_out = written.map_err(|error| match error {
         CliError::Output(source) => file.failed(source),
         other => other,
@@ -77,14 +88,19 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
 enum Form {
     OpenhandsV0(Exporter),
     Asciicast(Asciicast),
+    Bundle(Damage),
 }
 
 impl Args {
     fn form(&self, row: &SessionRow) -> Result<Form, CliError> {
+        if self.keep_damaged && self.to != To::Bundle {
+            return Err(CliError::Usage("--keep-damaged is for --to bundle; other formats leave out what is damaged".to_owned()));
+        }
         match (self.to, self.idle_limit) {
             (To::OpenhandsV0, None) => Ok(Form::OpenhandsV0(Exporter::default())),
-            (To::OpenhandsV0, Some(_)) => {
-                Err(CliError::Usage("--idle-limit is for --to asciicast; openhands-v0 keeps the times as they are".to_owned()))
+            (To::Bundle, None) => Ok(Form::Bundle(if self.keep_damaged { Damage::Keep } else { Damage::Refuse })),
+            (To::OpenhandsV0 | To::Bundle, Some(_)) => {
+                Err(CliError::Usage("--idle-limit is for --to asciicast; other formats keep the times as they are".to_owned()))
             }
             (To::Asciicast, limit) => {
                 let limit = limit.unwrap_or(IDLE_LIMIT);
@@ -114,6 +130,10 @@ async fn write(
 ) -> Result<Vec<String>, CliError> {
     let rows = Rows::new(store, row.id, Seq(1), last);
     match form {
+        Form::Bundle(damage) => {
+            let made = Made { by: concat!("rekindle ", env!("CARGO_PKG_VERSION")).to_owned(), at: SystemClock.now() };
+            Ok(bundle::write(store.as_ref(), row, last, made, damage, put).await?.damage)
+        }
         Form::OpenhandsV0(exporter) => list(rows, exporter, put).await,
         Form::Asciicast(cast) => recording(rows, cast, put).await,
     }
@@ -168,8 +188,14 @@ async fn recording(
     Ok(left_out)
 }
 
+fn tell_way_out(context: &Context, error: &CliError) {
+    if let CliError::Audit(AuditError::BadSession { .. }) = error {
+        context.note("no bundle was made; --keep-damaged makes one all the same, in which whoever verifies it finds this");
+    }
+}
+
 fn told(context: &Context, left_out: &[String]) {
     for what in left_out {
-        context.note(context.paint.tone(Tone::Warn, format!("warning: not in the export: {}", one_line(what))));
+        context.note(context.paint.tone(Tone::Warn, format!("warning: not in the export as it was written: {}", one_line(what))));
     }
 }

@@ -37,8 +37,12 @@ pub struct Args {
 pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
     let limit = if args.all { u32::MAX } else { args.limit };
     let rows = match context.location.open(Access::Read).await? {
-        // One more than shown tells whether there are more.
-        Some(store) => store.sessions(SessionFilter::All, limit.saturating_add(1)).await?,
+        // One more than shown tells whether there are more, and the audit log is no session of an agent's.
+        Some(store) => {
+            let mut rows = store.sessions(SessionFilter::All, limit.saturating_add(2)).await?;
+            rows.retain(|row| !row.id.is_audit_log());
+            rows
+        }
         None => Vec::new(),
     };
     let shown = rows.get(..rows.len().min(usize::try_from(limit).unwrap_or(usize::MAX))).unwrap_or_default();

@@ -1,5 +1,6 @@
 //! Layer 7 · the `rekindle` program: one file per subcommand. Standard output carries data, standard error everything else.
 
+mod audit;
 mod bisect;
 mod blame;
 mod close;
@@ -132,6 +133,7 @@ enum Command {
     Usage(usage::Args),
     Report(report::Args),
     Verify(verify::Args),
+    Audit(audit::Args),
     Close(close::Args),
     Import(import::Args),
     Export(export::Args),
@@ -218,6 +220,7 @@ pub async fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Usage(args) => Box::pin(usage::run(context, args)).await,
         Command::Report(args) => Box::pin(report::run(context, args)).await,
         Command::Verify(args) => Box::pin(verify::run(context, args)).await,
+        Command::Audit(args) => Box::pin(audit::run(context, args)).await,
         Command::Close(args) => Box::pin(close::run(context, args)).await,
         Command::Import(args) => Box::pin(import::run(context, args)).await,
         Command::Export(args) => Box::pin(export::run(context, args)).await,

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::Context;
+use super::audit::{Cadence, CadenceArgs};
 use super::exit::{CliError, Exit};
 use super::host::{engine_with, interrupted};
 use super::metrics;
@@ -28,6 +29,8 @@ pub struct Args {
     /// Where what is measured is served for Prometheus, at /metrics: PORT for this machine alone, or IP:PORT
     #[arg(long, value_name = "ADDR", env = "REKINDLE_METRICS", value_parser = metrics::address)]
     metrics: Option<SocketAddr>,
+    #[command(flatten)]
+    cadence: CadenceArgs,
 }
 
 /// Serves until it is told to stop.
@@ -41,6 +44,7 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
         Some(address) => Some(metrics::serve(address).await?),
         None => None,
     };
+    let cadence = Cadence::of(context, &store, args.cadence).await?;
     let indexing = tokio::spawn(index(SharedStore::clone(&store)));
     let engine = engine_with(store, EngineOptions { lease: args.lease.lease, idle: args.idle });
     let stop = interrupted();
@@ -49,9 +53,16 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
         context.note(format_args!("metrics at {}", page.url));
     }
     let serve = engine.serve(|served| tell(context, &served));
+    let seals = async {
+        match cadence {
+            Some(cadence) => cadence.run(|line| context.note(context.paint.tone(Tone::Bad, line))).await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
         () = stop => {}
         () = serve => {}
+        _ = seals => {}
     }
     context.note("handing over");
     indexing.abort();

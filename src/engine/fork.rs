@@ -6,6 +6,7 @@ use super::error::EngineError;
 use super::submit::append_until_known;
 use super::{Engine, measure};
 use crate::projection::directory::of_fork;
+use crate::session::audit::RESERVED;
 use crate::session::decide::{Instead, Refused, begin, cut, is_said_by_user};
 use crate::session::event::Created;
 use crate::session::state::Usage;
@@ -116,6 +117,9 @@ impl Engine {
     /// [`EngineError::Snapshot`] when its files cannot be brought, [`StoreError::Invalid`] when there is no such event, and
     /// [`StoreError::Conflict`] when the session `id` exists.
     pub async fn fork(&self, id: SessionId, parent: SessionId, at: Seq, options: ForkOptions) -> Result<ForkedAt, EngineError> {
+        if parent.is_audit_log() || id.is_audit_log() {
+            return Err(StoreError::Invalid(RESERVED.to_owned()).into());
+        }
         let store = self.shared.store.as_ref();
         let row = store.session(parent).await?.ok_or(EngineError::NotFound(parent))?;
         if row.directory.phase == PURGED {

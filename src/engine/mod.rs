@@ -47,8 +47,9 @@ pub use serve::Served;
 pub use subscribe::Subscription;
 pub use worker::{FailedBy, Failure, Status};
 
+use crate::session::audit::RESERVED;
 use crate::session::{Command, Digest, NodeId, Phase, Seq, Session, SessionId, SessionName, SessionSpec};
-use crate::store::{FeedCursor, SharedStore};
+use crate::store::{FeedCursor, SharedStore, StoreError};
 use clock::{Clock, Ids};
 use errand::Errand;
 use lease::Lease;
@@ -199,6 +200,9 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Rejected`] when the session exists; [`EngineError::SecretInSpec`] when its spec holds a value instead of a name.
     pub async fn create(&self, id: SessionId, name: Option<&SessionName>, spec: SessionSpec) -> Result<(), EngineError> {
+        if id.is_audit_log() {
+            return Err(StoreError::Invalid(RESERVED.to_owned()).into());
+        }
         self.hold_lease().await?;
         let (spec, mask) = self.shared.hide_in(id, spec).await?;
         let (shared, session) = (Arc::clone(&self.shared), Session::default());
@@ -275,7 +279,7 @@ impl Engine {
             }
         }
         let restored = self.restore(id).await?;
-        let nobodys = matches!(restored.session.phase, Phase::Imported { .. } | Phase::Closed { .. });
+        let nobodys = matches!(restored.session.phase, Phase::Imported { .. } | Phase::Audit {} | Phase::Closed { .. });
         if nobodys {
             let Restored { session, hash, .. } = restored;
             let mask = self.shared.mask(id, session.spec.as_ref()).await?;

@@ -98,7 +98,7 @@ impl Writing {
         });
         match (taken, &self.session.phase) {
             (Some(takeover), _) => takeover,
-            (None, Phase::Unborn | Phase::Imported { .. }) => Writer::Anyone,
+            (None, Phase::Unborn | Phase::Imported { .. } | Phase::Audit {}) => Writer::Anyone,
             (None, _) => Writer::Owner(self.session.epoch),
         }
     }

@@ -130,7 +130,7 @@ fn is_fork(event: &Recorded) -> bool {
 
 /// Whether a session begins with it.
 fn begins(event: &Recorded) -> bool {
-    event.seq == Seq(1) || is_fork(event)
+    (event.seq == Seq(1) && !event.session.is_audit_log()) || is_fork(event)
 }
 
 fn is_error(event: &Recorded) -> bool {

@@ -220,6 +220,9 @@ impl Projection for Lifecycle {
             | Event::DelegateGoesOn(_)
             | Event::DelegateFinished(_)
             | Event::TurnEnded(_)
+            | Event::HeadsListed(_)
+            | Event::Sealed(_)
+            | Event::Published(_)
             | Event::Item(_)
             | Event::Unknown(_) => {}
         }

@@ -5,6 +5,7 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use super::action::{Action, EffectClass};
+use super::audit::{HeadsListed, Published, Sealed};
 use super::decide::BAD_ANSWER;
 use super::envelope::{Recorded, Source};
 use super::event::{
@@ -123,6 +124,9 @@ impl Session {
             "close.step_failed" => self.read(event, |session, _, body: ReleaseFailed| {
                 session.set_progress(body.step, StepProgress::GivenUp);
             }),
+            "audit.heads" => self.read(event, |session, _, _: HeadsListed| session.is_audit_log(None)),
+            "audit.sealed" => self.read(event, |session, _, body: Sealed| session.is_audit_log(Some(body.size))),
+            "audit.published" => self.read(event, |session, _, _: Published| session.is_audit_log(None)),
             "workspace.captured" => self.read(event, |session, event, body: WorkspaceCaptured| {
                 let last = Some(LastSnapshot { at: event.seq, manifest: body.manifest });
                 session.snapshots = Some(Snapshots { due: SnapshotDue::NotYet, last, unchecked: false });
@@ -193,6 +197,16 @@ impl Session {
         self.forgetting.clear();
         self.delegation = None;
         self.until = None;
+    }
+
+    /// A seal in the log of an agent's session is nothing to it.
+    fn is_audit_log(&mut self, leaves: Option<u64>) {
+        if matches!(self.phase, Phase::Unborn | Phase::Audit {}) {
+            self.phase = Phase::Audit {};
+            if let Some(leaves) = leaves {
+                self.title = Some(format!("audit log, {leaves} leaves"));
+            }
+        }
     }
 
     fn planned(&mut self, body: StartPlanned) {

@@ -97,7 +97,7 @@ impl Session {
             return None;
         }
         match &self.phase {
-            Phase::Unborn | Phase::Forked {} | Phase::Imported { .. } | Phase::Closed { .. } => None,
+            Phase::Unborn | Phase::Forked {} | Phase::Imported { .. } | Phase::Audit {} | Phase::Closed { .. } => None,
             Phase::Starting(start) => {
                 let restored = start.taken().iter().find_map(|step| self.step_under_way(*step));
                 restored.or_else(|| start.current().and_then(|step| self.step_under_way(step)))

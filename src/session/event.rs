@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+use super::audit::{HeadsListed, Published, Sealed};
 use super::delegation::{DelegateWait, Used};
 use super::envelope::{Kind, Recorded};
 use super::fork::Forked;
@@ -143,6 +144,12 @@ events! {
     WorkspaceNotCaptured(WorkspaceNotCaptured) = "workspace.not_captured";
     /// A new owner has compared the workspace with what was kept last.
     WorkspaceCompared(WorkspaceCompared) = "workspace.compared";
+    /// More heads of sessions are sealed than one event should hold.
+    HeadsListed(HeadsListed) = "audit.heads";
+    /// The heads of all sessions that changed are sealed under a signed checkpoint.
+    Sealed(Sealed) = "audit.sealed";
+    /// Checkpoints were published where they cannot be read back.
+    Published(Published) = "audit.published";
 }
 
 /// Serialises a body; the types here have no map with other than text keys, so it cannot fail.

@@ -3,6 +3,7 @@
 //! `command → decide → event → apply → phase → effect`: a command is decided on into events, events are folded into the state, and
 //! the state says what the world owes the session next.
 
+pub mod audit;
 pub mod command;
 pub mod decide;
 pub mod event;

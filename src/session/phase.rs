@@ -31,6 +31,8 @@ pub enum Phase {
         /// Whether all of the recording is there.
         complete: bool,
     },
+    /// It holds the audit log of its store; nothing is performed in it.
+    Audit {},
     /// It is being closed.
     Closing {
         /// Why.
@@ -56,6 +58,7 @@ impl Phase {
             Self::Ready => "ready",
             Self::Imported { complete: true } => "imported",
             Self::Imported { complete: false } => "importing",
+            Self::Audit {} => "audit",
             Self::Closing { .. } => "closing",
             Self::Closed { .. } => "closed",
         }

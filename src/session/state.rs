@@ -184,7 +184,7 @@ impl Session {
     /// Whether somebody must run this session for it to come further by itself.
     pub fn wants_worker(&self) -> bool {
         match self.phase {
-            Phase::Unborn | Phase::Forked {} | Phase::Imported { .. } | Phase::Closed { .. } => false,
+            Phase::Unborn | Phase::Forked {} | Phase::Imported { .. } | Phase::Audit {} | Phase::Closed { .. } => false,
             Phase::Starting(_) | Phase::Closing { .. } => true,
             Phase::StartFailed { .. } => self.last_held().is_some(),
             Phase::Ready => {

@@ -204,6 +204,12 @@ impl Verifier {
         Self { lineage: vec![(session, Seq(u64::MAX))], begin: seq, seq, hash }
     }
 
+    /// Begins at the first event of a log that runs through these sessions, the oldest first, each with the last event of it that
+    /// belongs there.
+    pub const fn over(lineage: Vec<(SessionId, Seq)>) -> Self {
+        Self { lineage, begin: Seq::ZERO, seq: Seq::ZERO, hash: Digest::ZERO }
+    }
+
     /// Checks a fork as one log with what it shares: the events up to each base are those of the session that holds them.
     ///
     /// # Errors

@@ -100,7 +100,7 @@ pub async fn import(
         Some(Origin::Import { source: there, .. }) => *there == source,
         Some(_) => false,
     };
-    if !ours {
+    if !ours || id.is_audit_log() {
         return Err(ImportError::Taken { session: id });
     }
     let entries = trajectory.entries.len() as u64;

@@ -19,10 +19,28 @@ mod agent_tool_calls;
 mod agent_turns;
 #[cfg(feature = "cli")]
 mod asciicast;
+#[cfg(feature = "audit")]
+mod audit_bundle;
+#[cfg(feature = "cli")]
+mod audit_cli;
+#[cfg(feature = "audit")]
+mod audit_sealing;
+#[cfg(feature = "audit")]
+mod audit_support;
+#[cfg(all(feature = "audit", feature = "sqlite"))]
+mod audit_tampering;
+#[cfg(all(feature = "audit", feature = "sqlite"))]
+mod audit_verdicts;
+#[cfg(feature = "audit")]
+mod bundle_damage;
+#[cfg(feature = "audit")]
+mod bundle_support;
 #[cfg(all(feature = "cli", feature = "postgres"))]
 mod citus_cluster;
 #[cfg(feature = "cli")]
 mod cli_bad_input;
+#[cfg(feature = "cli")]
+mod cli_bundle;
 #[cfg(feature = "cli")]
 mod cli_demo;
 #[cfg(feature = "cli")]

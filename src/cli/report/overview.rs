@@ -64,7 +64,7 @@ fn reason(state: &Session) -> String {
     match &state.phase {
         Phase::StartFailed { step, error } => format!("{step}: {error}"),
         Phase::Closing { reason, .. } | Phase::Closed { reason } => reason.clone(),
-        Phase::Unborn | Phase::Forked {} | Phase::Starting(_) | Phase::Ready | Phase::Imported { .. } => {
+        Phase::Unborn | Phase::Forked {} | Phase::Starting(_) | Phase::Ready | Phase::Imported { .. } | Phase::Audit {} => {
             state.agent_reason.clone()
         }
     }

@@ -99,7 +99,8 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
     let mut lines = Vec::new();
     if let Some(age) = args.older_than {
         let mut rows = store.sessions(SessionFilter::All, u32::MAX).await?;
-        rows.retain(|row| row.directory.phase != PURGED);
+        // Without the audit log nothing could be proven of what is kept.
+        rows.retain(|row| row.directory.phase != PURGED && !row.id.is_audit_log());
         let mut readers = BTreeMap::<SessionId, u64>::new();
         for base in rows.iter().filter_map(|row| row.base) {
             *readers.entry(base.session).or_default() += 1;

@@ -252,7 +252,8 @@ async fn tell(engine: &Engine, id: SessionId, command: Command) -> Result<(), En
 fn standing(id: SessionId, session: &Session) -> Standing {
     let at_work = session.in_flight().is_some() || session.model.is_some();
     match (&session.phase, session.agent) {
-        (Phase::StartFailed { .. } | Phase::Forked {} | Phase::Closed { .. } | Phase::Imported { .. }, _) => Standing::Ended,
+        (Phase::StartFailed { .. } | Phase::Forked {} | Phase::Closed { .. }, _) => Standing::Ended,
+        (Phase::Imported { .. } | Phase::Audit {}, _) => Standing::Ended,
         (Phase::Unborn | Phase::Starting(_) | Phase::Closing { .. }, _) => Standing::Works,
         (Phase::Ready, AgentState::Loading | AgentState::Running) => Standing::Works,
         (Phase::Ready, AgentState::AwaitingUserConfirmation) => {

@@ -7,6 +7,7 @@ mod memory;
 mod policy;
 mod runtime;
 mod secrets;
+mod sink;
 mod summary;
 mod tools;
 mod workspaces;
@@ -25,6 +26,7 @@ pub use runtime::{
     RuntimeError, RuntimeReport, Runtimes, SandboxReport, Timeout, WORKSPACE, project,
 };
 pub use secrets::{SecretError, SecretValue, Secrets};
+pub use sink::{HeldText, Sink, SinkError};
 pub use summary::{Summarised, Summariser, SummariserRequest};
 pub use tools::{Join, Joined, ReportedTool, ToolServers, Tools, ToolsReport};
 pub use workspaces::{Capture, Contents, Listing, RestoredFiles, SnapshotError, Workspace, Workspaces};

@@ -10,7 +10,7 @@ mod refold;
 
 pub use bisect::{BisectError, Bisected, bisect};
 pub use blame::{Blamed, blame};
-pub use refold::{Mismatch, Refolded, refold};
+pub use refold::{Mismatch, RecordedStates, Refolded, refold};
 
 use super::error::EngineError;
 use super::fold::{Fold, Rungs};

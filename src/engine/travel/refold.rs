@@ -52,7 +52,7 @@ pub struct Mismatch {
 pub async fn refold(store: &dyn Store, id: SessionId, upto: Option<Seq>) -> Result<Refolded, EngineError> {
     let head = row(store, id).await?.head;
     let mut fold = Fold::new(id);
-    let mut compare = Compare::default();
+    let mut compare = RecordedStates::default();
     fold.forward_unproven(store, upto.unwrap_or(head).min(head), &mut compare).await?;
     let session = fold.session();
     Ok(Refolded {
@@ -68,13 +68,17 @@ pub async fn refold(store: &dyn Store, id: SessionId, upto: Option<Seq>) -> Resu
     })
 }
 
-/// Compares what is recorded on the way.
+/// Compares the states that a log records with those that it folds to.
 #[derive(Debug, Default)]
-struct Compare {
-    compared: u64,
-    passed_over: u64,
-    mismatches: u64,
-    first: Option<Mismatch>,
+pub struct RecordedStates {
+    /// How many recorded digests were compared.
+    pub compared: u64,
+    /// How many could not be: other reducers made them, or something before them was taken out of the log.
+    pub passed_over: u64,
+    /// How many of those compared are others than those folded here.
+    pub mismatches: u64,
+    /// The first of them.
+    pub first: Option<Mismatch>,
     redacted: bool,
     /// The state before the last change of hands, which the event after it records.
     handed_over: Option<(Seq, Digest)>,
@@ -90,7 +94,7 @@ struct Claim {
     events: Option<u64>,
 }
 
-impl Watch for Compare {
+impl Watch for RecordedStates {
     fn before(&mut self, state: &Session, event: &Recorded) {
         self.redacted |= event.body == crate::session::Body::Redacted;
         match event.kind.as_str() {
@@ -105,7 +109,7 @@ impl Watch for Compare {
     }
 }
 
-impl Compare {
+impl RecordedStates {
     fn claimed(&mut self, state: &Session, seq: Seq, claim: &Claim) {
         let after = claim.events.map_or(state.version, Seq);
         let folded = match self.handed_over {

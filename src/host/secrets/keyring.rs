@@ -1,12 +1,14 @@
 //! The keyring: a file that only its user can read, replaced whole or not at all.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+
+use crate::host::private::{self, PrivateFileError};
 
 /// How long a value may be, in bytes: the longest that a variable of an environment may be is twice that.
 pub const VALUE_BYTES_MAX: usize = 64 * 1024;
@@ -139,35 +141,26 @@ pub fn is_name(name: &str) -> bool {
 impl Keyring {
     /// The file that `REKINDLE_SECRETS` names, or the one in the user's configuration directory; `None` without a home.
     pub fn usual_path() -> Option<PathBuf> {
-        let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        if let Some(path) = set("REKINDLE_SECRETS") {
-            return Some(path);
-        }
-        let base = set("XDG_CONFIG_HOME").filter(|path| path.is_absolute()).or_else(|| Some(set("HOME")?.join(".config")))?;
-        Some(base.join("rekindle/secrets.json"))
+        private::usual_path("REKINDLE_SECRETS", "secrets.json")
     }
 
     /// Reads the file; an empty keyring where there is none.
     pub(super) fn read(path: &Path) -> Result<(Stamp, Self), KeyringError> {
-        let failed = |source| KeyringError::File { verb: "read", path: path.to_owned(), source };
-        // A pipe in its place must not be waited for.
-        let mut file = match OpenOptions::new().read(true).custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits()).open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Stamp(None), Self::default())),
-            Err(source) => return Err(failed(source)),
-        };
-        let metadata = file.metadata().map_err(failed)?;
-        guard(path, &metadata)?;
+        match private::read(path, FILE_BYTES_MAX)? {
+            Some((metadata, text)) => Ok((Stamp::from(&metadata), Self::parse(path, &text)?)),
+            None => Ok((Stamp(None), Self::default())),
+        }
+    }
+
+    fn parse(path: &Path, text: &str) -> Result<Self, KeyringError> {
         let unreadable = |why: String| KeyringError::Unreadable { path: path.to_owned(), why };
-        let mut text = String::new();
-        (&mut file).take(FILE_BYTES_MAX).read_to_string(&mut text).map_err(failed)?;
         // What a parser says of a file that it cannot read may quote it.
-        let keyring: Self = serde_json::from_str(&text)
+        let keyring: Self = serde_json::from_str(text)
             .map_err(|error| unreadable(format!("line {}, column {} is not as it should be", error.line(), error.column())))?;
         if keyring.version > VERSION {
             return Err(unreadable(format!("it was written by a newer version (form {})", keyring.version)));
         }
-        Ok((Stamp::from(&metadata), keyring))
+        Ok(keyring)
     }
 
     /// The key that makes fingerprints.
@@ -207,71 +200,36 @@ impl Keyring {
     /// # Errors
     /// [`KeyringError`]; the file is as it was then.
     pub fn change<T>(path: &Path, change: impl FnOnce(&mut Self) -> T) -> Result<T, KeyringError> {
-        let failed = |verb: &'static str, path: &Path| {
-            let path = path.to_owned();
-            move |source| KeyringError::File { verb, path, source }
-        };
-        // A link is followed, so that it stays one.
-        let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed("make", directory))?;
-        let beside = |suffix: &str| {
-            let mut name = path.file_name().unwrap_or_default().to_owned();
-            name.push(suffix);
-            directory.join(name)
-        };
-        let lock = beside(".lock");
-        let held = private().truncate(false).open(&lock).map_err(failed("open", &lock))?;
-        held.lock().map_err(failed("lock", &lock))?;
-        let (_, mut keyring) = Self::read(path)?;
-        if keyring.key.is_none() {
-            let mut key = [0; 32];
-            getrandom::fill(&mut key).map_err(|error| failed("make a key for", path)(io::Error::other(error)))?;
-            keyring.key = Some(key.iter().map(|byte| format!("{byte:02x}")).collect());
+        private::change(path, FILE_BYTES_MAX, |path, text| {
+            let mut keyring = text.map_or_else(|| Ok(Self::default()), |text| Self::parse(path, &text))?;
+            if keyring.key.is_none() {
+                let mut key = [0; 32];
+                getrandom::fill(&mut key).map_err(|error| KeyringError::File {
+                    verb: "make a key for",
+                    path: path.to_owned(),
+                    source: io::Error::other(error),
+                })?;
+                keyring.key = Some(key.iter().map(|byte| format!("{byte:02x}")).collect());
+            }
+            let done = change(&mut keyring);
+            keyring.version = VERSION;
+            let mut text = serde_json::to_string_pretty(&keyring)
+                .map_err(|error| KeyringError::Unreadable { path: path.to_owned(), why: error.to_string() })?;
+            text.push('\n');
+            Ok((text, done))
+        })
+    }
+}
+
+impl From<PrivateFileError> for KeyringError {
+    fn from(error: PrivateFileError) -> Self {
+        match error {
+            PrivateFileError::Open { path, what } => Self::Open { path, what },
+            PrivateFileError::Foreign { path, owner } => Self::Foreign { path, owner },
+            PrivateFileError::NoFile(path) => Self::Unreadable { path, why: "it is no file".to_owned() },
+            PrivateFileError::File { verb, path, source } => Self::File { verb, path, source },
         }
-        let done = change(&mut keyring);
-        keyring.version = VERSION;
-        let mut text = serde_json::to_string_pretty(&keyring)
-            .map_err(|error| KeyringError::Unreadable { path: path.clone(), why: error.to_string() })?;
-        text.push('\n');
-        // What an earlier one left that was cut off is no use to anybody; nobody else writes here while the lock is held.
-        let new = beside(".new");
-        let written = fs::remove_file(&new).or_else(|error| match error.kind() {
-            io::ErrorKind::NotFound => Ok(()),
-            _ => Err(error),
-        });
-        let written = written.and_then(|()| private().create_new(true).open(&new)).and_then(|mut file| {
-            file.write_all(text.as_bytes())?;
-            file.sync_all()
-        });
-        written.and_then(|()| fs::rename(&new, path)).map_err(failed("write", path))?;
-        File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed("write", directory))?;
-        Ok(done)
     }
-}
-
-/// How files are opened that nobody else may read.
-fn private() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).mode(0o600);
-    options
-}
-
-/// Refuses a file that others could read or change.
-fn guard(path: &Path, metadata: &Metadata) -> Result<(), KeyringError> {
-    let path = path.to_owned();
-    if !metadata.is_file() {
-        return Err(KeyringError::Unreadable { path, why: "it is no file".to_owned() });
-    }
-    let (owner, user) = (metadata.uid(), nix::unistd::geteuid());
-    if owner != user.as_raw() && !user.is_root() {
-        return Err(KeyringError::Foreign { path, owner });
-    }
-    let mode = metadata.mode() & 0o777;
-    if mode & 0o077 != 0 {
-        return Err(KeyringError::Open { path, what: format!("open to others (mode {mode:o})") });
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -323,7 +281,8 @@ mod tests {
             "{\"my-secret-value\":1}",
             "{\"version\":9}",
         ] {
-            private().truncate(true).open(&path).unwrap().write_all(text.as_bytes()).unwrap();
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
             let error = Keyring::read(&path).unwrap_err().to_string();
             assert!(error.contains("is no keyring") && !error.contains("my-secret-value"), "{error}");
         }

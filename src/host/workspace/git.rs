@@ -69,17 +69,17 @@ const CONFIG: [(&str, &str); 8] = [
 
 /// What git shows to one server.
 #[derive(Clone)]
-pub(super) struct Credential {
+pub(in crate::host) struct Credential {
     /// Scheme, host and port.
-    pub(super) server: String,
-    pub(super) user: String,
-    pub(super) token: String,
+    pub(in crate::host) server: String,
+    pub(in crate::host) user: String,
+    pub(in crate::host) token: String,
 }
 
 impl Credential {
     /// What makes a session's own git show the same token to the same server, where commands find it in the variable `name`. Holds
     /// the name and no value. `None` where that is not the name of a variable.
-    pub(super) fn for_session(&self, name: &str) -> Option<(String, String)> {
+    pub(in crate::host) fn for_session(&self, name: &str) -> Option<(String, String)> {
         let is_name = !name.is_empty() && name.chars().all(|char| char == '_' || char.is_ascii_alphanumeric());
         if !is_name || name.starts_with(|char: char| char.is_ascii_digit()) {
             return None;
@@ -92,25 +92,25 @@ impl Credential {
 }
 
 /// Runs git.
-pub(super) struct Git {
+pub(in crate::host) struct Git {
     credential: Option<Credential>,
 }
 
 /// What git said.
 #[derive(Debug)]
-pub(super) struct Said {
-    pub(super) succeeded: bool,
-    pub(super) out: String,
-    pub(super) errors: String,
+pub(in crate::host) struct Said {
+    pub(in crate::host) succeeded: bool,
+    pub(in crate::host) out: String,
+    pub(in crate::host) errors: String,
 }
 
 impl Git {
-    pub(super) const fn new(credential: Option<Credential>) -> Self {
+    pub(in crate::host) const fn new(credential: Option<Credential>) -> Self {
         Self { credential }
     }
 
     /// Runs git with these arguments. Dropping the future ends git and all that it has started.
-    pub(super) async fn run(&self, directory: &Path, arguments: &[OsString]) -> io::Result<Said> {
+    pub(in crate::host) async fn run(&self, directory: &Path, arguments: &[OsString]) -> io::Result<Said> {
         let mut command = Command::new("sh");
         command.args(["-c", GUARD, "rekindle-git", "git"]).args(arguments).current_dir(directory).process_group(0).env_clear();
         let passed = PASSED.iter().filter_map(|name| Some((*name, std::env::var_os(name)?)));

@@ -6,7 +6,7 @@
 mod address;
 mod attach;
 mod clone;
-mod git;
+pub(in crate::host) mod git;
 mod hooks;
 mod organisation;
 mod report;

@@ -43,7 +43,7 @@ impl Deciding {
     pub(super) fn acquire(&mut self, node: NodeId, reason: String, proof: &Proof) -> Result<(), Rejection> {
         match self.session.phase {
             Phase::Unborn => return Err(Rejection::Missing),
-            Phase::Closed { .. } | Phase::Imported { .. } => {
+            Phase::Closed { .. } | Phase::Imported { .. } | Phase::Audit {} => {
                 return Err(Rejection::out_of_phase("be run", &self.session.phase));
             }
             Phase::Forked {} | Phase::Starting(_) | Phase::StartFailed { .. } | Phase::Ready | Phase::Closing { .. } => {}
@@ -214,6 +214,7 @@ impl Deciding {
         match self.session.phase {
             Phase::Unborn => return Err(Rejection::Missing),
             Phase::Closing { .. } | Phase::Closed { .. } => return Ok(()),
+            Phase::Audit {} => return Err(Rejection::out_of_phase("be closed", &self.session.phase)),
             Phase::Forked {} | Phase::Starting(_) | Phase::StartFailed { .. } | Phase::Ready | Phase::Imported { .. } => {}
         }
         self.emit(Event::CloseRequested(CloseRequested { reason, deadline: self.now.plus(wait) }));

@@ -240,7 +240,7 @@ impl Deciding {
     /// One event that follows from the state alone; `false` when only the world can bring the session further.
     fn follow_up(&mut self) -> bool {
         match self.session.phase.clone() {
-            Phase::Unborn | Phase::Forked {} | Phase::Imported { .. } | Phase::Closed { .. } => false,
+            Phase::Unborn | Phase::Forked {} | Phase::Imported { .. } | Phase::Audit {} | Phase::Closed { .. } => false,
             Phase::Starting(start) => match start.current() {
                 // What earlier steps brought and went with an owner that is gone comes first: the others need it.
                 _ if self.restore_lost(start.taken()) => true,

@@ -135,6 +135,8 @@ pub(super) fn of_event(event: &Event) -> Texts<'_> {
         Event::ReleaseStarted(_) | Event::ReleaseFinished(_) => {}
         Event::ReleaseFailed(failed) => texts.add(&failed.error),
         Event::WorkspaceCaptured(_) => {}
+        // Nobody looks for hashes by their words.
+        Event::HeadsListed(_) | Event::Sealed(_) | Event::Published(_) => {}
         Event::WorkspaceNotCaptured(missed) => texts.add(&missed.error),
         Event::WorkspaceCompared(compared) => texts.add_owned(strings_of(&compared.comparison)),
         // What another version wrote is looked for by all that it says.

@@ -141,6 +141,9 @@ pub(super) fn candidates(session: &Session, batch: &[Seen], with: With<'_>) -> V
         | Event::ReplayStarted(_)
         | Event::ReplayCompared(_)
         | Event::ReleaseStarted(_)
+        | Event::HeadsListed(_)
+        | Event::Sealed(_)
+        | Event::Published(_)
         | Event::Unknown(_) => Vec::new(),
     }
 }

@@ -1,0 +1,30 @@
+//! Layer 6 · proof: what a log says, and that it is what it was, to someone who does not trust whoever keeps it.
+//!
+//! The audit log is a session of the store. A seal ([`seal`]) makes the heads of all sessions that changed leaves of a Merkle tree
+//! ([`merkle`]), and signs its root: a checkpoint ([`checkpoint`]), which is a signed note ([`note`]). Checkpoints are published to sinks
+//! outside of the store; a store is checked against them ([`against`]). One session is judged by itself ([`verify_session`]), also in a
+//! file that it left its store in ([`bundle`]).
+
+pub mod against;
+pub mod bundle;
+pub mod checkpoint;
+mod error;
+mod intents;
+mod judge;
+mod log;
+pub mod merkle;
+pub mod note;
+mod publish;
+pub mod seal;
+pub mod text;
+mod verdict;
+mod verify;
+
+pub use checkpoint::Checkpoint;
+pub use error::AuditError;
+pub use judge::{Judge, Judged};
+pub use note::{Note, SignerKey, VerifierKey};
+pub use publish::Outcome;
+pub use seal::{Seal, Sealer, last_key, origin};
+pub use verdict::{Verdict, Verdicts};
+pub use verify::verify_session;
