@@ -183,7 +183,8 @@ fn of_engine(error: &EngineError) -> Exit {
 fn of_audit(error: &AuditError) -> Exit {
     match error {
         AuditError::Store(error) => of_store(error),
-        AuditError::Contended => Exit::Conflict,
+        AuditError::Engine(error) => of_engine(error),
+        AuditError::Contended | AuditError::Kept { .. } => Exit::Conflict,
         AuditError::Name(_) => Exit::Usage,
         AuditError::Damaged { .. }
         | AuditError::Inconsistent { .. }
@@ -191,7 +192,7 @@ fn of_audit(error: &AuditError) -> Exit {
         | AuditError::Unsigned { .. }
         | AuditError::Note(_)
         | AuditError::Checkpoint(_) => Exit::Unverified,
-        AuditError::Key { .. } | AuditError::Occupied(_) | AuditError::OtherLog { .. } => Exit::Failure,
+        AuditError::Left { .. } | AuditError::Key { .. } | AuditError::Occupied(_) | AuditError::OtherLog { .. } => Exit::Failure,
     }
 }
 
