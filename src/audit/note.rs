@@ -379,7 +379,7 @@ mod tests {
         let (peter, enoch) = (key(PETER), key(ENOCH));
         let both = format!("{TEXT}\n{BY_PETER}{BY_ENOCH}");
         assert_eq!(open(&both, std::slice::from_ref(&peter)).unwrap(), 1);
-        assert_eq!(open(&both, &[peter.clone(), enoch.clone()]).unwrap(), 2);
+        assert_eq!(open(&both, &[peter.clone(), enoch]).unwrap(), 2);
         let error = open(&both, &[key("example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k")]).unwrap_err();
         assert!(error.to_string().contains("EnochRoot+af0cfe78"), "{error}");
         assert!(matches!(open(&both, &[]), Err(AuditError::Unsigned { .. })));

@@ -42,12 +42,13 @@ fn assert_free_of(folder: &str, words: &[&str]) {
 fn arrows_between_layers_go_one_way() {
     let up = |layers: &[&str]| layers.iter().map(|layer| format!("crate::{layer}")).collect::<Vec<_>>();
     for (folder, above) in [
-        ("session", &["store", "projection", "engine", "host", "trajectory", "cli"][..]),
-        ("store", &["projection", "engine", "host", "trajectory", "cli"][..]),
-        ("projection", &["engine", "host", "trajectory", "cli"][..]),
-        ("engine", &["host", "trajectory", "cli"][..]),
-        ("host", &["store", "projection", "trajectory", "cli"][..]),
-        ("trajectory", &["engine", "host", "cli"][..]),
+        ("session", &["store", "projection", "engine", "host", "trajectory", "audit", "cli"][..]),
+        ("store", &["projection", "engine", "host", "trajectory", "audit", "cli"][..]),
+        ("projection", &["engine", "host", "trajectory", "audit", "cli"][..]),
+        ("engine", &["host", "trajectory", "audit", "cli"][..]),
+        ("host", &["store", "projection", "trajectory", "audit", "cli"][..]),
+        ("trajectory", &["engine", "host", "audit", "cli"][..]),
+        ("audit", &["host", "trajectory", "cli"][..]),
     ] {
         let above = up(above);
         assert_free_of(folder, &above.iter().map(String::as_str).collect::<Vec<_>>());

@@ -19,6 +19,14 @@ mod agent_tool_calls;
 mod agent_turns;
 #[cfg(feature = "cli")]
 mod asciicast;
+#[cfg(feature = "cli")]
+mod audit_cli;
+#[cfg(feature = "audit")]
+mod audit_sealing;
+#[cfg(feature = "audit")]
+mod audit_support;
+#[cfg(all(feature = "audit", feature = "sqlite"))]
+mod audit_tampering;
 #[cfg(all(feature = "cli", feature = "postgres"))]
 mod citus_cluster;
 #[cfg(feature = "cli")]

@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rekindle::session::audit::{Head, HeadsListed, Published, Sealed};
 use rekindle::session::delegation::{DelegateWait, Used};
 use rekindle::session::event::Briefed;
 use rekindle::session::model::{CallReport, Judgement, ModelErrorClass, Summary};
@@ -27,13 +28,14 @@ use uuid::Uuid;
 type Made = fn() -> Scenario;
 
 /// The stored logs, and how each was made.
-const STORED: [(&str, Made); 6] = [
+const STORED: [(&str, Made); 7] = [
     ("session-1.jsonl", every_kind),
     ("agent-1.jsonl", every_kind_of_an_agent),
     ("delegate-1.jsonl", every_kind_of_a_delegation),
     ("workspace-1.jsonl", every_kind_of_a_workspace),
     ("condensing-1.jsonl", every_way_to_condense),
     ("fork-1.jsonl", fork),
+    ("audit-1.jsonl", every_kind_of_an_audit_log),
 ];
 
 fn stored(name: &str) -> PathBuf {
@@ -311,6 +313,41 @@ fn every_kind_of_a_workspace() -> Scenario {
         scenario = scenario.given(report(StartStep::Runtime, attempt)).given(compared(b"third", comparison));
     }
     turn(scenario).given(missed(true))
+}
+
+/// An audit log, which nothing is decided in.
+fn every_kind_of_an_audit_log() -> Scenario {
+    let head = |seq| Head { session: SessionId::from_uuid(Uuid::from_u128(seq)), seq: Seq(7), hash: Digest([7; 32]) };
+    let sealed = Sealed {
+        heads: vec![head(2)],
+        upto: "c1-adaiipn3hy".to_owned(),
+        size: 2,
+        root: Digest([1; 32]),
+        tree: vec![Digest([1; 32])],
+        checkpoint: "log.example/a\n2\nAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=\n\n— log.example/a AAAAAAA=\n".to_owned(),
+        key: "log.example/a+00000000+AQ==".to_owned(),
+        to: vec!["https://log.example/".to_owned()],
+    };
+    let published = Published { to: "https://log.example/".to_owned(), size: 2 };
+    let mut scenario = Scenario::new();
+    for event in [Event::HeadsListed(HeadsListed { heads: vec![head(1)] }), Event::Sealed(sealed), Event::Published(published)] {
+        let seq = scenario.session.version.next();
+        let recorded = Recorded {
+            session: SessionId::AUDIT_LOG,
+            seq,
+            id: EventId::from_uuid(Uuid::from_u128(u128::from(seq.0))),
+            kind: event.kind(),
+            v: Event::VERSION,
+            at: Timestamp(1_000_000),
+            source: Source::Environment,
+            cause: None,
+            must_understand: true,
+            body: Body::Json(event.body()),
+        };
+        scenario.session.apply(&recorded);
+        scenario.log.push(recorded);
+    }
+    scenario
 }
 
 #[test]
