@@ -173,7 +173,7 @@ async fn leaves(
         let (heads, sealed) = match place.entry {
             Entry::Heads(body) => (body.heads, None),
             Entry::Sealed(body) => (body.heads.clone(), Some(body)),
-            Entry::Published(_) | Entry::Other => (Vec::new(), None),
+            Entry::Published(_) | Entry::Deed | Entry::Other => (Vec::new(), None),
         };
         let mut bad = None;
         for head in heads {

@@ -1,5 +1,6 @@
 //! What can go wrong with proofs, by what the caller can do about it.
 
+use crate::engine::EngineError;
 use crate::session::{Seq, SessionId};
 use crate::store::StoreError;
 
@@ -64,6 +65,25 @@ pub enum AuditError {
         /// What it holds.
         what: String,
     },
+    /// It is to be kept.
+    #[error("{what} is not taken out of the log: {why}")]
+    Kept {
+        /// What was to be taken out.
+        what: String,
+        /// Why it is not, and the way out.
+        why: String,
+    },
+    /// What was taken out is still there.
+    #[error("{what} was taken out of the log, and {left}; doing it again may help")]
+    Left {
+        /// What was taken out.
+        what: String,
+        /// What is left of it.
+        left: String,
+    },
+    /// The audit log could not be folded.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
     /// Others sealed at the same time, again and again.
     #[error("others seal this store all the time, so nothing was sealed here; try again")]
     Contended,

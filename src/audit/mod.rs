@@ -3,11 +3,12 @@
 //! The audit log is a session of the store. A seal ([`seal`]) makes the heads of all sessions that changed leaves of a Merkle tree
 //! ([`merkle`]), and signs its root: a checkpoint ([`checkpoint`]), which is a signed note ([`note`]). Checkpoints are published to sinks
 //! outside of the store; a store is checked against them ([`against`]). One session is judged by itself ([`verify_session`]), also in a
-//! file that it left its store in ([`bundle`]).
+//! file that it left its store in ([`bundle`]). What is taken out of a store is written down in its audit log, too ([`Eraser`]).
 
 pub mod against;
 pub mod bundle;
 pub mod checkpoint;
+mod erase;
 mod error;
 mod intents;
 mod judge;
@@ -21,6 +22,7 @@ mod verdict;
 mod verify;
 
 pub use checkpoint::Checkpoint;
+pub use erase::{Eraser, Retention};
 pub use error::AuditError;
 pub use judge::{Judge, Judged};
 pub use note::{Note, SignerKey, VerifierKey};

@@ -1,6 +1,7 @@
 //! One line for one event.
 
 use super::text::{bytes, count, one_line, shorten};
+use crate::session::audit::Erasure;
 use crate::session::delegation::DelegateWait;
 use crate::session::event::ReplayFinished;
 use crate::session::model::CallReport;
@@ -95,6 +96,13 @@ pub fn describe(event: &Recorded) -> String {
         Event::HeadsListed(body) => count(body.heads.len() as u64, "head"),
         Event::Sealed(body) => format!("{} leaves, root {}", body.size, body.root.short()),
         Event::Published(body) => format!("{} leaves, to {}", body.size, body.to),
+        Event::Erasing(body) => format!("{}, by {}: {}", erasure(&body.erasure), body.by, body.reason),
+        Event::Erased(body) => erasure(&body.erasure),
+        Event::NotErased(body) => format!("{}: {}", erasure(&body.erasure), body.error),
+        Event::RetentionSet(body) => match body.days {
+            0 => format!("for no time in particular, by {}", body.by),
+            days => format!("for {} at least, by {}", count(days, "day"), body.by),
+        },
         Event::Item(entry) => match entry.item.content {
             Content::Action(action) => self::action(&action),
             Content::Observation(observation) => self::observation(&observation),
@@ -174,6 +182,13 @@ fn observation(observation: &Observation) -> String {
         Extras::Run(run) => format!("exit {}  {}", run.metadata.exit_code, observation.content),
         Extras::AgentStateChanged(changed) => changed.agent_state.clone(),
         _ => observation.content.clone(),
+    }
+}
+
+fn erasure(erasure: &Erasure) -> String {
+    match erasure {
+        Erasure::Body { session, seq, .. } => format!("the body of {session}:{seq}"),
+        Erasure::Session { session, seq, .. } => format!("{} of {session}", count(seq.0, "event")),
     }
 }
 

@@ -200,7 +200,8 @@ fn of_store(error: &StoreError) -> Exit {
 fn of_audit(error: &AuditError) -> Exit {
     match error {
         AuditError::Store(error) => of_store(error),
-        AuditError::Contended => Exit::Conflict,
+        AuditError::Engine(error) => of_engine(error),
+        AuditError::Contended | AuditError::Kept { .. } => Exit::Conflict,
         AuditError::Name(_) | AuditError::NotABundle => Exit::Usage,
         AuditError::Purged(_) => Exit::NotFound,
         AuditError::Damaged { .. }
@@ -210,7 +211,11 @@ fn of_audit(error: &AuditError) -> Exit {
         | AuditError::Unsigned { .. }
         | AuditError::Note(_)
         | AuditError::Checkpoint(_) => Exit::Unverified,
-        AuditError::Key { .. } | AuditError::Io(_) | AuditError::Occupied(_) | AuditError::OtherLog { .. } => Exit::Failure,
+        AuditError::Left { .. }
+        | AuditError::Key { .. }
+        | AuditError::Io(_)
+        | AuditError::Occupied(_)
+        | AuditError::OtherLog { .. } => Exit::Failure,
     }
 }
 
@@ -218,6 +223,7 @@ impl From<AuditError> for CliError {
     fn from(error: AuditError) -> Self {
         match error {
             AuditError::Store(error) => Self::Store(error),
+            AuditError::Engine(error) => Self::Engine(error),
             AuditError::Io(error) => Self::Output(error),
             other => Self::Audit(other),
         }

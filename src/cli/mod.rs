@@ -36,7 +36,8 @@ mod verify;
 mod address;
 mod complete;
 mod describe;
-pub mod exit;
+pub mod erase;
+mod exit;
 mod expression;
 mod host;
 mod location;
@@ -135,6 +136,8 @@ enum Command {
     Verify(verify::Args),
     Audit(audit::Args),
     Close(close::Args),
+    Redact(erase::Redact),
+    Purge(erase::Purge),
     Import(import::Args),
     Export(export::Args),
     Store(store::Args),
@@ -222,6 +225,8 @@ pub async fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Verify(args) => Box::pin(verify::run(context, args)).await,
         Command::Audit(args) => Box::pin(audit::run(context, args)).await,
         Command::Close(args) => Box::pin(close::run(context, args)).await,
+        Command::Redact(args) => Box::pin(erase::redact(context, args)).await,
+        Command::Purge(args) => Box::pin(erase::purge(context, args)).await,
         Command::Import(args) => Box::pin(import::run(context, args)).await,
         Command::Export(args) => Box::pin(export::run(context, args)).await,
         Command::Store(args) => Box::pin(store::run(context, args)).await,

@@ -223,6 +223,10 @@ impl Projection for Lifecycle {
             | Event::HeadsListed(_)
             | Event::Sealed(_)
             | Event::Published(_)
+            | Event::Erasing(_)
+            | Event::Erased(_)
+            | Event::NotErased(_)
+            | Event::RetentionSet(_)
             | Event::Item(_)
             | Event::Unknown(_) => {}
         }

@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use super::action::{Action, EffectClass};
-use super::audit::{HeadsListed, Published, Sealed};
+use super::audit::{Erased, Erasing, HeadsListed, NotErased, OpenErasure, Published, RetentionSet, Sealed};
 use super::decide::BAD_ANSWER;
 use super::envelope::{Recorded, Source};
 use super::event::{
@@ -127,6 +127,20 @@ impl Session {
             "audit.heads" => self.read(event, |session, _, _: HeadsListed| session.is_audit_log(None)),
             "audit.sealed" => self.read(event, |session, _, body: Sealed| session.is_audit_log(Some(body.size))),
             "audit.published" => self.read(event, |session, _, _: Published| session.is_audit_log(None)),
+            "audit.erasing" => self.read(event, |session, event, body: Erasing| {
+                session.is_audit_log(None);
+                session.erasing.push(OpenErasure { at: event.seq, erasure: body.erasure });
+            }),
+            "audit.erased" => {
+                self.read(event, |session, event, _: Erased| session.erasing.retain(|open| Some(open.at) != event.cause))
+            }
+            "audit.not_erased" => self.read(event, |session, event, _: NotErased| {
+                session.erasing.retain(|open| Some(open.at) != event.cause);
+            }),
+            "audit.retention_set" => self.read(event, |session, _, body: RetentionSet| {
+                session.is_audit_log(None);
+                session.kept_days = body.days;
+            }),
             "workspace.captured" => self.read(event, |session, event, body: WorkspaceCaptured| {
                 let last = Some(LastSnapshot { at: event.seq, manifest: body.manifest });
                 session.snapshots = Some(Snapshots { due: SnapshotDue::NotYet, last, unchecked: false });

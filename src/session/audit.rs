@@ -89,6 +89,75 @@ pub struct Published {
     pub size: u64,
 }
 
+/// Something that is taken out of the log, for ever; what stays of it is named, so that its chain can be checked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "snake_case")]
+pub enum Erasure {
+    /// The body of one event, and what was made of it.
+    Body {
+        /// The session that holds the event.
+        session: SessionId,
+        /// The event.
+        seq: Seq,
+        /// Its chain hash, which stays.
+        hash: Digest,
+    },
+    /// All events of a session, and what was made of them.
+    Session {
+        /// The session.
+        session: SessionId,
+        /// Its last event, whose hash stays.
+        seq: Seq,
+        /// The chain hash of that.
+        hash: Digest,
+    },
+}
+
+/// Body of `audit.erasing`: it is about to be taken out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Erasing {
+    /// What.
+    pub erasure: Erasure,
+    /// Why.
+    pub reason: String,
+    /// By whom.
+    pub by: String,
+}
+
+/// Body of `audit.erased`: it was looked for, and is gone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Erased {
+    /// What.
+    pub erasure: Erasure,
+}
+
+/// Body of `audit.not_erased`: it was refused, and is there as before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotErased {
+    /// What.
+    pub erasure: Erasure,
+    /// Why.
+    pub error: String,
+}
+
+/// Something that was begun to be taken out and of which nobody has said yet that it is gone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenErasure {
+    /// The `audit.erasing` that says so.
+    pub at: Seq,
+    /// What.
+    pub erasure: Erasure,
+}
+
+/// Body of `audit.retention_set`: sessions are kept for at least so long.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetentionSet {
+    /// Whole days after their last event; 0 when nothing asks for them to be kept.
+    pub days: u64,
+    /// Who has said so.
+    pub by: String,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

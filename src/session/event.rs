@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::audit::{HeadsListed, Published, Sealed};
+use super::audit::{Erased, Erasing, HeadsListed, NotErased, Published, RetentionSet, Sealed};
 use super::delegation::{DelegateWait, Used};
 use super::envelope::{Kind, Recorded};
 use super::fork::Forked;
@@ -150,6 +150,14 @@ events! {
     Sealed(Sealed) = "audit.sealed";
     /// Checkpoints were published where they cannot be read back.
     Published(Published) = "audit.published";
+    /// Something is about to be taken out of the log.
+    Erasing(Erasing) = "audit.erasing";
+    /// It is gone.
+    Erased(Erased) = "audit.erased";
+    /// It could not be taken out.
+    NotErased(NotErased) = "audit.not_erased";
+    /// How long sessions are kept at least.
+    RetentionSet(RetentionSet) = "audit.retention_set";
 }
 
 /// Serialises a body; the types here have no map with other than text keys, so it cannot fail.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::audit::OpenErasure;
 use super::delegation::Delegation;
 use super::fork::ForkedFrom;
 use super::id::{Digest, Epoch, NodeId, Seq};
@@ -37,6 +38,12 @@ pub struct Session {
     pub owner: Option<NodeId>,
     /// A line for people.
     pub title: Option<String>,
+    /// How many days sessions are kept at least, where this is the audit log of a store that says so.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub kept_days: u64,
+    /// What is being taken out of the log of the store, where this is its audit log.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub erasing: Vec<OpenErasure>,
     /// The steps of the start that were begun, in order.
     pub steps: Vec<StepRecord>,
     /// What the agent is doing.

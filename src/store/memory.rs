@@ -20,6 +20,7 @@ use super::chain::Envelope;
 use super::cursor::StoreMark;
 use super::inbox::is_answer;
 use super::read::{PAGE_BYTES_MAX, PAGE_ROWS_MAX};
+use super::title::is_told_by;
 use super::{
     Append, Appended, Base, Directory, Expected, FeedCursor, FeedPage, FeedRow, Inbox, Keeping, Letter, NodeRow, Order, Page,
     ProjectionId, Read, Row, SessionFilter, SessionRow, Shard, Snapshot, Store, StoreError, StoreInfo, WakeUps, fork, id_range,
@@ -428,7 +429,9 @@ impl Store for MemoryStore {
             entry.events.get_mut(index)
         });
         let Some(Row::Event { event, salt, digest, .. }) = row else { return Err(super::no_event(session, seq)) };
+        let mut told = None;
         if let (Body::Json(body), Some(grain)) = (&event.body, *salt) {
+            told = Some(body.clone());
             *digest = Some(super::chain::digest(&grain, body));
             *salt = None;
             event.body = Body::Redacted;
@@ -437,6 +440,14 @@ impl Store for MemoryStore {
         let reads = |id: &SessionId| state.lineage(*id).iter().any(|(entry, upto)| entry.row.id == session && *upto >= seq);
         let readers: BTreeSet<SessionId> = state.sessions.keys().copied().filter(reads).collect();
         state.snapshots.retain(|(of, _, upto), _| !readers.contains(of) || *upto < seq);
+        let title = state.sessions.get(&session).and_then(|entry| entry.row.directory.title.clone());
+        if let (Some(title), Some(told)) = (title, told)
+            && is_told_by(&title, &told)
+        {
+            for (_, entry) in state.sessions.iter_mut().filter(|(id, _)| readers.contains(*id)) {
+                entry.row.directory.title.take_if(|shown| *shown == title);
+            }
+        }
         Ok(())
     }
 

@@ -28,6 +28,7 @@ mod sql;
 mod sqlite;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub mod statements;
+mod title;
 mod wake_ups;
 
 use std::sync::Arc;

@@ -62,6 +62,8 @@ pub mod common {
     /// Blanks a body and leaves its digest.
     pub const REDACT: &str = "update event set body = null, blob = null, salt = null, digest = $4 \
          where shard = $1 and session_id = $2 and seq = $3";
+    /// Takes a title away that a redaction has taken the words of.
+    pub const DROP_TITLE: &str = "update session set title = null where shard = $1 and session_id = $2 and title = $3";
     /// Lets content go that is no event's body and that no session was given any more.
     pub const DROP_BLOB: &str = "delete from blob where shard = $1 and digest = $2 \
          and not exists (select 1 from event where event.shard = $1 and event.blob = $2) \
@@ -212,6 +214,7 @@ pub mod common {
         ("SWEEP_LETTERS", SWEEP_LETTERS),
         ("BODY", BODY),
         ("REDACT", REDACT),
+        ("DROP_TITLE", DROP_TITLE),
         ("STANDING", STANDING),
         ("EVENT_HASH", EVENT_HASH),
         ("ADD_POSITIONS", ADD_POSITIONS),

@@ -3,6 +3,7 @@
 mod against;
 mod key;
 mod keys;
+mod retain;
 mod seal;
 
 use super::Context;
@@ -26,6 +27,7 @@ pub struct Args {
 enum What {
     Seal(seal::Args),
     Key(key::Args),
+    Retain(retain::Args),
 }
 
 /// Does what was asked for.
@@ -36,5 +38,6 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
     match args.what {
         What::Seal(args) => Box::pin(seal::run(context, args)).await,
         What::Key(args) => key::run(context, &args).await,
+        What::Retain(args) => retain::run(context, &args).await,
     }
 }

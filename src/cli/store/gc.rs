@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -9,11 +10,13 @@ use serde::Serialize;
 use super::super::Context;
 use super::super::exit::{CliError, Exit};
 use super::super::output::{Cell, Side, table};
+use super::super::run::talk::who;
 use super::super::text::{ago, bytes, count};
+use crate::audit::{AuditError, Eraser, Retention};
 use crate::engine::clock::{Clock, SystemClock};
 use crate::engine::{living, node_at};
 use crate::session::{SessionId, Timestamp};
-use crate::store::{Compacted, Condition, PURGED, SessionFilter, SessionRow, Store, StoreError};
+use crate::store::{Compacted, Condition, PURGED, SessionFilter, SessionRow, SharedStore, Store, StoreError};
 
 /// Purge sessions whose last event is older than an age, and give room back
 ///
@@ -70,6 +73,8 @@ enum Outcome {
     Unfinished,
     /// A fork reads its events.
     Shared,
+    /// It is younger than the store keeps sessions.
+    Retained,
 }
 
 fn age(text: &str) -> Result<Duration, String> {
@@ -98,6 +103,9 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
     let now = SystemClock.now();
     let mut lines = Vec::new();
     if let Some(age) = args.older_than {
+        let reason = format!("its last event was more than {} old", count(age.as_secs() / 3600, "hour"));
+        let eraser = Eraser::new(SharedStore::clone(&store), Arc::new(SystemClock), who());
+        let keeper = Keeper { eraser, store: store.as_ref(), retention: Retention::of(store.as_ref()).await?, reason };
         let mut rows = store.sessions(SessionFilter::All, u32::MAX).await?;
         // Without the audit log nothing could be proven of what is kept.
         rows.retain(|row| row.directory.phase != PURGED && !row.id.is_audit_log());
@@ -111,7 +119,7 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
         old.sort_by_key(|row| Reverse(row.base.map(|base| base.seq)));
         for row in old {
             let shared = readers.get(&row.id).is_some_and(|readers| *readers > 0);
-            let line = one(store.as_ref(), &row, now, shared, args.dry_run).await?;
+            let line = keeper.one(&row, now, shared, args.dry_run).await?;
             if matches!(line.outcome, Outcome::Purged | Outcome::WouldBePurged)
                 && let Some(readers) = row.base.and_then(|base| readers.get_mut(&base.session))
             {
@@ -151,6 +159,7 @@ fn print(context: &mut Context, lines: &[Line], now: Timestamp) -> Result<(), Cl
                 (Outcome::Held, hold) => format!("held: {}", hold.as_deref().unwrap_or_default()),
                 (Outcome::Unfinished, _) => "has something left to do".to_owned(),
                 (Outcome::Shared, _) => "is read by a fork that is kept".to_owned(),
+                (Outcome::Retained, _) => "is younger than this store keeps sessions".to_owned(),
             };
             let session = Cell::new(line.session.to_string());
             vec![session, Cell::new(line.events.to_string()), Cell::new(ago(line.updated_at, now)), Cell::new(outcome)]
@@ -184,17 +193,30 @@ async fn compact(store: &dyn Store) -> Result<Bytes, CliError> {
     }
 }
 
-async fn one(store: &dyn Store, row: &SessionRow, now: Timestamp, shared: bool, dry_run: bool) -> Result<Line, CliError> {
-    let hold = store.keeping(row.id).await?.and_then(|keeping| keeping.hold);
-    let outcome = match &hold {
-        Some(_) => Outcome::Held,
-        None if row.directory.due => Outcome::Unfinished,
-        None if shared => Outcome::Shared,
-        None if dry_run => Outcome::WouldBePurged,
-        None => {
-            store.purge(row.id, now).await?;
-            Outcome::Purged
-        }
-    };
-    Ok(Line { session: row.id, updated_at: row.updated_at, events: row.head.0, outcome, hold })
+/// What decides about each session, and purges it.
+struct Keeper<'a> {
+    eraser: Eraser,
+    store: &'a dyn Store,
+    retention: Retention,
+    reason: String,
+}
+
+impl Keeper<'_> {
+    async fn one(&self, row: &SessionRow, now: Timestamp, shared: bool, dry_run: bool) -> Result<Line, CliError> {
+        let hold = self.store.keeping(row.id).await?.and_then(|keeping| keeping.hold);
+        let outcome = match &hold {
+            Some(_) => Outcome::Held,
+            None if row.directory.due => Outcome::Unfinished,
+            None if shared => Outcome::Shared,
+            None if self.retention.keeps_until(row.updated_at, now).is_some() => Outcome::Retained,
+            None if dry_run => Outcome::WouldBePurged,
+            None => match self.eraser.purge(row.id, self.retention, &self.reason).await {
+                Ok(_) => Outcome::Purged,
+                // It is in use again since it was listed.
+                Err(AuditError::Kept { .. }) => Outcome::Unfinished,
+                Err(error) => return Err(error.into()),
+            },
+        };
+        Ok(Line { session: row.id, updated_at: row.updated_at, events: row.head.0, outcome, hold })
+    }
 }

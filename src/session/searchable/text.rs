@@ -137,6 +137,12 @@ pub(super) fn of_event(event: &Event) -> Texts<'_> {
         Event::WorkspaceCaptured(_) => {}
         // Nobody looks for hashes by their words.
         Event::HeadsListed(_) | Event::Sealed(_) | Event::Published(_) => {}
+        Event::Erasing(erasing) => {
+            texts.add(&erasing.reason);
+            texts.add(&erasing.by);
+        }
+        Event::NotErased(refused) => texts.add(&refused.error),
+        Event::Erased(_) | Event::RetentionSet(_) => {}
         Event::WorkspaceNotCaptured(missed) => texts.add(&missed.error),
         Event::WorkspaceCompared(compared) => texts.add_owned(strings_of(&compared.comparison)),
         // What another version wrote is looked for by all that it says.

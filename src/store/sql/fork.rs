@@ -9,12 +9,13 @@ use uuid::Uuid;
 
 use super::work::{Root, Work};
 use super::{SqlStore, statement, stored};
-use crate::session::{Digest, Seq, SessionId};
+use crate::session::{Body, Digest, Recorded, Seq, SessionId};
 use crate::store::dialect::Dialect;
 use crate::store::fork::{DEPTH_MAX, endless, holder};
 use crate::store::read::{PAGE_BYTES_MAX, PAGE_ROWS_MAX};
 use crate::store::sealed::Sealed;
 use crate::store::statements::common as sql;
+use crate::store::title::is_told_by;
 use crate::store::{Adoption, Append, Appended, Base, Order, PURGED, Page, Read, Row, Snapshot, StoreError, no_event};
 
 impl<D> SqlStore<D>
@@ -188,28 +189,64 @@ where
 
     /// Lets go the snapshots of forks that may hold what a redacted event said which they share.
     pub(super) async fn drop_snapshots_of_forks(&self, session: SessionId, seq: Seq) -> Result<(), StoreError> {
+        for fork in self.forks_that_read(session, seq).await? {
+            let (shard, place) = (self.dialect.shard_of(fork), stored(seq.0));
+            self.write(move |transaction| {
+                Box::pin(async move {
+                    let drop = statement(sql::DROP_SNAPSHOTS).bind(shard).bind(fork.as_uuid()).bind(place);
+                    drop.execute(&mut **transaction).await?;
+                    Ok(())
+                })
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Takes this title from the forks that got it from an event which is to be redacted.
+    pub(super) async fn drop_title_of_forks(&self, session: SessionId, seq: Seq, title: &str) -> Result<(), StoreError> {
+        for fork in self.forks_that_read(session, seq).await? {
+            let (shard, title) = (self.dialect.shard_of(fork), title.to_owned());
+            self.write(move |transaction| {
+                let title = title.clone();
+                Box::pin(async move {
+                    let drop = statement(sql::DROP_TITLE).bind(shard).bind(fork.as_uuid()).bind(title);
+                    drop.execute(&mut **transaction).await?;
+                    Ok(())
+                })
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// The title of a session, where the body of this event of it, which is still there, says it.
+    pub(super) async fn title_told_by(&self, session: SessionId, seq: Seq) -> Result<Option<String>, StoreError> {
+        let Some(title) = self.dialect.session(session).await?.and_then(|row| row.directory.title) else { return Ok(None) };
+        let before = Seq(seq.0.saturating_sub(1));
+        let read = Read { session, after: before, upto: seq, order: Order::OldestFirst, limit: 1 };
+        let page = self.dialect.read(read).await?;
+        Ok(match page.rows.first().and_then(Row::event) {
+            Some(Recorded { body: Body::Json(body), .. }) if is_told_by(&title, body) => Some(title),
+            _ => None,
+        })
+    }
+
+    /// The forks that read event `seq` of `session`, also through others.
+    async fn forks_that_read(&self, session: SessionId, seq: Seq) -> Result<Vec<SessionId>, StoreError> {
         let failed = |error| self.dialect.failed_read(error);
         let mut readers = vec![session];
+        let mut forks = Vec::new();
         while let Some(reader) = readers.pop() {
             for row in self.fetch(statement(sql::FORKS_OF).bind(reader.as_uuid())).await? {
                 let (fork, base): (Uuid, i64) = (row.try_get(0).map_err(failed)?, row.try_get(1).map_err(failed)?);
-                if base < stored(seq.0) {
-                    continue;
+                if base >= stored(seq.0) {
+                    readers.push(SessionId::from_uuid(fork));
+                    forks.push(SessionId::from_uuid(fork));
                 }
-                let (fork, place) = (SessionId::from_uuid(fork), stored(seq.0));
-                let shard = self.dialect.shard_of(fork);
-                self.write(move |transaction| {
-                    Box::pin(async move {
-                        let drop = statement(sql::DROP_SNAPSHOTS).bind(shard).bind(fork.as_uuid()).bind(place);
-                        drop.execute(&mut **transaction).await?;
-                        Ok(())
-                    })
-                })
-                .await?;
-                readers.push(fork);
             }
         }
-        Ok(())
+        Ok(forks)
     }
 }
 

@@ -427,7 +427,13 @@ where
 
     async fn redact(&self, session: SessionId, seq: Seq) -> Result<(), StoreError> {
         let shard = self.dialect.shard_of(session);
+        let title = self.title_told_by(session, seq).await?;
+        if let Some(title) = &title {
+            // Before the event, which would no longer tell what is to be done if this were cut off in between.
+            self.drop_title_of_forks(session, seq, title).await?;
+        }
         self.forgetting(session, Seq(seq.0.saturating_sub(1)), seq, move |transaction, traces| {
+            let title = title.clone();
             Box::pin(async move {
                 let (id, place) = (session.as_uuid(), stored(seq.0));
                 let find = statement(sql::BODY).bind(shard).bind(id).bind(place);
@@ -452,6 +458,10 @@ where
                 search::forget::<D>(transaction, shard, session, traces, &[(pos, pos)]).await?;
                 let blank = statement(sql::REDACT).bind(shard).bind(id).bind(place).bind(digest.0.to_vec());
                 blank.execute(&mut **transaction).await?;
+                if let Some(title) = title {
+                    let drop = statement(sql::DROP_TITLE).bind(shard).bind(id).bind(title);
+                    drop.execute(&mut **transaction).await?;
+                }
                 if let Some(long) = long {
                     drop_blob::<D>(transaction, shard, long).await?;
                 }

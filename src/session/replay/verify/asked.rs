@@ -144,6 +144,10 @@ pub(super) fn candidates(session: &Session, batch: &[Seen], with: With<'_>) -> V
         | Event::HeadsListed(_)
         | Event::Sealed(_)
         | Event::Published(_)
+        | Event::Erasing(_)
+        | Event::Erased(_)
+        | Event::NotErased(_)
+        | Event::RetentionSet(_)
         | Event::Unknown(_) => Vec::new(),
     }
 }

@@ -167,8 +167,8 @@ impl Verifying {
             _ => false,
         };
         let forked = first.recorded.seq <= self.given_upto;
-        let sealed = matches!(first.event, Event::HeadsListed(_) | Event::Sealed(_) | Event::Published(_));
-        sealed || (imported && !matches!(first.event, Event::CloseRequested(_))) || created || forked
+        let audited = first.recorded.kind.family() == "audit";
+        audited || (imported && !matches!(first.event, Event::CloseRequested(_))) || created || forked
     }
 
     fn step_over(&mut self, rest: &[Seen], why: &'static str, all: bool) -> usize {
