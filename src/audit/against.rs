@@ -8,8 +8,8 @@ use serde::Serialize;
 use super::log::{self, Entry, Forward};
 use super::merkle::{CompactRange, leaf_hash};
 use super::{AuditError, Checkpoint, Note, VerifierKey, text};
-use crate::session::audit::{Head, Sealed};
-use crate::session::{Digest, Seq, SessionId};
+use crate::session::audit::{Erasure, Head, Sealed};
+use crate::session::{Body, Digest, Seq, SessionId};
 use crate::store::chain::Flaw;
 use crate::store::{PURGED, Read, Row, SessionRow, Store, Verifier};
 
@@ -94,9 +94,9 @@ pub async fn check(store: &dyn Store, text: &str, trusted: &[VerifierKey]) -> Re
     };
     against.origin.clone_from(&newest.checkpoint.origin);
     against.checkpoints = checkpoints.len() as u64;
-    let heads = leaves(store, &checkpoints, trusted, &mut against).await?;
+    let (heads, erased) = leaves(store, &checkpoints, trusted, &mut against).await?;
     against.leaves = heads.len() as u64;
-    sessions(store, heads, &mut against).await?;
+    sessions(store, heads, &erased, &mut against).await?;
     Ok(against)
 }
 
@@ -142,6 +142,24 @@ struct Walk<'a> {
     beyond: Option<Seq>,
     /// The chain hashes of its events.
     hashes: Vec<Digest>,
+    /// What was taken out of the store and written down.
+    erased: Erased,
+}
+
+/// What was taken out of the store, by what the audit log says.
+#[derive(Debug, Default)]
+struct Erased {
+    bodies: BTreeSet<(SessionId, Seq)>,
+    sessions: BTreeSet<SessionId>,
+}
+
+impl Erased {
+    fn insert(&mut self, erasure: Erasure) {
+        match erasure {
+            Erasure::Body { session, seq, .. } => _ = self.bodies.insert((session, seq)),
+            Erasure::Session { session, .. } => _ = self.sessions.insert(session),
+        }
+    }
 }
 
 /// Reads the leaves of the audit log, as far as they are what was signed.
@@ -150,16 +168,24 @@ async fn leaves(
     checkpoints: &[Known],
     trusted: &[VerifierKey],
     against: &mut Against,
-) -> Result<Vec<Head>, AuditError> {
+) -> Result<(Vec<Head>, Erased), AuditError> {
     let row = match log::row(store).await {
         Ok(row) => row,
         Err(AuditError::Damaged { seq, what }) => {
             against.event(SessionId::AUDIT_LOG, seq, what);
-            return Ok(Vec::new());
+            return Ok((Vec::new(), Erased::default()));
         }
         Err(error) => return Err(error),
     };
-    let mut walk = Walk { trusted, tree: CompactRange::new(), heads: Vec::new(), proven: 0, beyond: None, hashes: Vec::new() };
+    let mut walk = Walk {
+        trusted,
+        tree: CompactRange::new(),
+        heads: Vec::new(),
+        proven: 0,
+        beyond: None,
+        hashes: Vec::new(),
+        erased: Erased::default(),
+    };
     let head = row.as_ref().map_or(Seq::ZERO, |row| row.head);
     let mut waiting = checkpoints.iter().peekable();
     let mut places = Forward::new(store, head);
@@ -173,6 +199,10 @@ async fn leaves(
         let (heads, sealed) = match place.entry {
             Entry::Heads(body) => (body.heads, None),
             Entry::Sealed(body) => (body.heads.clone(), Some(body)),
+            Entry::Erasing(erasure) => {
+                walk.erased.insert(erasure);
+                (Vec::new(), None)
+            }
             Entry::Published(_) | Entry::Deed | Entry::Other => (Vec::new(), None),
         };
         let mut bad = None;
@@ -215,15 +245,15 @@ async fn leaves(
     }
     // What lies beyond is not blamed on anybody: it may itself be what was changed.
     walk.heads.truncate(usize::try_from(walk.proven).unwrap_or(usize::MAX));
-    let hashes = walk.hashes;
-    for own in walk.heads.iter().filter(|head| head.session.is_audit_log()) {
+    let Walk { heads, hashes, erased, .. } = walk;
+    for own in heads.iter().filter(|head| head.session.is_audit_log()) {
         let at = usize::try_from(own.seq.0).ok().and_then(|seq| seq.checked_sub(1));
         if at.and_then(|at| hashes.get(at)).is_none_or(|hash| *hash != own.hash) {
             against.event(SessionId::AUDIT_LOG, own.seq, "it was sealed with another hash: it was written anew");
             break;
         }
     }
-    Ok(walk.heads)
+    Ok((heads, erased))
 }
 
 impl Walk<'_> {
@@ -253,7 +283,7 @@ impl Walk<'_> {
 }
 
 /// Checks each session that was sealed, those that others were forked from first.
-async fn sessions(store: &dyn Store, heads: Vec<Head>, against: &mut Against) -> Result<(), AuditError> {
+async fn sessions(store: &dyn Store, heads: Vec<Head>, erased: &Erased, against: &mut Against) -> Result<(), AuditError> {
     let mut by_session = BTreeMap::<SessionId, Vec<(Seq, Digest)>>::new();
     for Head { session, seq, hash } in heads.into_iter().filter(|head| !head.session.is_audit_log()) {
         by_session.entry(session).or_default().push((seq, hash));
@@ -274,13 +304,13 @@ async fn sessions(store: &dyn Store, heads: Vec<Head>, against: &mut Against) ->
         let Some(mut sealed) = by_session.remove(&row.id) else { continue };
         sealed.sort_by_key(|(seq, _)| *seq);
         if row.directory.phase == PURGED {
-            match purged(&row, &sealed) {
+            match purged(&row, &sealed, erased) {
                 Ok(()) => against.purged.push(row.id),
                 Err((seq, what)) => against.event(row.id, seq, what),
             }
             continue;
         }
-        match session(store, &row, &sealed, &bad).await? {
+        match session(store, &row, &sealed, &bad, erased).await? {
             Ok(()) => against.intact += 1,
             Err((seq, what)) => {
                 bad.insert(row.id);
@@ -291,8 +321,8 @@ async fn sessions(store: &dyn Store, heads: Vec<Head>, against: &mut Against) ->
     Ok(())
 }
 
-/// Of a purged session only the head is left.
-fn purged(row: &SessionRow, sealed: &[(Seq, Digest)]) -> Result<(), (Seq, String)> {
+/// Of a purged session only the head is left, and what the audit log says of it.
+fn purged(row: &SessionRow, sealed: &[(Seq, Digest)], erased: &Erased) -> Result<(), (Seq, String)> {
     for (seq, hash) in sealed {
         if *seq > row.head {
             return Err((row.head.next(), format!("it was purged with {} events, and event {seq} was sealed", row.head)));
@@ -300,6 +330,9 @@ fn purged(row: &SessionRow, sealed: &[(Seq, Digest)]) -> Result<(), (Seq, String
         if *seq == row.head && *hash != row.hash {
             return Err((*seq, "it was purged with another hash than was sealed".to_owned()));
         }
+    }
+    if !erased.sessions.contains(&row.id) {
+        return Err((Seq(1), "its events are gone, and the audit log does not say that anybody purged them".to_owned()));
     }
     Ok(())
 }
@@ -310,6 +343,7 @@ async fn session(
     row: &SessionRow,
     sealed: &[(Seq, Digest)],
     bad: &BTreeSet<SessionId>,
+    erased: &Erased,
 ) -> Result<Result<(), (Seq, String)>, AuditError> {
     let Some((upto, _)) = sealed.last().copied() else { return Ok(Ok(())) };
     if row.head < upto {
@@ -334,6 +368,11 @@ async fn session(
                 }
             }
             let at = verifier.seq();
+            if let Some(event) = place.event().filter(|event| event.body == Body::Redacted)
+                && !erased.bodies.contains(&(event.session, event.seq))
+            {
+                return Ok(Err((at, format!("event {at} is blank, and the audit log does not say that anybody redacted it"))));
+            }
             while let Some((_, hash)) = due.next_if(|(seq, _)| *seq == at) {
                 if *hash != verifier.hash() {
                     let what = format!(

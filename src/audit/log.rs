@@ -2,7 +2,7 @@
 
 use super::AuditError;
 use super::merkle::CompactRange;
-use crate::session::audit::{HeadsListed, Published, Sealed};
+use crate::session::audit::{Erasure, HeadsListed, Published, Sealed};
 use crate::session::{Digest, Event, Recorded, Seq, SessionId, Timestamp};
 use crate::store::chain::Flaw;
 use crate::store::{PURGED, Read, Row, SessionRow, Store, Verifier};
@@ -16,7 +16,9 @@ pub(super) enum Entry {
     Heads(HeadsListed),
     Sealed(Box<Sealed>),
     Published(Published),
-    /// What was done to the store.
+    /// Something is taken out of the store.
+    Erasing(Erasure),
+    /// Something else that was done to the store.
     Deed,
     /// Written by another version.
     Other,
@@ -28,7 +30,8 @@ impl Entry {
             Event::HeadsListed(body) => Self::Heads(body),
             Event::Sealed(body) => Self::Sealed(Box::new(body)),
             Event::Published(body) => Self::Published(body),
-            Event::Erasing(_) | Event::Erased(_) | Event::NotErased(_) | Event::RetentionSet(_) => Self::Deed,
+            Event::Erasing(body) => Self::Erasing(body.erasure),
+            Event::Erased(_) | Event::NotErased(_) | Event::RetentionSet(_) => Self::Deed,
             _ => Self::Other,
         }
     }
@@ -109,7 +112,7 @@ impl Back<'_> {
         while let Some(place) = self.next().await? {
             match place.entry {
                 Entry::Sealed(sealed) => return Ok(Some((place.seq, place.at, *sealed))),
-                Entry::Heads(_) | Entry::Published(_) | Entry::Deed => {}
+                Entry::Heads(_) | Entry::Published(_) | Entry::Erasing(_) | Entry::Deed => {}
                 Entry::Other => return Err(AuditError::Occupied(place.seq)),
             }
         }

@@ -81,7 +81,7 @@ pub(super) async fn check(store: &dyn Store, tip: &Tip, held: &[Held], origin: &
         let heads = match place.entry {
             Entry::Heads(body) => body.heads,
             Entry::Sealed(body) => body.heads,
-            Entry::Published(_) | Entry::Deed | Entry::Other => continue,
+            Entry::Published(_) | Entry::Erasing(_) | Entry::Deed | Entry::Other => continue,
         };
         for head in heads {
             tree.push(leaf_hash(&head.bytes()));
@@ -177,7 +177,7 @@ async fn sealed_beyond(store: &dyn Store, size: Option<u64>) -> Result<Vec<Seale
         match place.entry {
             Entry::Sealed(sealed) if size.is_none_or(|size| sealed.size > size) => beyond.push(*sealed),
             Entry::Sealed(_) => break,
-            Entry::Heads(_) | Entry::Published(_) | Entry::Deed | Entry::Other => {}
+            Entry::Heads(_) | Entry::Published(_) | Entry::Erasing(_) | Entry::Deed | Entry::Other => {}
         }
     }
     beyond.reverse();
@@ -194,7 +194,7 @@ async fn sealed_for(store: &dyn Store, sink: &str) -> Result<Vec<Sealed>, AuditE
             Entry::Published(body) if body.to == sink => taken = taken.max(Some(body.size)),
             Entry::Sealed(sealed) if taken.is_some_and(|taken| sealed.size <= taken) => break,
             Entry::Sealed(sealed) if sealed.to.iter().any(|to| to == sink) => wanted.push(*sealed),
-            Entry::Heads(_) | Entry::Sealed(_) | Entry::Published(_) | Entry::Deed | Entry::Other => {}
+            Entry::Heads(_) | Entry::Sealed(_) | Entry::Published(_) | Entry::Erasing(_) | Entry::Deed | Entry::Other => {}
         }
     }
     wanted.reverse();

@@ -289,7 +289,7 @@ async fn sealed_heads(store: &dyn Store, upto: Seq) -> Result<BTreeSet<Head>, Au
         match place.entry {
             Entry::Heads(body) => known.extend(body.heads),
             Entry::Sealed(body) => known.extend(body.heads),
-            Entry::Published(_) | Entry::Deed | Entry::Other => {}
+            Entry::Published(_) | Entry::Erasing(_) | Entry::Deed | Entry::Other => {}
         }
     }
     Ok(known)

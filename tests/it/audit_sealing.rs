@@ -7,13 +7,13 @@ use std::sync::atomic::Ordering;
 use rekindle::audit::against::check;
 use rekindle::audit::merkle::{CompactRange, leaf_hash};
 use rekindle::audit::text::notes;
-use rekindle::audit::{AuditError, Checkpoint, Note, Outcome, origin};
+use rekindle::audit::{AuditError, Checkpoint, Eraser, Note, Outcome, Retention, origin};
 use rekindle::session::audit::{AUDIT_LOG, Head, Sealed};
-use rekindle::session::{Event, Seq, SessionId, Timestamp};
+use rekindle::session::{Event, Seq, SessionId};
 use rekindle::store::conformance::{all_events, append, events, forked, given, new_session};
 use rekindle::store::{Expected, MemoryStore, SessionFilter, SharedStore, copy, verify_session};
 
-use crate::audit_support::{ORIGIN, TextSink, key, sealer, trusted};
+use crate::audit_support::{ORIGIN, TextSink, Ticking, key, sealer, trusted};
 
 /// The leaves of the audit log, in order, and its seals.
 async fn sealed(store: &SharedStore) -> (Vec<Head>, Vec<Sealed>) {
@@ -25,7 +25,7 @@ async fn sealed(store: &SharedStore) -> (Vec<Head>, Vec<Sealed>) {
                 heads.extend(body.heads.clone());
                 seals.push(body);
             }
-            Event::Published(_) => {}
+            Event::Published(_) | Event::Erasing(_) | Event::Erased(_) => {}
             other => panic!("{other:?} in the audit log"),
         }
     }
@@ -143,7 +143,8 @@ pub async fn a_fork_and_what_was_purged_are_what_was_sealed(store: &SharedStore)
     let fork = forked(store, parent, 4, 3).await;
     let sealer = sealer(store, &[]);
     assert_eq!(sealer.seal().await.unwrap().sessions, 3);
-    store.purge(gone, Timestamp(5)).await.unwrap();
+    let eraser = Eraser::new(SharedStore::clone(store), Arc::new(Ticking::default()), "tester".to_owned());
+    assert!(eraser.purge(gone, Retention { days: 0 }, "too old").await.unwrap());
     given(store, fork, 2).await;
     assert_eq!(sealer.seal().await.unwrap().sessions, 1);
     let against = check(store.as_ref(), &checkpoints(store).await, &trusted()).await.unwrap();

@@ -2,10 +2,11 @@
 //! store's own hashes can tell of it is told beside: of most of this, nothing.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use rekindle::audit::against::{Against, Finding, Place as At, check};
 use rekindle::audit::merkle::{CompactRange, leaf_hash};
-use rekindle::audit::{Checkpoint, Note};
+use rekindle::audit::{Checkpoint, Eraser, Note};
 use rekindle::session::audit::{Head, Sealed};
 use rekindle::session::{Digest, EventId, Seq, SessionId, Source, Timestamp};
 use rekindle::store::chain::{Envelope, digest};
@@ -13,7 +14,7 @@ use rekindle::store::conformance::{forked, given, new_session};
 use rekindle::store::{PURGED, SessionFilter, SharedStore, StoreError, verify_session};
 use rusqlite::{Connection, params};
 
-use crate::audit_support::{ORIGIN, TextSink, key, others_key, sealer, trusted};
+use crate::audit_support::{ORIGIN, TextSink, Ticking, key, others_key, sealer, trusted};
 use crate::store_fixture::Place;
 
 /// A store that was sealed twice, and what was published of it.
@@ -136,6 +137,16 @@ impl Insider<'_> {
                 params![session.as_bytes(), i64::try_from(head.0).unwrap(), previous.0],
             )
             .unwrap();
+    }
+
+    /// Does what a redaction does.
+    fn blank(&self, session: SessionId, seq: i64) {
+        let place = params![session.as_bytes(), seq];
+        let find = "select body, salt from event where session_id = ?1 and seq = ?2";
+        let body = |row: &rusqlite::Row<'_>| Ok(digest(&row.get(1)?, &row.get::<_, String>(0)?));
+        let left: Digest = self.0.query_row(find, place, body).unwrap();
+        let blank = "update event set body = null, salt = null, digest = ?3 where session_id = ?1 and seq = ?2";
+        self.0.execute(blank, params![session.as_bytes(), seq, left.0]).unwrap();
     }
 
     /// Moves the events from `from` on by `by` places.
@@ -385,6 +396,21 @@ const TABLE: &[(&str, Do, Finds, Finds)] = &[
         &[("c", 2)],
         &[],
     ),
+    (
+        "a session is purged, and nobody has written that down",
+        |world, insider| {
+            insider.run("delete from event where session_id = ?1", world.c);
+            insider.run("update session set phase = 'purged' where session_id = ?1", world.c);
+        },
+        &[("c", 1)],
+        &[],
+    ),
+    (
+        "a body is blanked as a redaction does it, and nobody has written that down",
+        |world, insider| insider.blank(world.b, 2),
+        &[("b", 2)],
+        &[],
+    ),
 ];
 
 #[tokio::test]
@@ -466,10 +492,11 @@ async fn an_old_checkpoint_finds_what_was_done_to_what_it_covers_and_no_more() {
 }
 
 #[tokio::test]
-async fn a_redaction_is_no_damage() {
+async fn a_redaction_that_was_written_down_is_no_damage() {
     let world = World::given().await;
     let store: SharedStore = world.place.open().await;
-    store.redact(world.a, Seq(2)).await.unwrap();
+    let eraser = Eraser::new(SharedStore::clone(&store), Arc::new(Ticking::default()), "tester".to_owned());
+    assert_eq!(eraser.redact(world.a, Seq(2), Seq(3), "private").await.unwrap(), 2);
     store.close().await;
     assert!(world.against(&world.checkpoints).await.holds());
 }

@@ -57,6 +57,6 @@ fn heads(entry: &Entry) -> &[Head] {
     match entry {
         Entry::Heads(body) => &body.heads,
         Entry::Sealed(body) => &body.heads,
-        Entry::Published(_) | Entry::Other => &[],
+        Entry::Published(_) | Entry::Erasing(_) | Entry::Deed | Entry::Other => &[],
     }
 }
