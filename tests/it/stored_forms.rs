@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rekindle::session::audit::{Head, HeadsListed, Published, Sealed};
+use rekindle::session::audit::{Erased, Erasing, Erasure, Head, HeadsListed, NotErased, Published, RetentionSet, Sealed};
 use rekindle::session::delegation::{DelegateWait, Used};
 use rekindle::session::event::Briefed;
 use rekindle::session::model::{CallReport, Judgement, ModelErrorClass, Summary};
@@ -329,8 +329,26 @@ fn every_kind_of_an_audit_log() -> Scenario {
         to: vec!["https://log.example/".to_owned()],
     };
     let published = Published { to: "https://log.example/".to_owned(), size: 2 };
+    let (session, seq, hash) = (head(1).session, Seq(3), Digest([3; 32]));
+    let body = Erasure::Body { session, seq, hash };
+    let whole = Erasure::Session { session, seq, hash };
+    let (reason, by) = ("too old".to_owned(), "ada".to_owned());
+    let erasing =
+        |erasure: &Erasure| Event::Erasing(Erasing { erasure: erasure.clone(), reason: reason.clone(), by: by.clone() });
+    let refused = NotErased { erasure: body.clone(), error: "it is held".to_owned() };
     let mut scenario = Scenario::new();
-    for event in [Event::HeadsListed(HeadsListed { heads: vec![head(1)] }), Event::Sealed(sealed), Event::Published(published)] {
+    for (event, cause) in [
+        (Event::HeadsListed(HeadsListed { heads: vec![head(1)] }), None),
+        (Event::Sealed(sealed), None),
+        (Event::Published(published), None),
+        (erasing(&body), None),
+        (Event::NotErased(refused), Some(Seq(4))),
+        (erasing(&whole), None),
+        (Event::Erased(Erased { erasure: whole.clone() }), Some(Seq(6))),
+        (Event::RetentionSet(RetentionSet { days: 180, by: by.clone() }), None),
+        // Somebody was killed over this one.
+        (erasing(&body), None),
+    ] {
         let seq = scenario.session.version.next();
         let recorded = Recorded {
             session: SessionId::AUDIT_LOG,
@@ -340,7 +358,7 @@ fn every_kind_of_an_audit_log() -> Scenario {
             v: Event::VERSION,
             at: Timestamp(1_000_000),
             source: Source::Environment,
-            cause: None,
+            cause,
             must_understand: true,
             body: Body::Json(event.body()),
         };
