@@ -344,7 +344,7 @@ async fn a_log_is_sealed_by_its_own_key_and_by_no_other() {
     let store = memory();
     sealer(&store, &[]).seal().await.unwrap();
     let seal = |key| {
-        let clock = Arc::new(crate::audit_support::Ticking::default());
+        let clock = Arc::new(Ticking::default());
         rekindle::audit::Sealer::new(SharedStore::clone(&store), clock, key)
     };
     let other_log = rekindle::audit::SignerKey::from_seed("log.example/other", [1; 32]).unwrap();
