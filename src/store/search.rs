@@ -12,7 +12,7 @@ use super::cursor::FeedCursor;
 use super::error::StoreError;
 use super::read::Shard;
 use super::read_models::ProjectionId;
-use crate::session::searchable::{INDEX_VERSION, Label, labelled};
+use crate::session::searchable::{INDEX_VERSION, Label};
 use crate::session::{Seq, SessionId, Timestamp};
 
 /// The name under which the index keeps its checkpoint.
@@ -61,13 +61,6 @@ pub struct IndexEntry {
     pub at: Timestamp,
     /// What [`terms`](crate::session::searchable::terms) makes of it.
     pub words: String,
-}
-
-impl IndexEntry {
-    /// The models that it names, as labels.
-    pub(super) fn models(&self) -> impl Iterator<Item = &str> {
-        labelled(&self.words, Label::Model)
-    }
 }
 
 /// What sessions can be alike in.

@@ -25,10 +25,12 @@ const NAMED_AT_ONCE: usize = 32;
 const NAMED_MAX: usize = 300;
 /// of more, each hit's session is looked up to the end.
 const HITS_FOR_A_NAME: usize = 30;
-/// Each further page of hits is so many times as long,
-const PAGE_GROWS: u32 = 2;
-/// up to this.
+/// Each further page of hits is this many times as long at most,
+const PAGE_GROWS: u32 = 4;
+/// and never longer than this,
 const PAGE_MAX: u32 = 2000;
+/// nor, where few are missing, shorter than this.
+const PAGE_MIN: u32 = 32;
 
 /// Some hits.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,9 +128,15 @@ pub async fn search(store: &dyn Store, query: &Query, limit: u32, behind: Option
         if last {
             return Ok(found);
         }
-        // What was looked at was not enough, so that hits are rare among it.
-        page = page.saturating_mul(PAGE_GROWS).min(PAGE_MAX);
+        page = page_for(wanted.saturating_sub(found.hits.len()), found.hits.len(), looked_at, page);
     }
+}
+
+/// How many hits to look at next for `wanted` more, where so many of those looked at passed: as many as that foretells, and a few more.
+fn page_for(wanted: usize, passed: usize, looked_at: usize, last: u32) -> u32 {
+    let foretold = wanted.saturating_add(1).saturating_mul(looked_at) / passed.max(1);
+    let page = u32::try_from(foretold.saturating_add(foretold / 4)).unwrap_or(PAGE_MAX);
+    page.min(last.saturating_mul(PAGE_GROWS)).clamp(PAGE_MIN, PAGE_MAX)
 }
 
 fn labelled(session: &SessionId) -> Term {
@@ -173,7 +181,7 @@ async fn sessions(store: &dyn Store, tests: &[SessionTest]) -> Result<Passing, S
         }
     }
     // Too many to be named: then the others may be few enough.
-    if passing.only.is_none() && passing.none.as_ref().is_some_and(|none| none.len() > NAMED_MAX) {
+    if passing.only.is_none() && passing.none.as_ref().is_some_and(|none| none.len() > NAMED_AT_ONCE) {
         passing.only = Some(store.sessions_alike(&Alike::Id(String::new())).await?.into_iter().collect());
     }
     if let Some(only) = &mut passing.only

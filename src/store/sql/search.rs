@@ -155,7 +155,10 @@ fn places(entries: &[IndexEntry]) -> String {
 
 /// Which events name which models, as JSON; `None` where none does.
 fn models(entries: &[IndexEntry]) -> Option<String> {
-    let named = entries.iter().flat_map(|entry| entry.models().map(|label| json!({"pos": entry.pos, "label": label})));
+    let named = entries.iter().flat_map(|entry| {
+        let labels = searchable::labelled(&entry.words, Label::Model);
+        labels.map(|label| json!({"pos": entry.pos, "label": label}))
+    });
     let named: Vec<_> = named.collect();
     (!named.is_empty()).then(|| serde_json::Value::from(named).to_string())
 }
