@@ -6,7 +6,7 @@ use super::log::{Entry, Forward, Tip, back};
 use super::merkle::{CompactRange, leaf_hash};
 use super::{AuditError, Checkpoint, Note, VerifierKey, log, text};
 use crate::engine::ports::{HeldText, Sink, SinkError};
-use crate::session::audit::{Published, Sealed};
+use crate::session::audit::Published;
 use crate::session::{Event, NewEvent, SessionId};
 use crate::store::{Append, Expected, Store, Writer};
 
@@ -130,7 +130,7 @@ async fn to(
     };
     let held = text::notes(&end);
     let size = newest(sink.name(), &end, trusted)?.map(|checkpoint| checkpoint.size);
-    let missing: Vec<String> = sealed_beyond(store, size).await?.into_iter().map(|sealed| sealed.checkpoint).collect();
+    let missing: Vec<String> = sealed_beyond(store, size).await?.into_iter().map(|(_, checkpoint)| checkpoint).collect();
     let Some(more) = text::continuation(held.whole.is_empty(), held.rest, &missing) else {
         return Ok(Err(SinkError("it ends in something that is no checkpoint of this log; mend it, and seal again".to_owned())));
     };
@@ -147,12 +147,12 @@ async fn unseen(
     event: &(dyn Fn(Event) -> NewEvent + Sync),
 ) -> Result<Result<u64, SinkError>, AuditError> {
     let (mut count, mut last, mut failed) = (0, None, None);
-    for sealed in sealed_for(store, sink.name()).await? {
-        if let Err(error) = sink.append(&sealed.checkpoint).await {
+    for (size, checkpoint) in sealed_for(store, sink.name()).await? {
+        if let Err(error) = sink.append(&checkpoint).await {
             failed = Some(error);
             break;
         }
-        (count, last) = (count + 1, Some(sealed.size));
+        (count, last) = (count + 1, Some(size));
     }
     if let Some(size) = last {
         let published = event(Event::Published(Published { to: sink.name().to_owned(), size }));
@@ -168,14 +168,14 @@ async fn unseen(
     Ok(failed.map_or(Ok(count), Err))
 }
 
-/// The seals of more leaves than `size`, the first one first; all of them when there is no size.
-async fn sealed_beyond(store: &dyn Store, size: Option<u64>) -> Result<Vec<Sealed>, AuditError> {
+/// The sizes and checkpoints of the seals of more leaves than `size`, the first one first; of all when there is no size.
+async fn sealed_beyond(store: &dyn Store, size: Option<u64>) -> Result<Vec<(u64, String)>, AuditError> {
     let Some(row) = log::row(store).await? else { return Ok(Vec::new()) };
     let mut beyond = Vec::new();
     let mut entries = back(store, row.head);
     while let Some(place) = entries.next().await? {
         match place.entry {
-            Entry::Sealed(sealed) if size.is_none_or(|size| sealed.size > size) => beyond.push(*sealed),
+            Entry::Sealed(sealed) if size.is_none_or(|size| sealed.size > size) => beyond.push((sealed.size, sealed.checkpoint)),
             Entry::Sealed(_) => break,
             Entry::Heads(_) | Entry::Published(_) | Entry::Other => {}
         }
@@ -184,8 +184,8 @@ async fn sealed_beyond(store: &dyn Store, size: Option<u64>) -> Result<Vec<Seale
     Ok(beyond)
 }
 
-/// The seals that were to be published to `sink` and that it has not taken as far as the log knows, the first one first.
-async fn sealed_for(store: &dyn Store, sink: &str) -> Result<Vec<Sealed>, AuditError> {
+/// The same of those that were to be published to `sink`, and that it has not taken as far as the log knows.
+async fn sealed_for(store: &dyn Store, sink: &str) -> Result<Vec<(u64, String)>, AuditError> {
     let Some(row) = log::row(store).await? else { return Ok(Vec::new()) };
     let (mut wanted, mut taken) = (Vec::new(), None);
     let mut entries = back(store, row.head);
@@ -193,7 +193,7 @@ async fn sealed_for(store: &dyn Store, sink: &str) -> Result<Vec<Sealed>, AuditE
         match place.entry {
             Entry::Published(body) if body.to == sink => taken = taken.max(Some(body.size)),
             Entry::Sealed(sealed) if taken.is_some_and(|taken| sealed.size <= taken) => break,
-            Entry::Sealed(sealed) if sealed.to.iter().any(|to| to == sink) => wanted.push(*sealed),
+            Entry::Sealed(sealed) if sealed.to.iter().any(|to| to == sink) => wanted.push((sealed.size, sealed.checkpoint)),
             Entry::Heads(_) | Entry::Sealed(_) | Entry::Published(_) | Entry::Other => {}
         }
     }

@@ -93,8 +93,8 @@ pub fn describe(event: &Recorded) -> String {
         Event::WorkspaceNotCaptured(body) => body.error,
         Event::WorkspaceCompared(body) => compared(&body),
         Event::HeadsListed(body) => count(body.heads.len() as u64, "head"),
-        Event::Sealed(body) => format!("{} leaves, root {}", body.size, body.root.short()),
-        Event::Published(body) => format!("{} leaves, to {}", body.size, body.to),
+        Event::Sealed(body) => format!("a tree of {}, root {}", body.size, body.root.short()),
+        Event::Published(body) => format!("the tree of {}, to {}", body.size, body.to),
         Event::Item(entry) => match entry.item.content {
             Content::Action(action) => self::action(&action),
             Content::Observation(observation) => self::observation(&observation),

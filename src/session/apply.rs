@@ -204,7 +204,8 @@ impl Session {
         if matches!(self.phase, Phase::Unborn | Phase::Audit {}) {
             self.phase = Phase::Audit {};
             if let Some(leaves) = leaves {
-                self.title = Some(format!("audit log, {leaves} leaves"));
+                let noun = if leaves == 1 { "leaf" } else { "leaves" };
+                self.title = Some(format!("audit log, {leaves} {noun}"));
             }
         }
     }

@@ -138,7 +138,7 @@ fn the_audit_log_is_no_session_of_an_agents_and_reads_like_any_other() {
         assert_eq!(said.code, 0, "{args:?}: {said:?}");
     }
     let shown = rig.run(&["show", "rekindle.audit", "--events"]);
-    assert!(shown.out.contains("audit.sealed") && shown.out.contains("2 leaves, root "), "{shown:?}");
+    assert!(shown.out.contains("audit.sealed") && shown.out.contains("a tree of 2, root "), "{shown:?}");
     // Nobody runs it, nothing is said in it, forked from it, or put in its place.
     let file = rig.recording("three.json", &[("echo 3", "3", 0)]);
     let said = rig.run(&["resume", "rekindle.audit"]);

@@ -73,6 +73,9 @@ fn print(context: &mut Context, against: &Against, file: &Path) -> Result<(), Cl
     for session in &against.purged {
         context.out.line(format_args!("{}  {session} was purged since", paint.tone(Tone::Warn, "purged ")))?;
     }
+    if against.intact == 0 && !against.holds() {
+        return Ok(());
+    }
     let intact = count(against.intact, "session");
     let said = format!("{intact} as sealed, by {} of {}", count(against.checkpoints, "checkpoint"), against.origin);
     context.out.line(format_args!("{}  {said}", paint.tone(Tone::Good, "intact ")))?;

@@ -90,7 +90,11 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
 fn print(context: &mut Context, view: &View) -> Result<(), CliError> {
     let paint = context.out.paint;
     let out = &mut context.out;
-    field(out, "sealed", &format!("{} that changed, {} in all", count(view.sessions, "session"), count(view.size, "leaf head")))?;
+    field(
+        out,
+        "sealed",
+        &format!("{} that changed; the tree has {} now", count(view.sessions, "session"), count(view.size, "head")),
+    )?;
     field(out, "log", &view.origin)?;
     field(out, "root", &view.root)?;
     field(out, "key", &view.key)?;
