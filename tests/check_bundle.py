@@ -14,7 +14,6 @@ import sys
 
 ZERO, SEQ_MAX = bytes(32), 2**63 - 1
 RUNNABLE = {"run", "run_ipython", "browse", "browse_interactive", "read", "write", "edit", "call_tool_mcp"}
-ENGINE = {"action.judged", "action.confirmed", "action.refused", "action.dispatched"}
 CONTENT = {  # where events of a kind name content that lies beside the log
     "session.created": [("spec", "origin", "trajectory")],
     "start.step_finished": [("outcome", "report", "organisation", "contents")],
@@ -207,7 +206,7 @@ class Check:
         self.there.add(seq)
         if family == "observation":
             self.open.discard(cause)
-        elif family == "action" and kind not in ENGINE and not self.is_import:
+        elif family == "action" and not self.is_import:
             if tag in RUNNABLE or (self.has_agent and tag in ("recall", "delegate")):
                 self.open.add(seq)
         elif kind == "session.created":

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::session::{Action, Event, Recorded, Seq};
+use crate::session::{Action, Recorded, Seq};
 
 /// Follows the actions of one log.
 #[derive(Debug, Default)]
@@ -28,7 +28,7 @@ impl Intents {
                     self.open.remove(&cause);
                 }
             }
-            "action" if Event::KINDS.contains(&kind) || self.is_import => {}
+            "action" if self.is_import => {}
             "action" if Action::RUNNABLE.contains(&tag) || (self.has_agent && matches!(tag, "recall" | "delegate")) => {
                 self.open.insert(event.seq);
             }
