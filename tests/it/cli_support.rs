@@ -37,7 +37,9 @@ impl Rig {
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rekindle"));
         command.args(args).current_dir(self.home.path()).stdin(Stdio::null());
-        for name in ["XDG_RUNTIME_DIR", "REKINDLE_STORE", "REKINDLE_LOG", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"] {
+        for name in
+            ["XDG_RUNTIME_DIR", "REKINDLE_STORE", "REKINDLE_LOG", "REKINDLE_AUDIT_KEYS", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"]
+        {
             command.env_remove(name);
         }
         for name in ["OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GITHUB_TOKEN", "GITLAB_TOKEN", "BITBUCKET_TOKEN", "REKINDLE_CONFIG"]
