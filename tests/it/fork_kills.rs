@@ -29,6 +29,8 @@ struct Trial {
     rig: Rig,
     model: ModelServer,
     kills: usize,
+    /// What the last program said that was not killed.
+    said: String,
 }
 
 impl Trial {
@@ -42,16 +44,17 @@ impl Trial {
             script.get(said).cloned().unwrap_or_else(|| finishes(said, "nothing is left")).into()
         })
         .await;
-        Self { rig: Rig::new(), model, kills: 0 }
+        Self { rig: Rig::new(), model, kills: 0, said: String::new() }
     }
 
     /// Runs the program, and kills it unless it ends before.
     fn run_and_kill(&mut self, mut command: Command, life: Duration) {
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let until = Instant::now() + life;
         while Instant::now() < until {
             if let Some(status) = child.try_wait().unwrap() {
                 assert!(status.code().is_some());
+                self.said = std::io::read_to_string(child.stderr.take().unwrap()).unwrap();
                 return;
             }
             std::thread::sleep(Duration::from_millis(2));
@@ -136,7 +139,7 @@ fn fork_again_and_again(seed: u64) {
             tries += 1;
             assert_eq!(rows(&trial.rig.store(), &parent), before, "what is forked is untouched");
             done = tokio.block_on(trial.sound(&name)).is_some_and(|(session, _)| is_done(&session));
-            assert!(tries < 60, "{name} never ends");
+            assert!(tries < 60, "{name} of {from}@{at} with {other:?} never ends: {}", trial.said);
         }
         for mode in ["verify", "fold"] {
             let again = trial.rig.run(&["replay", &name, "--mode", mode]);
