@@ -199,3 +199,36 @@ fn a_rewind_that_is_killed_anywhere_can_be_done_again_and_two_never_go_on() {
     let left: Vec<_> = fs::read_dir(trial.rig.path("rekindle/workspaces")).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert_eq!(left.len(), rewinds, "each works in a place of its own: {left:?}");
 }
+
+#[test]
+fn a_fork_of_any_event_comes_to_its_end() {
+    let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let mut trial = tokio.block_on(Trial::new());
+    assert!(Rig::live(&trial.rig, &trial.model, &["write it down"]).output().unwrap().status.success());
+    let (_, there) = tokio.block_on(trial.sound("live")).unwrap();
+    let mut bad = Vec::new();
+    // One in three, so that this takes seconds; what the others do is tried wherever chance leads.
+    for event in there.iter().filter(|event| event.kind.as_str() == "observation.run" || event.seq.0 % 3 == 1) {
+        let is_outcome = event.kind.as_str() == "observation.run";
+        let others = [&["--message", "and this"][..], &["--model", "other"], &["--run"], &["--result", "made up"]];
+        let others = if is_outcome { &others[3..] } else { &others[event.seq.0 as usize % 2..][..1] };
+        for (kind, other) in others.iter().map(|other| (&other[0][2..3], *other)) {
+            let name = format!("{kind}{}", event.seq);
+            let fork = trial.rig.run(&[&["fork", &format!("live@{}", event.seq), "--name", &name], other].concat());
+            let mut said = vec![fork];
+            let mut ended = false;
+            for _ in 0..3 {
+                ended = tokio.block_on(trial.sound(&name)).is_some_and(|(session, _)| is_done(&session));
+                if ended {
+                    break;
+                }
+                said.push(trial.rig.run(&["resume", &name]));
+            }
+            if !ended {
+                bad.push((event.seq, event.kind.clone(), kind, said));
+            }
+        }
+    }
+    trial.kills = 0;
+    assert!(bad.is_empty(), "{} of {}: {bad:#?}", bad.len(), there.len());
+}
