@@ -12,35 +12,47 @@ use super::{Page, Read, Row, Store, StoreError};
 /// A read of any length, oldest first, as pages.
 pub struct Pages<'s> {
     store: &'s dyn Store,
-    /// What of it comes after the last page that was asked for.
+    /// What of it was not handed out yet.
     rest: Read,
-    /// The page that was asked for, and not yet handed out.
+    /// The next page, on its way.
     ahead: Option<MaybeDone<BoxFuture<'s, Result<Page, StoreError>>>>,
+    is_done: bool,
 }
 
 impl<'s> Pages<'s> {
     /// All that `read` asks for; its `limit` is how long one page may be.
     pub fn new(store: &'s dyn Store, read: Read) -> Self {
-        Self { store, rest: read, ahead: Some(maybe_done(store.read(read))) }
+        Self { store, rest: read, ahead: None, is_done: false }
     }
 
-    /// The next page; `None` behind the last one, and behind one that could not be read.
+    /// The next page; `None` behind the last one. A call that is given up, or fails, can be made again and gives the same page.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub async fn next(&mut self) -> Result<Option<Vec<Row>>, StoreError> {
-        let Some(ahead) = &mut self.ahead else { return Ok(None) };
-        // Kept where it is until it is there, so that nothing is lost when the caller gives up meanwhile.
+        if self.is_done {
+            return Ok(None);
+        }
+        let (store, rest) = (self.store, self.rest);
+        let ahead = self.ahead.get_or_insert_with(|| maybe_done(store.read(rest)));
         poll_fn(|context| ahead.poll_unpin(context)).await;
         let read = self.ahead.take().and_then(taken);
-        let Some(Page { rows, more }) = read.transpose()? else { return Ok(None) };
-        let Some(last) = rows.last() else { return Ok(None) };
-        if more {
-            self.rest.after = last.seq();
-            let mut ahead = maybe_done(self.store.read(self.rest));
-            // A read begins when it is asked for the first time, and goes on by itself.
-            let _ = poll_fn(|context| Poll::Ready(ahead.poll_unpin(context))).await;
-            self.ahead = Some(ahead);
+        let Page { rows, more } = read.transpose()?.unwrap_or_default();
+        match rows.last() {
+            Some(last) if more => {
+                let rest = Read { after: last.seq(), ..self.rest };
+                let mut ahead = maybe_done(store.read(rest));
+                // A read begins when it is asked for the first time, and goes on by itself.
+                let _ = poll_fn(|context| Poll::Ready(ahead.poll_unpin(context))).await;
+                // What it has spawned waits for this worker, and for no other, until this worker lets it begin.
+                tokio::task::yield_now().await;
+                (self.rest, self.ahead) = (rest, Some(ahead));
+            }
+            Some(_) => self.is_done = true,
+            None => {
+                self.is_done = true;
+                return Ok(None);
+            }
         }
         Ok(Some(rows))
     }
@@ -53,5 +65,32 @@ fn taken<F: Future + Unpin>(mut done: MaybeDone<F>) -> Option<F::Output> {
 impl fmt::Debug for Pages<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Pages").field("rest", &self.rest).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::Seq;
+    use crate::store::conformance::{append, events, new_session};
+    use crate::store::{Expected, MemoryStore};
+
+    #[tokio::test]
+    async fn every_event_comes_once_also_after_a_call_that_was_given_up() {
+        let store = MemoryStore::new();
+        let session = new_session();
+        store.append(append(session, Expected::NoSession, events(5))).await.unwrap();
+        let mut pages = Pages::new(&store, Read { limit: 2, ..Read::forward(session, Seq::ZERO) });
+        let given_up = {
+            let mut next = Box::pin(pages.next());
+            poll_fn(|context| Poll::Ready(next.poll_unpin(context))).await
+        };
+        assert!(given_up.is_pending(), "it lets others work before it hands the page out");
+        let mut seqs = Vec::new();
+        while let Some(rows) = pages.next().await.unwrap() {
+            seqs.extend(rows.iter().map(|row| row.seq().0));
+        }
+        assert_eq!(seqs, [1, 2, 3, 4, 5]);
+        assert_eq!(pages.next().await.unwrap(), None);
     }
 }
