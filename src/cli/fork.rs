@@ -235,7 +235,7 @@ async fn begin(context: &mut Context, store: SharedStore, forking: Forking, plac
     let id = place.name.as_ref().map_or_else(|| engine.new_session_id(), SessionId::named);
     let workspace = match &place.workspace {
         Some(directory) => location::absolute(directory)?,
-        None => location::workspace(id)?,
+        None => location::free_workspace(id)?,
     };
     let options = ForkOptions {
         files: if place.no_files { Files::Leave } else { Files::Restore },

@@ -115,6 +115,18 @@ pub fn workspace(session: SessionId) -> Result<PathBuf, CliError> {
     Ok(data_dir("name a directory to work in with --workspace DIR")?.join("workspaces").join(session.to_string()))
 }
 
+/// The same for a session whose files are yet to be brought: a place where nothing is. Whoever was killed over a session of that name may
+/// have left some, or somebody may still work there for another store.
+///
+/// # Errors
+/// As [`workspace`].
+pub fn free_workspace(session: SessionId) -> Result<PathBuf, CliError> {
+    let first = workspace(session)?;
+    let others = (2_u32..).map(|number| first.with_file_name(format!("{session}.{number}")));
+    let is_free = |place: &PathBuf| fs::read_dir(place).map_or(true, |mut entries| entries.next().is_none());
+    Ok(std::iter::once(first.clone()).chain(others).find(is_free).unwrap_or(first))
+}
+
 /// Where a runtime server keeps what is named so, when no directory is named.
 ///
 /// # Errors

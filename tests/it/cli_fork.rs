@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use rekindle::session::SessionId;
 use rusqlite::types::Value as Cell;
 use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
@@ -90,6 +91,14 @@ async fn a_fork_works_in_a_workspace_of_its_own_with_the_files_as_they_were() {
     assert_eq!(plain.code, 0, "{plain:?}");
     assert!(plain.out.contains("none were brought") && plain.out.contains("resume"), "{plain:?}");
     asked(&rig, &["fork", "live", "-w", "work"]).await.assert_refused(4, &["work", "not empty"]);
+    // As one that was killed between its files and its first event leaves it.
+    let left = rig.path("rekindle/workspaces").join(SessionId::named(&"again".parse().unwrap()).to_string());
+    fs::create_dir_all(&left).unwrap();
+    fs::write(left.join("a"), "left").unwrap();
+    let again = asked(&rig, &["fork", "live", "--name", "again", "--no-run"]).await;
+    assert!(again.code == 0 && again.out.contains(&format!("{}.2", left.display())), "{again:?}");
+    assert_eq!(fs::read_to_string(left.join("a")).unwrap(), "left", "it is left as it is");
+    assert_eq!(fs::read_to_string(left.with_extension("2").join("b")).unwrap(), "here\n");
     asked(&rig, &["fork", "live@9999"]).await.assert_refused(3, &["9999"]);
     asked(&rig, &["fork", "live", "--name", "what-if"]).await.assert_refused(4, &["what-if"]);
     asked(&rig, &["fork", "live@1", "--result", "x"]).await.assert_refused(2, &["outcome"]);
