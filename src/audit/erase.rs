@@ -219,7 +219,11 @@ impl Eraser {
     async fn take(&self, erasure: &Erasure) -> Result<(), AuditError> {
         match erasure {
             Erasure::Body { session, seq, .. } => self.store.redact(*session, *seq).await?,
-            Erasure::Session { session, .. } => self.store.purge(*session, self.clock.now()).await?,
+            Erasure::Session { session, .. } => match self.store.purge(*session, self.clock.now()).await {
+                // A fork reads it, or it is in use again.
+                Err(StoreError::Invalid(why)) => return Err(AuditError::Kept { what: format!("session {session}"), why }),
+                purged => purged?,
+            },
         }
         self.is_gone(erasure).await
     }

@@ -23,6 +23,8 @@ mod asciicast;
 mod audit_bundle;
 #[cfg(feature = "cli")]
 mod audit_cli;
+#[cfg(feature = "cli")]
+mod audit_erasure;
 #[cfg(feature = "audit")]
 mod audit_sealing;
 #[cfg(feature = "audit")]
