@@ -11,7 +11,7 @@ use super::{AuditError, Checkpoint, Note, VerifierKey, text};
 use crate::session::audit::{Erasure, Head, Sealed};
 use crate::session::{Body, Digest, Seq, SessionId};
 use crate::store::chain::Flaw;
-use crate::store::{PURGED, Read, Row, SessionRow, Store, Verifier};
+use crate::store::{PURGED, Pages, Read, Row, SessionRow, Store, Verifier};
 
 /// What came of a check.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
@@ -356,9 +356,9 @@ async fn session(
     let mut verifier = Verifier::from_anchor(row.id, begin, base_hash(store, row).await?);
     let mut due = sealed.iter().peekable();
     let mut last = begin;
-    loop {
-        let page = store.read(Read { upto, ..Read::forward(row.id, verifier.seq()) }).await?;
-        for place in &page.rows {
+    let mut pages = Pages::new(store, Read { upto, ..Read::forward(row.id, begin) });
+    while let Some(rows) = pages.next().await? {
+        for place in &rows {
             if let Err(flaw) = verifier.check(place) {
                 // What a fork shares was changed: the fork itself goes on from what was there.
                 let shared = verifier.seq() == begin && row.base.is_some_and(|base| bad.contains(&base.session));
@@ -384,9 +384,6 @@ async fn session(
                 last = at;
             }
         }
-        if page.rows.is_empty() || !page.more {
-            break;
-        }
     }
     if verifier.seq() < upto {
         let flaw = Flaw::Missing { seq: verifier.seq().next() };
@@ -398,8 +395,7 @@ async fn session(
 /// The chain hash that a session begins with: that of the last event which it shares, for a fork.
 async fn base_hash(store: &dyn Store, row: &SessionRow) -> Result<Digest, AuditError> {
     let Some(base) = row.base else { return Ok(Digest::ZERO) };
-    let read = Read { upto: base.seq, limit: 1, ..Read::forward(base.session, Seq(base.seq.0.saturating_sub(1))) };
-    let page = store.read(read).await?;
+    let page = store.read(Read::one(base.session, base.seq)).await?;
     Ok(match page.rows.first() {
         Some(Row::Event { hash, .. }) => *hash,
         Some(Row::Damaged { .. }) | None => Digest::ZERO,

@@ -1,29 +1,28 @@
 //! Taking something out of the log: what must be kept is kept, and what goes is written down before it goes and once it is gone.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::scribe::{self, Scribe};
 use super::{AuditError, log};
-use crate::engine::clock::{Clock, Ids};
+use crate::engine::clock::Clock;
 use crate::engine::restore::{Trust, restore};
 use crate::engine::{EngineError, living};
-use crate::projection::directory::directory;
-use crate::session::audit::{Erased, Erasing, Erasure, NotErased, OpenErasure, RetentionSet, audit_log_name};
+use crate::session::audit::{Erased, Erasing, Erasure, NotErased, OpenErasure, RetentionSet};
 use crate::session::{Body, Event, NewEvent, Seq, Session, SessionId, Source, Timestamp};
-use crate::store::{
-    Append, Appended, Base, Expected, Order, PURGED, Read, Row, SessionRow, SharedStore, Store, StoreError, Writer, holder,
-};
+use crate::store::{Appended, Base, Expected, PURGED, Read, Row, SessionRow, SharedStore, Store, StoreError, holder};
 
 /// How many events are redacted by one append to the audit log.
 const BODIES_MAX: usize = 256;
-/// A day, in microseconds.
-const DAY: u64 = 24 * 60 * 60 * 1_000_000;
+/// A day, in seconds.
+const DAY: u64 = 24 * 60 * 60;
 
 /// Takes bodies and sessions out of a store, and says so in its audit log.
 pub struct Eraser {
     store: SharedStore,
-    clock: Arc<dyn Clock>,
-    ids: Ids,
+    scribe: Scribe,
     by: String,
+    retention: Retention,
 }
 
 /// How long the store wants its sessions to be kept at least.
@@ -33,30 +32,58 @@ pub struct Retention {
     pub days: u64,
 }
 
+/// What the audit log of a store asks of whoever takes something out.
+struct Said {
+    retention: Retention,
+    /// What was begun and of which nobody has said that it is gone.
+    open: Vec<OpenErasure>,
+}
+
+impl Said {
+    async fn by(store: &dyn Store) -> Result<Self, AuditError> {
+        let log = match log::row(store).await? {
+            Some(row) => restore(store, row.id, Trust::Snapshot).await?.session,
+            None => Session::default(),
+        };
+        Ok(Self { retention: Retention { days: log.kept_days }, open: log.erasing })
+    }
+}
+
 impl Retention {
     /// What the audit log of the store says.
     ///
     /// # Errors
     /// When the audit log cannot be read, or is damaged.
     pub async fn of(store: &dyn Store) -> Result<Self, AuditError> {
-        if log::row(store).await?.is_none() {
-            return Ok(Self { days: 0 });
-        }
-        let restored = restore(store, SessionId::AUDIT_LOG, Trust::Snapshot).await?;
-        Ok(Self { days: restored.session.kept_days })
+        Ok(Said::by(store).await?.retention)
     }
 
     /// Until when a session is kept that changed last `at`; `None` when nothing keeps it.
     pub fn keeps_until(self, at: Timestamp, now: Timestamp) -> Option<Timestamp> {
-        let until = Timestamp(at.0.saturating_add(i64::try_from(self.days.saturating_mul(DAY)).unwrap_or(i64::MAX)));
+        let until = at.plus(Duration::from_secs(self.days.saturating_mul(DAY)));
         (until > now).then_some(until)
     }
 }
 
 impl Eraser {
-    /// One that acts for `by`, who will stand in the audit log.
-    pub fn new(store: SharedStore, clock: Arc<dyn Clock>, by: String) -> Self {
-        Self { store, clock, ids: Ids::default(), by }
+    /// One that acts for `by`, who will stand in the audit log. What another one began to take out, and was killed over, is done first.
+    ///
+    /// # Errors
+    /// When the audit log cannot be read or written, or is damaged.
+    pub async fn begin(store: SharedStore, clock: Arc<dyn Clock>, by: String) -> Result<Self, AuditError> {
+        let Said { retention, open } = Said::by(store.as_ref()).await?;
+        let this = Self { store, scribe: Scribe::new(clock), by, retention };
+        // Who is held up by what fails is told by the log.
+        let (outcomes, _) = this.take_out(open).await;
+        if !outcomes.is_empty() {
+            this.record(outcomes).await?;
+        }
+        Ok(this)
+    }
+
+    /// How long the store wants its sessions to be kept, as of when this began.
+    pub const fn retention(&self) -> Retention {
+        self.retention
     }
 
     /// Blanks the bodies of events `first` to `last` of a session for ever, and lets go what was made of them: snapshots, words of the
@@ -68,7 +95,6 @@ impl Eraser {
     /// # Errors
     /// [`AuditError::Kept`] while the session is held, or run by a node, whose memory would write the content down again.
     pub async fn redact(&self, session: SessionId, first: Seq, last: Seq, reason: &str) -> Result<u64, AuditError> {
-        self.go_on().await?;
         let row = self.there(session).await?;
         let mut places = Vec::new();
         for seq in first.0..=last.0 {
@@ -98,22 +124,21 @@ impl Eraser {
     ///
     /// # Errors
     /// [`AuditError::Kept`] while it is held, has something left to do, is younger than the store keeps sessions, or is read by a fork.
-    pub async fn purge(&self, session: SessionId, retention: Retention, reason: &str) -> Result<bool, AuditError> {
-        self.go_on().await?;
+    pub async fn purge(&self, session: SessionId, reason: &str) -> Result<bool, AuditError> {
         let row = self.there(session).await?;
         if row.directory.phase == PURGED {
             return Ok(false);
         }
-        self.is_free(&row, "session").await?;
+        self.is_free(&row, &named(session)).await?;
         if row.directory.due {
-            return Err(kept(&row, "session", "it has something left to do; close it first, and try again".to_owned()));
+            return Err(kept(named(session), "it has something left to do; close it first, and try again"));
         }
-        if let Some(until) = retention.keeps_until(row.updated_at, self.clock.now()) {
-            let days = retention.days;
+        if let Some(until) = self.retention.keeps_until(row.updated_at, self.scribe.now()) {
+            let days = self.retention.days;
             let why = format!(
                 "this store keeps sessions for {days} days after their last event, so until {until}; `rekindle audit retain` changes that"
             );
-            return Err(kept(&row, "session", why));
+            return Err(kept(named(session), why));
         }
         let erasure = Erasure::Session { session, seq: row.head, hash: row.hash };
         self.erase(vec![erasure], reason).await?;
@@ -125,7 +150,7 @@ impl Eraser {
     /// # Errors
     /// When the audit log cannot be read or written.
     pub async fn retain(&self, days: u64) -> Result<(), AuditError> {
-        self.record(vec![self.event(Event::RetentionSet(RetentionSet { days, by: self.by.clone() }), None)]).await?;
+        self.record(vec![self.event(&Event::RetentionSet(RetentionSet { days, by: self.by.clone() }), None)]).await?;
         Ok(())
     }
 
@@ -133,7 +158,7 @@ impl Eraser {
     async fn there(&self, session: SessionId) -> Result<SessionRow, AuditError> {
         let Some(row) = self.store.session(session).await? else { return Err(EngineError::NotFound(session).into()) };
         if session.is_audit_log() {
-            return Err(kept(&row, "the audit log", "without it nothing could be proven of what is kept".to_owned()));
+            return Err(kept("the audit log", "without it nothing could be proven of what is kept"));
         }
         Ok(row)
     }
@@ -142,13 +167,13 @@ impl Eraser {
     async fn is_free(&self, row: &SessionRow, what: &str) -> Result<(), AuditError> {
         if let Some(reason) = self.store.keeping(row.id).await?.and_then(|keeping| keeping.hold) {
             let why = format!("session {} is held ({reason}); `rekindle store release` lets it go", row.id);
-            return Err(kept(row, what, why));
+            return Err(kept(what, why));
         }
         if let Some(owner) = row.owner
             && living(self.store.as_ref()).await?.iter().any(|node| node.id == owner)
         {
             let why = format!("node {owner} runs session {}, and would write it down again; close it first", row.id);
-            return Err(kept(row, what, why));
+            return Err(kept(what, why));
         }
         Ok(())
     }
@@ -165,22 +190,7 @@ impl Eraser {
     }
 
     async fn event_at(&self, session: SessionId, seq: Seq) -> Result<Option<Row>, StoreError> {
-        let after = Seq(seq.0.saturating_sub(1));
-        let read = Read { session, after, upto: seq, order: Order::OldestFirst, limit: 1 };
-        Ok(self.store.read(read).await?.rows.into_iter().next())
-    }
-
-    /// Takes out what somebody began to, and was killed over; who is held up by it is told by the log.
-    async fn go_on(&self) -> Result<(), AuditError> {
-        if log::row(self.store.as_ref()).await?.is_none() {
-            return Ok(());
-        }
-        let open = restore(self.store.as_ref(), SessionId::AUDIT_LOG, Trust::Snapshot).await?.session.erasing;
-        let (outcomes, _) = self.take_out(open).await;
-        if !outcomes.is_empty() {
-            self.record(outcomes).await?;
-        }
-        Ok(())
+        Ok(self.store.read(Read::one(session, seq)).await?.rows.into_iter().next())
     }
 
     /// Writes down what goes, takes it out, looks for it, and writes down that it is gone.
@@ -190,7 +200,7 @@ impl Eraser {
         }
         let erasing = erasures.iter().map(|erasure| {
             let (reason, by) = (reason.to_owned(), self.by.clone());
-            self.event(Event::Erasing(Erasing { erasure: erasure.clone(), reason, by }), None)
+            self.event(&Event::Erasing(Erasing { erasure: erasure.clone(), reason, by }), None)
         });
         let recorded = self.record(erasing.collect()).await?;
         let open = erasures.into_iter().zip((recorded.first.0..).map(Seq)).map(|(erasure, at)| OpenErasure { at, erasure });
@@ -211,7 +221,7 @@ impl Eraser {
                     Event::NotErased(refused)
                 }
             };
-            outcomes.push(self.event(outcome, Some(at)));
+            outcomes.push(self.event(&outcome, Some(at)));
         }
         (outcomes, first)
     }
@@ -219,9 +229,9 @@ impl Eraser {
     async fn take(&self, erasure: &Erasure) -> Result<(), AuditError> {
         match erasure {
             Erasure::Body { session, seq, .. } => self.store.redact(*session, *seq).await?,
-            Erasure::Session { session, .. } => match self.store.purge(*session, self.clock.now()).await {
+            Erasure::Session { session, .. } => match self.store.purge(*session, self.scribe.now()).await {
                 // A fork reads it, or it is in use again.
-                Err(StoreError::Invalid(why)) => return Err(AuditError::Kept { what: format!("session {session}"), why }),
+                Err(StoreError::Invalid(why)) => return Err(kept(named(*session), why)),
                 purged => purged?,
             },
         }
@@ -243,7 +253,7 @@ impl Eraser {
                 }
             }
             Erasure::Session { session, seq, hash } => {
-                let what = format!("session {session}");
+                let what = named(*session);
                 let Some(row) = self.store.session(*session).await? else {
                     return Err(AuditError::Left { what, left: "even that it was there is gone".to_owned() });
                 };
@@ -260,46 +270,20 @@ impl Eraser {
         Err(AuditError::Left { what, left: left.to_owned() })
     }
 
-    fn event(&self, event: Event, cause: Option<Seq>) -> NewEvent {
-        let at = self.clock.now();
-        NewEvent {
-            id: self.ids.event(at),
-            kind: event.kind(),
-            v: Event::VERSION,
-            at,
-            source: Source::User,
-            cause,
-            must_understand: true,
-            body: event.body(),
-        }
+    fn event(&self, event: &Event, cause: Option<Seq>) -> NewEvent {
+        self.scribe.event(event, Source::User, cause)
     }
 
-    /// Appends to the audit log, which is begun where there is none.
-    async fn record(&self, events: Vec<NewEvent>) -> Result<Appended, AuditError> {
-        let begins = log::row(self.store.as_ref()).await?.is_none();
-        let session = SessionId::AUDIT_LOG;
-        let row = begins.then(|| {
-            let mut state = Session::default();
-            events.iter().zip(1..).for_each(|(event, seq)| state.apply(&event.clone().recorded(session, Seq(seq))));
-            directory(&state)
-        });
-        let append = Append { session, expected: Expected::Any, writer: Writer::Anyone, events, directory: row };
-        let appended = match self.store.append(append.clone()).await {
-            // The same ids again: what was written is not written twice.
-            Err(StoreError::Unknown(_)) => self.store.append(append).await?,
-            appended => appended?,
-        };
-        if begins && let Ok(name) = audit_log_name() {
-            self.store.name(session, &name).await?;
-        }
-        Ok(appended)
+    async fn record(&self, events: Vec<NewEvent>) -> Result<Appended, StoreError> {
+        scribe::append(self.store.as_ref(), Expected::Any, events).await
     }
 }
 
-fn kept(row: &SessionRow, what: &str, why: String) -> AuditError {
-    let what = match what {
-        "session" => format!("session {}", row.id),
-        other => other.to_owned(),
-    };
-    AuditError::Kept { what, why }
+fn named(session: SessionId) -> String {
+    format!("session {session}")
+}
+
+/// What is to stay as it is, and why.
+fn kept(what: impl Into<String>, why: impl Into<String>) -> AuditError {
+    AuditError::Kept { what: what.into(), why: why.into() }
 }

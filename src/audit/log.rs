@@ -5,7 +5,7 @@ use super::merkle::CompactRange;
 use crate::session::audit::{Erasure, HeadsListed, Published, Sealed};
 use crate::session::{Digest, Event, Recorded, Seq, SessionId, Timestamp};
 use crate::store::chain::Flaw;
-use crate::store::{PURGED, Read, Row, SessionRow, Store, Verifier};
+use crate::store::{PURGED, Pages, Read, Row, SessionRow, Store, Verifier};
 
 /// How many events are read at once, looking back for the last seal.
 const BACK: u32 = 16;
@@ -122,11 +122,11 @@ impl Back<'_> {
 
 /// Reads the audit log from its first event on, and checks its chain meanwhile.
 pub(super) struct Forward<'a> {
-    store: &'a dyn Store,
+    pages: Pages<'a>,
     upto: Seq,
     verifier: Verifier,
-    /// The last one comes next.
-    rows: Vec<Row>,
+    /// Of the page that is being handed out.
+    rows: std::vec::IntoIter<Row>,
 }
 
 /// One event, and the chain hash of it.
@@ -139,21 +139,22 @@ pub(super) struct Place {
 
 impl<'a> Forward<'a> {
     pub(super) fn new(store: &'a dyn Store, upto: Seq) -> Self {
-        Self { store, upto, verifier: Verifier::new(SessionId::AUDIT_LOG), rows: Vec::new() }
+        let session = SessionId::AUDIT_LOG;
+        let pages = Pages::new(store, Read { upto, ..Read::forward(session, Seq::ZERO) });
+        Self { pages, upto, verifier: Verifier::new(session), rows: Vec::new().into_iter() }
     }
 
     /// The next event; `None` behind the last one.
     pub(super) async fn next(&mut self) -> Result<Option<Place>, AuditError> {
-        let at = self.verifier.seq();
-        if self.rows.is_empty() && at < self.upto {
-            let read = Read { upto: self.upto, ..Read::forward(SessionId::AUDIT_LOG, at) };
-            self.rows = self.store.read(read).await?.rows;
-            self.rows.reverse();
-            if self.rows.is_empty() {
-                return Err(damaged(&Flaw::Cut { seq: at, head: self.upto }));
-            }
+        if self.rows.len() == 0
+            && let Some(rows) = self.pages.next().await?
+        {
+            self.rows = rows.into_iter();
         }
-        let Some(row) = self.rows.pop() else { return Ok(None) };
+        let at = self.verifier.seq();
+        let Some(row) = self.rows.next() else {
+            return if at < self.upto { Err(damaged(&Flaw::Cut { seq: at, head: self.upto })) } else { Ok(None) };
+        };
         self.verifier.check(&row).map_err(|flaw| damaged(&flaw))?;
         Ok(row.event().map(|event| {
             let (seq, hash) = (self.verifier.seq(), self.verifier.hash());

@@ -16,6 +16,7 @@ mod log;
 pub mod merkle;
 pub mod note;
 mod publish;
+mod scribe;
 pub mod seal;
 pub mod text;
 mod verdict;

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use super::log::{Entry, Forward, Tip, back};
 use super::merkle::{CompactRange, leaf_hash};
-use super::{AuditError, Checkpoint, Note, VerifierKey, log, text};
+use super::{AuditError, Checkpoint, Note, VerifierKey, log, scribe, text};
 use crate::engine::ports::{HeldText, Sink, SinkError};
 use crate::session::audit::Published;
-use crate::session::{Event, NewEvent, SessionId};
-use crate::store::{Append, Expected, Store, Writer};
+use crate::session::{Event, NewEvent};
+use crate::store::{Expected, Store};
 
 /// What came of publishing to a sink.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -156,14 +156,7 @@ async fn unseen(
     }
     if let Some(size) = last {
         let published = event(Event::Published(Published { to: sink.name().to_owned(), size }));
-        let append = Append {
-            session: SessionId::AUDIT_LOG,
-            expected: Expected::Any,
-            writer: Writer::Anyone,
-            events: vec![published],
-            directory: None,
-        };
-        store.append(append).await?;
+        scribe::append(store, Expected::Any, vec![published]).await?;
     }
     Ok(failed.map_or(Ok(count), Err))
 }

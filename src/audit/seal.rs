@@ -7,13 +7,13 @@ use std::time::Duration;
 use super::log::{Entry, Forward, Tip};
 use super::merkle::{CompactRange, leaf_hash};
 use super::publish::{self, Outcome};
+use super::scribe::{self, Scribe};
 use super::{AuditError, Checkpoint, Note, SignerKey, VerifierKey, log};
-use crate::engine::clock::{Clock, Ids};
+use crate::engine::clock::Clock;
 use crate::engine::ports::Sink;
-use crate::projection::directory::directory;
-use crate::session::audit::{Head, HeadsListed, Sealed, audit_log_name};
-use crate::session::{Digest, Event, NewEvent, Seq, Session, SessionId, Source};
-use crate::store::{Append, Expected, FeedCursor, Row, SharedStore, Store, StoreError, Writer};
+use crate::session::audit::{Head, HeadsListed, Sealed};
+use crate::session::{Digest, Event, NewEvent, Seq, SessionId, Source};
+use crate::store::{Expected, FeedCursor, Row, SharedStore, Store, StoreError};
 
 /// How many places of the feed are read at once.
 const PAGE: u32 = 1024;
@@ -27,8 +27,7 @@ const TRIES_MAX: u32 = 20;
 /// Seals the log of a store, and publishes checkpoints of it.
 pub struct Sealer {
     store: SharedStore,
-    clock: Arc<dyn Clock>,
-    ids: Ids,
+    scribe: Scribe,
     key: SignerKey,
     trusted: Vec<VerifierKey>,
     sinks: Vec<Arc<dyn Sink>>,
@@ -69,7 +68,7 @@ impl Sealer {
     /// A sealer that signs with `key`, which is called as the audit log is.
     pub fn new(store: SharedStore, clock: Arc<dyn Clock>, key: SignerKey) -> Self {
         let trusted = vec![key.verifier().clone()];
-        Self { store, clock, ids: Ids::default(), key, trusted, sinks: Vec::new() }
+        Self { store, scribe: Scribe::new(clock), key, trusted, sinks: Vec::new() }
     }
 
     /// Also believes what these keys have signed: those that the log was signed with before.
@@ -123,7 +122,7 @@ impl Sealer {
     pub async fn due_in(&self, every: Duration) -> Result<Duration, AuditError> {
         let Some(at) = log::tip(self.store.as_ref()).await?.sealed_at else { return Ok(Duration::ZERO) };
         // A clock that was put back makes nobody wait for longer than usual.
-        Ok(at.plus(every).since(self.clock.now()).min(every))
+        Ok(at.plus(every).since(self.scribe.now()).min(every))
     }
 
     /// Whether the log is the one that the key is of, and its last seal one that a trusted key has made.
@@ -154,29 +153,8 @@ impl Sealer {
         tree.extend(heads.iter().map(|head| leaf_hash(&head.bytes())));
         let checkpoint = Checkpoint::new(self.key.verifier().name().to_owned(), tree.size(), tree.root());
         let events = self.events(heads, &tree, &checkpoint, &gathered.upto)?;
-        let mut state = Session::default();
-        // The directory row is the fold of the log, which here follows from the last event alone.
-        if let Some(last) = events.last() {
-            state.apply(&last.clone().recorded(SessionId::AUDIT_LOG, tip.head.next()));
-        }
         let expected = if tip.head == Seq::ZERO { Expected::NoSession } else { Expected::Exact(tip.head) };
-        let append = Append {
-            session: SessionId::AUDIT_LOG,
-            expected,
-            writer: Writer::Anyone,
-            events,
-            directory: Some(directory(&state)),
-        };
-        match self.store.append(append.clone()).await {
-            // The same ids again: what was written is not written twice.
-            Err(StoreError::Unknown(_)) => self.store.append(append).await?,
-            appended => appended?,
-        };
-        if tip.head == Seq::ZERO
-            && let Ok(name) = audit_log_name()
-        {
-            self.store.name(SessionId::AUDIT_LOG, &name).await?;
-        }
+        scribe::append(self.store.as_ref(), expected, events).await?;
         sealed.sessions += gathered.heads.len();
         sealed.unreadable += gathered.unreadable;
         Ok((checkpoint, gathered.upto))
@@ -207,18 +185,7 @@ impl Sealer {
     }
 
     fn event(&self, event: Event) -> NewEvent {
-        let at = self.clock.now();
-        NewEvent {
-            id: self.ids.event(at),
-            kind: event.kind(),
-            v: Event::VERSION,
-            at,
-            source: Source::Environment,
-            cause: None,
-            // An older version would take the session for an agent's.
-            must_understand: true,
-            body: event.body(),
-        }
+        self.scribe.event(&event, Source::Environment, None)
     }
 
     /// The newest heads of the sessions that changed since the last seal.

@@ -3,10 +3,7 @@
 use super::judge::{Judge, Judged};
 use super::verdict::Verdicts;
 use crate::session::Seq;
-use crate::store::{Order, PURGED, Read, SessionRow, Store, StoreError, Verifier};
-
-/// How many events are looked at between two waits.
-const PAGE: u32 = 1024;
+use crate::store::{PURGED, Pages, Read, SessionRow, Store, StoreError, Verifier};
 
 /// Reads a whole session, or its events up to `upto`, and judges it. Of a fork, all that it shares is judged, too. Events appended
 /// meanwhile are not looked at.
@@ -24,21 +21,16 @@ pub async fn verify_session(store: &dyn Store, row: &SessionRow, upto: Option<Se
     }
     let head = upto.unwrap_or(row.head);
     let mut judge = Judge::new(verifier, head);
-    let mut after = Seq::ZERO;
+    let mut pages = Pages::new(store, Read { upto: head, ..Read::forward(row.id, Seq::ZERO) });
     loop {
-        let read = Read { session: row.id, after, upto: head, order: Order::OldestFirst, limit: PAGE };
-        let page = match store.read(read).await {
-            Ok(page) => page,
+        match pages.next().await {
+            Ok(Some(rows)) => rows.iter().for_each(|row| judge.row(row)),
+            Ok(None) => break,
             Err(StoreError::Damaged { seq, what, .. }) => {
                 judge.fault(Some(seq), what);
                 break;
             }
             Err(other) => return Err(other),
-        };
-        page.rows.iter().for_each(|row| judge.row(row));
-        match page.rows.last() {
-            Some(last) if page.more && last.seq() > after => after = last.seq(),
-            _ => break,
         }
     }
     if upto.is_none() {

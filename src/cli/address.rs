@@ -177,6 +177,21 @@ pub fn within(row: &SessionRow, seq: Seq) -> Result<Seq, CliError> {
     if seq <= row.head { Ok(seq) } else { Err(CliError::PastTheEnd { session: row.id, seq, head: row.head }) }
 }
 
+/// The session that is meant, and the event up to which; or all of them.
+///
+/// # Errors
+/// As [`find`] and [`Address::at`].
+pub async fn chosen(
+    context: &Context,
+    store: &dyn Store,
+    address: Option<&Address>,
+) -> Result<(Vec<SessionRow>, Option<Seq>), CliError> {
+    let Some(address) = address else { return Ok((store.sessions(SessionFilter::All, u32::MAX).await?, None)) };
+    let row = find(context, store, &address.session).await?;
+    let upto = address.at(&row)?;
+    Ok((vec![row], Some(upto)))
+}
+
 /// Finds the session that is meant.
 ///
 /// # Errors

@@ -11,7 +11,7 @@ use super::complete::sessions;
 use super::exit::{CliError, Exit};
 use super::run::talk::who;
 use super::text::count;
-use crate::audit::{Eraser, Retention};
+use crate::audit::Eraser;
 use crate::engine::clock::SystemClock;
 use crate::session::{Seq, SessionId};
 
@@ -86,7 +86,7 @@ pub async fn redact(context: &mut Context, args: Redact) -> Result<Exit, CliErro
     let store = context.store_for_writing().await?;
     let row = find(context, store.as_ref(), &args.address.session).await?;
     let (first, last) = (within(&row, first)?, within(&row, last.unwrap_or(row.head))?);
-    let redacted = Eraser::new(store, Arc::new(SystemClock), who()).redact(row.id, first, last, &args.reason).await?;
+    let redacted = Eraser::begin(store, Arc::new(SystemClock), who()).await?.redact(row.id, first, last, &args.reason).await?;
     if !context.out.is_table() {
         context.out.json(&Redacted { session: row.id, first, last, redacted })?;
         return Ok(Exit::Done);
@@ -105,8 +105,7 @@ pub async fn redact(context: &mut Context, args: Redact) -> Result<Exit, CliErro
 pub async fn purge(context: &mut Context, args: Purge) -> Result<Exit, CliError> {
     let store = context.store_for_writing().await?;
     let row = find(context, store.as_ref(), args.address.whole()?).await?;
-    let retention = Retention::of(store.as_ref()).await?;
-    let purged = Eraser::new(store, Arc::new(SystemClock), who()).purge(row.id, retention, &args.reason).await?;
+    let purged = Eraser::begin(store, Arc::new(SystemClock), who()).await?.purge(row.id, &args.reason).await?;
     if !context.out.is_table() {
         context.out.json(&Purged { session: row.id, events: row.head, already: !purged })?;
         return Ok(Exit::Done);

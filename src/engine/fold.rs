@@ -6,7 +6,7 @@ use super::error::EngineError;
 use super::restore::Restored;
 use crate::session::{Body, Digest, Proof, REDUCER, Recorded, Seq, Session, SessionId};
 use crate::store::chain::Verifier;
-use crate::store::{Order, Pages, RUNG, Read, Row, Snapshot, Store, StoreError};
+use crate::store::{Pages, RUNG, Read, Row, Snapshot, Store, StoreError};
 
 /// What a snapshot keeps: the state, and the chain hash that it stands at.
 #[derive(Debug, Serialize, Deserialize)]
@@ -152,9 +152,6 @@ impl Fold {
         compare: bool,
     ) -> Result<(), EngineError> {
         let id = self.id;
-        if self.session.version >= upto {
-            return Ok(());
-        }
         let mut pages = Pages::new(store, Read { upto, ..Read::forward(id, self.session.version) });
         while self.session.version < upto {
             let Some(rows) = pages.next().await.map_err(unproven)? else {
@@ -234,7 +231,7 @@ fn check_digest(session: &Session, event: &Recorded) -> Result<(), StoreError> {
 /// A snapshot counts only while the event that it stands on is the one in the log.
 async fn is_anchored(store: &dyn Store, id: SessionId, kept: &Kept) -> Result<bool, StoreError> {
     let at = kept.session.version;
-    let read = Read { session: id, after: Seq(at.0.saturating_sub(1)), upto: at, order: Order::OldestFirst, limit: 1 };
+    let read = Read::one(id, at);
     let page = store.read(read).await?;
     Ok(matches!(page.rows.first(), Some(Row::Event { event, hash, .. }) if event.seq == at && *hash == kept.hash))
 }

@@ -182,7 +182,7 @@ impl Engine {
 
     /// The event at `seq`, and its chain hash.
     async fn event(&self, session: SessionId, seq: Seq) -> Result<(Recorded, Digest), EngineError> {
-        let read = Read { upto: seq, limit: 1, ..Read::forward(session, Seq(seq.0.saturating_sub(1))) };
+        let read = Read::one(session, seq);
         match self.shared.store.read(read).await?.rows.into_iter().next() {
             Some(Row::Event { event, hash, .. }) if event.seq == seq => Ok((event, hash)),
             Some(Row::Damaged { seq, what }) => Err(StoreError::Damaged { session, seq, what }.into()),

@@ -19,9 +19,6 @@ pub(super) struct History {
 impl History {
     /// Reads what was appended since, up to `upto`.
     pub(super) async fn catch_up(&mut self, store: &dyn Store, id: SessionId, upto: Seq) -> Result<(), EngineError> {
-        if self.upto >= upto {
-            return Ok(());
-        }
         let mut pages = Pages::new(store, Read { upto, ..Read::forward(id, self.upto) });
         while let Some(rows) = pages.next().await? {
             for row in &rows {
@@ -33,7 +30,7 @@ impl History {
                 }
             }
         }
-        self.upto = upto;
+        self.upto = self.upto.max(upto);
         Ok(())
     }
 

@@ -110,7 +110,7 @@ impl Shared {
 
     /// What a session hides that another node runs.
     pub(super) async fn mask_of(&self, id: SessionId) -> Result<Arc<Mask>, EngineError> {
-        let first = Read { upto: Seq(1), limit: 1, ..Read::forward(id, Seq::ZERO) };
+        let first = Read::one(id, Seq(1));
         let page = self.store.read(first).await?;
         let spec = match page.rows.first() {
             Some(Row::Event { event, .. }) => match Event::read(event) {

@@ -22,7 +22,7 @@ pub struct Pages<'s> {
 impl<'s> Pages<'s> {
     /// All that `read` asks for; its `limit` is how long one page may be.
     pub fn new(store: &'s dyn Store, read: Read) -> Self {
-        Self { store, rest: read, ahead: None, is_done: false }
+        Self { store, rest: read, ahead: None, is_done: read.after >= read.upto }
     }
 
     /// The next page; `None` behind the last one. A call that is given up, or fails, can be made again and gives the same page.
@@ -39,7 +39,8 @@ impl<'s> Pages<'s> {
         let read = self.ahead.take().and_then(taken);
         let Page { rows, more } = read.transpose()?.unwrap_or_default();
         match rows.last() {
-            Some(last) if more => {
+            // A damaged place may come where it does not belong; to read on from there would never end.
+            Some(last) if more && last.seq() > self.rest.after => {
                 let rest = Read { after: last.seq(), ..self.rest };
                 let mut ahead = maybe_done(store.read(rest));
                 // A read begins when it is asked for the first time, and goes on by itself.

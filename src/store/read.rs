@@ -31,6 +31,11 @@ impl Read {
         Self { session, after, upto: Seq(i64::MAX as u64), order: Order::OldestFirst, limit: 512 }
     }
 
+    /// One event.
+    pub const fn one(session: SessionId, seq: Seq) -> Self {
+        Self { session, after: Seq(seq.0.saturating_sub(1)), upto: seq, order: Order::OldestFirst, limit: 1 }
+    }
+
     /// The newest `limit` events, newest first.
     pub const fn last(session: SessionId, limit: u32) -> Self {
         Self { session, after: Seq::ZERO, upto: Seq(i64::MAX as u64), order: Order::NewestFirst, limit }

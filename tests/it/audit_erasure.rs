@@ -9,6 +9,7 @@ use rekindle::session::audit::{Erasing, Erasure};
 use rekindle::session::{Body, Digest, Event, Recorded, Seq, SessionId};
 use rekindle::store::conformance::{all_events, append, event, forked, new_session};
 use rekindle::store::{Directory, Expected, MemoryStore, Row, SharedStore, chain, connect, verify_session};
+use tempfile::TempDir;
 
 use crate::audit_support::{Ticking, sealer};
 use crate::cli_support::Rig;
@@ -120,8 +121,8 @@ fn what_is_held_or_young_is_refused_with_the_way_out() {
     }
 }
 
-fn eraser(store: &SharedStore) -> Eraser {
-    Eraser::new(SharedStore::clone(store), Arc::new(Ticking::default()), "tester".to_owned())
+async fn eraser(store: &SharedStore) -> Eraser {
+    Eraser::begin(SharedStore::clone(store), Arc::new(Ticking::default()), "tester".to_owned()).await.unwrap()
 }
 
 /// In every store: what was begun by one that was killed is done by the next.
@@ -129,13 +130,13 @@ async fn goes_on(store: &SharedStore) {
     let session = new_session();
     store.append(append(session, Expected::NoSession, vec![event("one"), event("two")])).await.unwrap();
     let hash = store.session(session).await.unwrap().unwrap().hash;
-    eraser(store).retain(1).await.unwrap();
+    eraser(store).await.retain(1).await.unwrap();
     let erasure = Erasure::Body { session, seq: Seq(2), hash };
     let erasing = Event::Erasing(Erasing { erasure, reason: "begun".to_owned(), by: "one that was killed".to_owned() });
     let mut begun = event("x");
     (begun.kind, begun.body) = (erasing.kind(), erasing.body());
     store.append(append(SessionId::AUDIT_LOG, Expected::Any, vec![begun])).await.unwrap();
-    assert_eq!(eraser(store).redact(session, Seq(2), Seq(2), "again").await.unwrap(), 0, "it is gone by then");
+    assert_eq!(eraser(store).await.redact(session, Seq(2), Seq(2), "again").await.unwrap(), 0, "it is gone by then");
     let bodies: Vec<Body> = all_events(store, session).await.into_iter().map(|event| event.body).collect();
     assert!(matches!(bodies[..], [Body::Json(_), Body::Redacted]));
     let log = all_events(store, SessionId::AUDIT_LOG).await;
@@ -148,12 +149,20 @@ async fn goes_on(store: &SharedStore) {
     assert_eq!((sealed.sessions, sealed.checkpoint.size), (1, 2));
 }
 
-#[tokio::test]
-async fn what_was_begun_by_one_that_was_killed_is_done_by_the_next() {
-    goes_on(&(Arc::new(MemoryStore::new()) as SharedStore)).await;
+/// The reference, and a file.
+async fn stores() -> (TempDir, [SharedStore; 2]) {
     let directory = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}", directory.path().join("s.db").display());
-    goes_on(&connect(&url, rekindle::store::OpenOptions::default()).await.unwrap()).await;
+    let file = connect(&url, rekindle::store::OpenOptions::default()).await.unwrap();
+    (directory, [Arc::new(MemoryStore::new()), file])
+}
+
+#[tokio::test]
+async fn what_was_begun_by_one_that_was_killed_is_done_by_the_next() {
+    let (_directory, stores) = stores().await;
+    for store in &stores {
+        goes_on(store).await;
+    }
 }
 
 /// In every store: the shared event is blanked where it is, and no fork shows its words as a title any more.
@@ -163,20 +172,20 @@ async fn shared(store: &SharedStore) {
     first.directory = Some(Directory { title: Some("do it".to_owned()), ..Directory::default() });
     store.append(first).await.unwrap();
     let fork = forked(store, parent, 2, 1).await;
-    let refused = eraser(store).purge(parent, Retention { days: 0 }, "old").await;
+    let refused = eraser(store).await.purge(parent, "old").await;
     assert!(matches!(&refused, Err(AuditError::Kept { why, .. }) if why.contains(&fork.to_string())), "{refused:?}");
     store.hold(parent, Some("case 12")).await.unwrap();
-    let refused = eraser(store).redact(fork, Seq(1), Seq(1), "private").await;
+    let refused = eraser(store).await.redact(fork, Seq(1), Seq(1), "private").await;
     assert!(matches!(&refused, Err(AuditError::Kept { why, .. }) if why.contains("case 12")), "{refused:?}");
     store.hold(parent, None).await.unwrap();
-    assert_eq!(eraser(store).redact(fork, Seq(1), Seq(1), "private").await.unwrap(), 1);
+    assert_eq!(eraser(store).await.redact(fork, Seq(1), Seq(1), "private").await.unwrap(), 1);
     for session in [parent, fork] {
         assert_eq!(all_events(store, session).await[0].body, Body::Redacted);
         assert_eq!(store.session(session).await.unwrap().unwrap().directory.title, None, "{session}");
         verify_session(store.as_ref(), session).await.unwrap();
     }
     for session in [fork, parent] {
-        assert!(eraser(store).purge(session, Retention { days: 0 }, "old").await.unwrap());
+        assert!(eraser(store).await.purge(session, "old").await.unwrap());
     }
     let log = all_events(store, SessionId::AUDIT_LOG).await;
     let kinds: Vec<&str> = log.iter().map(|event| event.kind.as_str()).collect();
@@ -185,10 +194,10 @@ async fn shared(store: &SharedStore) {
 
 #[tokio::test]
 async fn what_forks_share_is_redacted_where_it_is_and_purged_once_none_reads_it() {
-    shared(&(Arc::new(MemoryStore::new()) as SharedStore)).await;
-    let directory = tempfile::tempdir().unwrap();
-    let url = format!("sqlite://{}", directory.path().join("s.db").display());
-    shared(&connect(&url, rekindle::store::OpenOptions::default()).await.unwrap()).await;
+    let (_directory, stores) = stores().await;
+    for store in &stores {
+        shared(store).await;
+    }
 }
 
 /// The digest that stays is one of body and salt, and the salt is gone.
@@ -200,7 +209,7 @@ async fn an_erased_text_cannot_be_guessed_from_what_is_left() {
     store.append(append(session, Expected::NoSession, vec![guesses[1].clone()])).await.unwrap();
     let page = store.read(rekindle::store::Read::forward(session, Seq::ZERO)).await.unwrap();
     let Row::Event { salt: Some(salt), .. } = page.rows[0] else { panic!("{page:?}") };
-    eraser(&store).redact(session, Seq(1), Seq(1), "private").await.unwrap();
+    eraser(&store).await.redact(session, Seq(1), Seq(1), "private").await.unwrap();
     let page = store.read(rekindle::store::Read::forward(session, Seq::ZERO)).await.unwrap();
     let Row::Event { event: Recorded { body: Body::Redacted, .. }, salt: None, digest: Some(left), .. } = &page.rows[0] else {
         panic!("{page:?}")
@@ -220,8 +229,8 @@ async fn a_session_that_a_node_runs_is_not_redacted() {
     let mut first = append(session, Expected::NoSession, vec![event("one")]);
     first.writer = rekindle::store::Writer::Takeover { node, epoch: rekindle::session::Epoch(1) };
     store.append(first).await.unwrap();
-    let refused = eraser(&store).redact(session, Seq(1), Seq(1), "x").await;
+    let refused = eraser(&store).await.redact(session, Seq(1), Seq(1), "x").await;
     assert!(matches!(&refused, Err(AuditError::Kept { why, .. }) if why.contains("runs session")), "{refused:?}");
     store.end_lease(node).await.unwrap();
-    assert_eq!(eraser(&store).redact(session, Seq(1), Seq(1), "x").await.unwrap(), 1);
+    assert_eq!(eraser(&store).await.redact(session, Seq(1), Seq(1), "x").await.unwrap(), 1);
 }

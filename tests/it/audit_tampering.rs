@@ -495,7 +495,7 @@ async fn an_old_checkpoint_finds_what_was_done_to_what_it_covers_and_no_more() {
 async fn a_redaction_that_was_written_down_is_no_damage() {
     let world = World::given().await;
     let store: SharedStore = world.place.open().await;
-    let eraser = Eraser::new(SharedStore::clone(&store), Arc::new(Ticking::default()), "tester".to_owned());
+    let eraser = Eraser::begin(SharedStore::clone(&store), Arc::new(Ticking::default()), "tester".to_owned()).await.unwrap();
     assert_eq!(eraser.redact(world.a, Seq(2), Seq(3), "private").await.unwrap(), 2);
     store.close().await;
     assert!(world.against(&world.checkpoints).await.holds());

@@ -12,10 +12,7 @@ use super::record::{Ancestor, BlobRecord, Counts, DamagedRecord, End, EventRecor
 use crate::audit::AuditError;
 use crate::session::audit::Head;
 use crate::session::{Digest, Seq, Timestamp};
-use crate::store::{Order, PURGED, Page, Read, Row, SessionRow, Store, StoreError, Verifier};
-
-/// How many events are read between two waits.
-const PAGE: u32 = 512;
+use crate::store::{PURGED, Pages, Read, Row, SessionRow, Store, StoreError, Verifier};
 
 /// Who makes a bundle, and when.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,12 +94,12 @@ impl<P: FnMut(&[u8]) -> io::Result<()>> Writing<'_, P> {
         }
     }
 
-    async fn page(&mut self, after: Seq, upto: Seq, limit: u32) -> Result<Page, AuditError> {
-        let read = Read { session: self.row.id, after, upto, order: Order::OldestFirst, limit };
-        match self.store.read(read).await {
+    /// What was read; nothing where what is wrong with it was to be kept.
+    fn read<T>(&mut self, read: Result<Option<T>, StoreError>) -> Result<Option<T>, AuditError> {
+        match read {
             Err(StoreError::Damaged { seq, what, .. }) => {
                 self.damaged(Some(seq), what)?;
-                Ok(Page::default())
+                Ok(None)
             }
             other => Ok(other?),
         }
@@ -110,9 +107,9 @@ impl<P: FnMut(&[u8]) -> io::Result<()>> Writing<'_, P> {
 
     /// The chain hash of an event; zeros where that cannot be read, which is told when its turn comes.
     async fn hash_at(&mut self, seq: Seq) -> Result<Digest, AuditError> {
-        let page = self.page(Seq(seq.0.saturating_sub(1)), seq, 1).await?;
-        Ok(match page.rows.first() {
-            Some(Row::Event { hash, .. }) => *hash,
+        let read = self.store.read(Read::one(self.row.id, seq)).await;
+        Ok(match self.read(read.map(|page| page.rows.into_iter().next()))? {
+            Some(Row::Event { hash, .. }) => hash,
             _ => Digest::ZERO,
         })
     }
@@ -135,12 +132,11 @@ impl<P: FnMut(&[u8]) -> io::Result<()>> Writing<'_, P> {
     }
 
     async fn events(&mut self) -> Result<(), AuditError> {
-        let (mut after, mut more) = (Seq::ZERO, true);
+        let mut after = Seq::ZERO;
         let mut holds = true;
-        while more {
-            let page = self.page(after, self.upto, PAGE).await?;
-            more = page.more && page.rows.last().is_some_and(|last| last.seq() > after);
-            for row in page.rows {
+        let mut pages = Pages::new(self.store, Read { upto: self.upto, ..Read::forward(self.row.id, after) });
+        while let Some(rows) = self.read(pages.next().await)? {
+            for row in rows {
                 if row.seq() > after.next() {
                     self.gap(after.next(), Seq(row.seq().0.saturating_sub(1)))?;
                     holds = false;

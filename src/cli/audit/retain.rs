@@ -46,7 +46,7 @@ pub async fn run(context: &mut Context, args: &Args) -> Result<Exit, CliError> {
     let days = match args.days {
         Some(days) => {
             let store = context.store_for_writing().await?;
-            Eraser::new(store, Arc::new(SystemClock), who()).retain(days).await?;
+            Eraser::begin(store, Arc::new(SystemClock), who()).await?.retain(days).await?;
             days
         }
         None => Retention::of(context.store().await?.as_ref()).await?.days,

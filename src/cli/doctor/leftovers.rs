@@ -85,7 +85,7 @@ async fn has_ended(store: Option<&dyn Store>, left: &Leftover) -> Result<bool, C
     if row.directory.due || !ENDED.contains(&row.directory.phase.as_str()) {
         return Ok(false);
     }
-    let first = Read { upto: Seq(1), limit: 1, ..Read::forward(row.id, Seq::ZERO) };
+    let first = Read::one(row.id, Seq(1));
     let page = store.read(first).await?;
     // A session of the same id may be in another store; what was purged has no first event to tell by.
     Ok(matches!(page.rows.first(), Some(Row::Event { hash, .. }) if hash.short() == left.birth))

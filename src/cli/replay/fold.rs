@@ -3,14 +3,14 @@
 use serde::Serialize;
 
 use crate::cli::Context;
-use crate::cli::address::{Address, find};
+use crate::cli::address::{Address, chosen};
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::paint::Tone;
 use crate::cli::text::{count, one_line};
 use crate::engine::EngineError;
 use crate::engine::travel::{Refolded, refold};
 use crate::session::{Seq, SessionId};
-use crate::store::{PURGED, SessionFilter, SessionRow, Store};
+use crate::store::{PURGED, SessionRow, Store};
 
 /// What was found of one session. The shape of `replay --mode fold -o json`.
 #[derive(Debug, Serialize)]
@@ -35,14 +35,7 @@ enum Found {
 /// When there is no such session or event, or the store cannot be read.
 pub(super) async fn run(context: &mut Context, address: Option<Address>) -> Result<Exit, CliError> {
     let store = context.store().await?;
-    let (rows, upto) = match &address {
-        Some(address) => {
-            let row = find(context, store.as_ref(), &address.session).await?;
-            let upto = address.at(&row)?;
-            (vec![row], Some(upto))
-        }
-        None => (store.sessions(SessionFilter::All, u32::MAX).await?, None),
-    };
+    let (rows, upto) = chosen(context, store.as_ref(), address.as_ref()).await?;
     let all = address.is_none();
     let mut found = Vec::with_capacity(rows.len());
     let mut purged = 0;

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::cli::Context;
-use crate::cli::address::{Address, find};
+use crate::cli::address::{Address, chosen};
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::host::ports;
 use crate::cli::output::JsonList;
@@ -12,7 +12,7 @@ use crate::cli::text::{beginning, count, one_line, visible};
 use crate::engine::{EngineError, redecide};
 use crate::session::replay::verify::{Divergence, Redecided, Shown};
 use crate::session::{Seq, SessionId};
-use crate::store::{PURGED, SessionFilter, SessionRow};
+use crate::store::{PURGED, SessionRow};
 
 /// What was found of one session. The shape of `replay --mode verify -o json`.
 #[derive(Debug, Serialize)]
@@ -38,14 +38,7 @@ struct Damage {
 /// When there is no such session or event, or the store cannot be read.
 pub(super) async fn run(context: &mut Context, address: Option<Address>, keep_going: bool) -> Result<Exit, CliError> {
     let store = context.store().await?;
-    let (rows, upto) = match &address {
-        Some(address) => {
-            let row = find(context, store.as_ref(), &address.session).await?;
-            let upto = address.at(&row)?;
-            (vec![row], Some(upto))
-        }
-        None => (store.sessions(SessionFilter::All, u32::MAX).await?, None),
-    };
+    let (rows, upto) = chosen(context, store.as_ref(), address.as_ref()).await?;
     let ports = ports();
     let (mut diverged, mut damaged) = (0_u64, 0_u64);
     let mut list = match (context.out.is_table(), address.is_some()) {

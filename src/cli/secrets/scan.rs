@@ -122,7 +122,7 @@ fn tell(context: &mut Context, leaks: &[Leak]) -> Result<(), CliError> {
 
 /// What a session was told.
 async fn spec(store: &dyn Store, id: SessionId) -> Result<Option<SessionSpec>, StoreError> {
-    let first = Read { upto: Seq(1), limit: 1, ..Read::forward(id, Seq::ZERO) };
+    let first = Read::one(id, Seq(1));
     let page = store.read(first).await?;
     Ok(match page.rows.first() {
         Some(Row::Event { event, .. }) => match Event::read(event) {

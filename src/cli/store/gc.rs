@@ -104,8 +104,15 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
     let mut lines = Vec::new();
     if let Some(age) = args.older_than {
         let reason = format!("its last event was more than {} old", count(age.as_secs() / 3600, "hour"));
-        let eraser = Eraser::new(SharedStore::clone(&store), Arc::new(SystemClock), who());
-        let keeper = Keeper { eraser, store: store.as_ref(), retention: Retention::of(store.as_ref()).await?, reason };
+        let eraser = match args.dry_run {
+            true => None,
+            false => Some(Eraser::begin(SharedStore::clone(&store), Arc::new(SystemClock), who()).await?),
+        };
+        let retention = match &eraser {
+            Some(eraser) => eraser.retention(),
+            None => Retention::of(store.as_ref()).await?,
+        };
+        let keeper = Keeper { store: store.as_ref(), eraser, retention, reason };
         let mut rows = store.sessions(SessionFilter::All, u32::MAX).await?;
         // Without the audit log nothing could be proven of what is kept.
         rows.retain(|row| row.directory.phase != PURGED && !row.id.is_audit_log());
@@ -119,7 +126,7 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
         old.sort_by_key(|row| Reverse(row.base.map(|base| base.seq)));
         for row in old {
             let shared = readers.get(&row.id).is_some_and(|readers| *readers > 0);
-            let line = keeper.one(&row, now, shared, args.dry_run).await?;
+            let line = keeper.one(&row, now, shared).await?;
             if matches!(line.outcome, Outcome::Purged | Outcome::WouldBePurged)
                 && let Some(readers) = row.base.and_then(|base| readers.get_mut(&base.session))
             {
@@ -195,22 +202,23 @@ async fn compact(store: &dyn Store) -> Result<Bytes, CliError> {
 
 /// What decides about each session, and purges it.
 struct Keeper<'a> {
-    eraser: Eraser,
     store: &'a dyn Store,
+    /// `None` when it is only to be said what would be purged.
+    eraser: Option<Eraser>,
     retention: Retention,
     reason: String,
 }
 
 impl Keeper<'_> {
-    async fn one(&self, row: &SessionRow, now: Timestamp, shared: bool, dry_run: bool) -> Result<Line, CliError> {
+    async fn one(&self, row: &SessionRow, now: Timestamp, shared: bool) -> Result<Line, CliError> {
         let hold = self.store.keeping(row.id).await?.and_then(|keeping| keeping.hold);
-        let outcome = match &hold {
-            Some(_) => Outcome::Held,
-            None if row.directory.due => Outcome::Unfinished,
-            None if shared => Outcome::Shared,
-            None if self.retention.keeps_until(row.updated_at, now).is_some() => Outcome::Retained,
-            None if dry_run => Outcome::WouldBePurged,
-            None => match self.eraser.purge(row.id, self.retention, &self.reason).await {
+        let outcome = match (&hold, &self.eraser) {
+            (Some(_), _) => Outcome::Held,
+            _ if row.directory.due => Outcome::Unfinished,
+            _ if shared => Outcome::Shared,
+            _ if self.retention.keeps_until(row.updated_at, now).is_some() => Outcome::Retained,
+            (None, None) => Outcome::WouldBePurged,
+            (None, Some(eraser)) => match eraser.purge(row.id, &self.reason).await {
                 Ok(_) => Outcome::Purged,
                 // It is in use again since it was listed.
                 Err(AuditError::Kept { .. }) => Outcome::Unfinished,

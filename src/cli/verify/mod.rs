@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::audit::{Verdicts, verify_session};
 use crate::cli::Context;
-use crate::cli::address::{Address, find};
+use crate::cli::address::{Address, chosen};
 use crate::cli::audit;
 use crate::cli::complete::sessions;
 use crate::cli::exit::{CliError, Exit};
@@ -17,7 +17,7 @@ use crate::cli::paint::Tone;
 use crate::cli::text::{count, one_line};
 use crate::engine::EngineError;
 use crate::session::{Digest, Seq, SessionId};
-use crate::store::{PURGED, SessionFilter, SessionRow, Store};
+use crate::store::{PURGED, SessionRow, Store};
 
 /// Check that a session's log is what was written, in the store or in a bundle
 ///
@@ -102,19 +102,13 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
         Target::StandardInput => return file::verify_input(context, args.against.key),
     };
     let store = context.store().await?;
-    let (rows, upto) = if args.all {
-        (store.sessions(SessionFilter::All, u32::MAX).await?, None)
-    } else {
-        let row = find(context, store.as_ref(), &address.session).await?;
-        let upto = Some(address.at(&row)?).filter(|upto| *upto < row.head);
-        (vec![row], upto)
-    };
+    let (rows, upto) = chosen(context, store.as_ref(), (!args.all).then_some(&address)).await?;
     let mut found = Vec::with_capacity(rows.len());
     for row in &rows {
         if args.all {
             context.progress(format_args!("checking {} ({})", row.id, count(row.head.0, "event")));
         }
-        let one = match upto {
+        let one = match upto.filter(|upto| *upto < row.head) {
             None => check(store.as_ref(), row).await?,
             Some(upto) => check_upto(store.as_ref(), row, upto).await?,
         };

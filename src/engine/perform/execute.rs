@@ -12,7 +12,7 @@ use crate::session::action::{CallToolMcp, Recall};
 use crate::session::decide::{NOT_EXECUTED, OUTCOME_UNKNOWN};
 use crate::session::mask::HIDDEN;
 use crate::session::{Action, Command, Content, Event, Observation, Seq};
-use crate::store::{Order, Read, Row};
+use crate::store::{Read, Row};
 
 /// How long a runtime may take beyond an action's own timeout before it counts as lost.
 const EXECUTE_GRACE: Duration = Duration::from_secs(20);
@@ -109,7 +109,7 @@ impl Performing {
 
     /// The action at `seq`, and how long it may take.
     pub(super) async fn action(&self, seq: Seq) -> Option<(Action, Timeout)> {
-        let read = Read { session: self.id, after: Seq(seq.0.saturating_sub(1)), upto: seq, order: Order::OldestFirst, limit: 1 };
+        let read = Read::one(self.id, seq);
         let page = self.shared.store.read(read).await.ok()?;
         let Some(Row::Event { event, .. }) = page.rows.first() else {
             return None;

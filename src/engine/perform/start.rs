@@ -112,7 +112,7 @@ impl Performing {
 
     /// The chain hash of the session's first event.
     async fn birth(&self) -> Digest {
-        let first = Read { upto: Seq(1), limit: 1, ..Read::forward(self.id, Seq::ZERO) };
+        let first = Read::one(self.id, Seq(1));
         match self.shared.store.read(first).await.ok().and_then(|page| page.rows.into_iter().next()) {
             Some(Row::Event { hash, .. }) => hash,
             _ => Digest::ZERO,

@@ -9,8 +9,8 @@ use super::Performing;
 use crate::engine::ports::{Join, ReportedTool, ToolsReport};
 use crate::session::event::StepFinished;
 use crate::session::start::StepOutcome;
-use crate::session::{Event, Report, Seq, StepDone};
-use crate::store::{Order, Read, Row};
+use crate::session::{Event, Report, StepDone};
+use crate::store::{Read, Row};
 
 /// How many tools are named to the agent when they have changed.
 const NAMED_MAX: usize = 20;
@@ -72,7 +72,7 @@ impl Performing {
     /// What the servers brought to the owner before.
     async fn servers_before(&self) -> Option<Servers> {
         let at = self.session.tools_at?;
-        let read = Read { session: self.id, after: Seq(at.0.saturating_sub(1)), upto: at, order: Order::OldestFirst, limit: 1 };
+        let read = Read::one(self.id, at);
         let page = self.shared.store.read(read).await.ok()?;
         let Some(Row::Event { event, .. }) = page.rows.first() else { return None };
         match Event::read(event) {

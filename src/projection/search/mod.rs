@@ -145,7 +145,7 @@ fn labelled(session: &SessionId) -> Term {
 
 /// Reads an event; `None` when it cannot be read, or not any more.
 async fn event(store: &dyn Store, session: SessionId, seq: Seq) -> Result<Option<Recorded>, StoreError> {
-    let read = Read { upto: seq, limit: 1, ..Read::forward(session, Seq(seq.0.saturating_sub(1))) };
+    let read = Read::one(session, seq);
     match store.read(read).await {
         Ok(page) => Ok(page.rows.into_iter().find_map(|row| match row {
             Row::Event { event, .. } if event.body != Body::Redacted => Some(event),

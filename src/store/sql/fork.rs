@@ -16,7 +16,7 @@ use crate::store::read::{PAGE_BYTES_MAX, PAGE_ROWS_MAX};
 use crate::store::sealed::Sealed;
 use crate::store::statements::common as sql;
 use crate::store::title::is_told_by;
-use crate::store::{Adoption, Append, Appended, Base, Order, PURGED, Page, Read, Row, Snapshot, StoreError, no_event};
+use crate::store::{Adoption, Append, Appended, Base, PURGED, Page, Read, Row, Snapshot, StoreError, no_event};
 
 impl<D> SqlStore<D>
 where
@@ -178,8 +178,7 @@ where
         let mut roots = HashMap::new();
         for base in adoptions.iter().filter_map(|adoption| adoption.base) {
             let Base { session, seq } = base;
-            let read = Read { session, after: Seq(seq.0.saturating_sub(1)), upto: seq, order: Order::OldestFirst, limit: 1 };
-            match self.dialect.read(read).await?.rows.pop() {
+            match self.dialect.read(Read::one(session, seq)).await?.rows.pop() {
                 Some(Row::Event { hash, .. }) => roots.insert(base, hash),
                 _ => return Err(no_event(session, seq)),
             };
@@ -189,29 +188,26 @@ where
 
     /// Lets go the snapshots of forks that may hold what a redacted event said which they share.
     pub(super) async fn drop_snapshots_of_forks(&self, session: SessionId, seq: Seq) -> Result<(), StoreError> {
-        for fork in self.forks_that_read(session, seq).await? {
-            let (shard, place) = (self.dialect.shard_of(fork), stored(seq.0));
-            self.write(move |transaction| {
-                Box::pin(async move {
-                    let drop = statement(sql::DROP_SNAPSHOTS).bind(shard).bind(fork.as_uuid()).bind(place);
-                    drop.execute(&mut **transaction).await?;
-                    Ok(())
-                })
-            })
-            .await?;
-        }
-        Ok(())
+        self.in_forks_that_read(session, seq, sql::DROP_SNAPSHOTS, stored(seq.0)).await
     }
 
     /// Takes this title from the forks that got it from an event which is to be redacted.
     pub(super) async fn drop_title_of_forks(&self, session: SessionId, seq: Seq, title: &str) -> Result<(), StoreError> {
+        self.in_forks_that_read(session, seq, sql::DROP_TITLE, title.to_owned()).await
+    }
+
+    /// Does this to each of these forks: `$1` and `$2` are the fork, `$3` is `argument`.
+    async fn in_forks_that_read<T>(&self, session: SessionId, seq: Seq, work: &'static str, argument: T) -> Result<(), StoreError>
+    where
+        T: Clone + Send + Sync + 'static,
+        for<'q> T: Encode<'q, D::Db> + Type<D::Db>,
+    {
         for fork in self.forks_that_read(session, seq).await? {
-            let (shard, title) = (self.dialect.shard_of(fork), title.to_owned());
+            let (shard, argument) = (self.dialect.shard_of(fork), argument.clone());
             self.write(move |transaction| {
-                let title = title.clone();
+                let work = statement(work).bind(shard).bind(fork.as_uuid()).bind(argument.clone());
                 Box::pin(async move {
-                    let drop = statement(sql::DROP_TITLE).bind(shard).bind(fork.as_uuid()).bind(title);
-                    drop.execute(&mut **transaction).await?;
+                    work.execute(&mut **transaction).await?;
                     Ok(())
                 })
             })
@@ -223,9 +219,7 @@ where
     /// The title of a session, where the body of this event of it, which is still there, says it.
     pub(super) async fn title_told_by(&self, session: SessionId, seq: Seq) -> Result<Option<String>, StoreError> {
         let Some(title) = self.dialect.session(session).await?.and_then(|row| row.directory.title) else { return Ok(None) };
-        let before = Seq(seq.0.saturating_sub(1));
-        let read = Read { session, after: before, upto: seq, order: Order::OldestFirst, limit: 1 };
-        let page = self.dialect.read(read).await?;
+        let page = self.dialect.read(Read::one(session, seq)).await?;
         Ok(match page.rows.first().and_then(Row::event) {
             Some(Recorded { body: Body::Json(body), .. }) if is_told_by(&title, body) => Some(title),
             _ => None,

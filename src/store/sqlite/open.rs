@@ -154,27 +154,25 @@ fn prepare(path: &Path, options: OpenOptions) -> Result<Access, StoreError> {
 /// Looks at what a file says that it is, so that nothing else's file is ever changed.
 fn inspect(path: &Path, may_create: bool) -> Result<(), StoreError> {
     let other = || StoreError::from(OpenError::NotAStore(path.to_owned()));
-    let look = |immutable| connection(path, OpenFlags::SQLITE_OPEN_READ_ONLY, immutable);
-    let mut looks = 0;
-    let (seen, identity) = loop {
+    let look = |immutable| match connection(path, OpenFlags::SQLITE_OPEN_READ_ONLY, immutable) {
+        Ok(seen) => Ok((identify(&seen), seen)),
+        Err(error) => Err(unopened(path, error)),
+    };
+    let mut looks = 1;
+    let (identity, seen) = loop {
         // As if nobody could change it: this leaves no file beside a database that is not ours.
-        let seen = look(true).map_err(|error| unopened(path, error))?;
-        let identity = identify(&seen);
-        looks += 1;
-        if !identity.as_ref().is_err_and(|error| Fault::of(error) == Fault::Corrupt) {
-            break (seen, identity);
-        }
-        if log(path) {
+        let (identity, seen) = look(true)?;
+        let is_torn = identity.as_ref().is_err_and(|error| Fault::of(error) == Fault::Corrupt);
+        if is_torn && log(path) {
             // A checkpoint that is on its way, or was when its process ended: only with its log is the database whole.
-            let seen = look(false).map_err(|error| unopened(path, error))?;
-            let identity = identify(&seen);
-            break (seen, identity);
+            break look(false)?;
         }
-        if looks == LOOKS_MAX {
-            break (seen, identity);
+        if !is_torn || looks == LOOKS_MAX {
+            break (identity, seen);
         }
         // Its last process may have written it back, and taken its log away, while it was looked at.
         std::thread::sleep(CREATE_PAUSE);
+        looks += 1;
     };
     let (id, format) = identity.map_err(|error| unidentified(path, error))?;
     if id == APPLICATION_ID {
@@ -184,7 +182,7 @@ fn inspect(path: &Path, may_create: bool) -> Result<(), StoreError> {
         return Err(other());
     }
     // An empty database whose tables may all still be in its log.
-    if log(path) && look(false).and_then(|connection| tables(&connection)).map_err(|error| unidentified(path, error))? != 0 {
+    if log(path) && tables(&look(false)?.1).map_err(|error| unidentified(path, error))? != 0 {
         return Err(other());
     }
     Ok(())
