@@ -36,6 +36,26 @@ pub enum Backup {
     ByCopy,
 }
 
+/// What packing came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Packed {
+    /// How many events were packed.
+    pub events: u64,
+    /// How long their bodies and the content of their session were, in bytes.
+    pub bytes_before: u64,
+    /// How long they are now.
+    pub bytes_after: u64,
+}
+
+impl Packed {
+    /// Adds what else was packed.
+    pub const fn add(&mut self, other: Self) {
+        self.events += other.events;
+        self.bytes_before += other.bytes_before;
+        self.bytes_after += other.bytes_after;
+    }
+}
+
 /// The care of a store.
 #[async_trait]
 pub trait Care: Send + Sync + 'static {
@@ -81,6 +101,18 @@ pub trait Care: Send + Sync + 'static {
 
     /// Places of the feed that are not what they should be; at most 100 of each shard. Reads every position there is.
     async fn feed_flaws(&self) -> Result<Vec<FeedFlaw>, StoreError>;
+
+    /// The sessions [at rest](super::AT_REST) that changed last before a moment and that packing would make smaller, oldest first, at
+    /// most `limit`.
+    async fn packable(&self, before: Timestamp, limit: u32) -> Result<Vec<SessionId>, StoreError>;
+
+    /// Packs what a session at rest has said: its bodies are compressed, many together. Every reader gets them as before; one that is
+    /// redacted is taken out. May be cut off anywhere and called again.
+    ///
+    /// # Errors
+    /// [`StoreError::Invalid`] when the session still goes on, [`StoreError::Damaged`] when its chain does not hold: what is damaged
+    /// stays as it is.
+    async fn pack(&self, session: SessionId) -> Result<Packed, StoreError>;
 
     /// Gives back the room of what was removed; may take as long as copying the store.
     ///

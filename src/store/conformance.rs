@@ -24,6 +24,7 @@ mod feed;
 mod forks;
 mod inbox;
 mod ownership;
+mod packing;
 mod read;
 mod read_models;
 mod repeat;
@@ -37,6 +38,7 @@ pub use feed::*;
 pub use forks::*;
 pub use inbox::*;
 pub use ownership::*;
+pub use packing::*;
 pub use read::*;
 pub use read_models::*;
 pub use repeat::*;
@@ -188,6 +190,15 @@ macro_rules! store_conformance {
             redacting_what_is_not_there_is_invalid,
             redacting_drops_the_snapshots_that_saw_the_body,
             a_session_that_is_not_there_cannot_be_verified,
+            // packing
+            a_packed_session_reads_as_before,
+            what_is_redacted_in_a_packed_session_is_gone,
+            a_packed_session_that_goes_on_is_packed_on,
+            forks_of_packed_sessions_read_as_before,
+            a_packed_session_can_be_purged,
+            a_packed_session_is_copied_as_it_was,
+            content_of_a_packed_session_comes_back,
+            what_goes_on_is_not_packed,
         }
     };
     (@cases $attributes:tt $make:path; $($case:ident),* $(,)?) => {

@@ -6,6 +6,8 @@ pub mod chain;
 mod condition;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod content;
 mod copy;
 mod cursor;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
@@ -23,6 +25,8 @@ mod read_models;
 mod sealed;
 mod search;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod segment;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod sql;
 #[cfg(feature = "sqlite")]
 mod sqlite;
@@ -37,7 +41,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 pub use append::{Append, Appended, Base, Directory, Expected, SessionRow, Writer};
-pub use care::{Adoption, Backup, Care, Keeping};
+pub use care::{Adoption, Backup, Care, Keeping, Packed};
 pub use chain::{Flaw, Verified, Verifier, verify_session};
 pub use condition::{Compacted, Condition, FeedFlaw, FileCondition, Holder, HolderKind, ServerCondition, TableCondition};
 pub use copy::{Copied, copy};
@@ -58,7 +62,7 @@ pub use wake_ups::{Elsewhere, WakeUps};
 use crate::session::{Digest, NodeId, Seq, SessionId, SessionName};
 
 /// The format of the tables that this version writes and reads.
-pub const FORMAT: i64 = 9;
+pub const FORMAT: i64 = 10;
 
 /// How many snapshots of one session and reducer are kept for being the newest.
 pub const SNAPSHOTS_KEPT: usize = 2;
@@ -275,6 +279,15 @@ fn closed() -> StoreError {
 
 /// The phase of a session whose events were purged.
 pub const PURGED: &str = "purged";
+
+/// The phases, as directory rows have them, in which nothing more is expected of a session: it is closed, could not be started, or holds
+/// a recording.
+pub const AT_REST: [&str; 3] = ["closed", "start_failed", "imported"];
+
+/// What whoever wants to pack a session that goes on is told.
+fn not_at_rest(id: SessionId) -> StoreError {
+    StoreError::Invalid(format!("session {id} still goes on; it is packed once it was closed"))
+}
 
 /// What an append to a purged session is told.
 fn purged(id: SessionId) -> StoreError {

@@ -13,7 +13,24 @@ pub mod common {
     pub const KEEP_BLOB: &str = "insert into blob_session (shard, session_id, digest) values ($1, $2, $3) \
          on conflict (shard, session_id, digest) do nothing";
     /// Reads content.
-    pub const BLOB: &str = "select bytes from blob where shard = $1 and digest = $2";
+    pub const BLOB: &str = "select bytes, form from blob where shard = $1 and digest = $2";
+    /// Keeps the bodies of several events together.
+    pub const PUT_SEGMENT: &str = "insert into blob (shard, digest, bytes, form) values ($1, $2, $3, $4) \
+         on conflict (shard, digest) do nothing";
+    /// Keeps content packed from now on.
+    pub const PACK_BLOB: &str = "update blob set bytes = $3, form = $4 where shard = $1 and digest = $2 and form = 0";
+    /// Moves bodies of a session into a segment.
+    pub const MOVE_BODIES: &str = "update event set body = null, blob = $5 \
+         where shard = $1 and session_id = $2 and seq between $3 and $4 and body is not null";
+    /// Moves what lies in one segment of a session into another.
+    pub const MOVE_SEGMENT: &str = "update event set blob = $4 where shard = $1 and session_id = $2 and blob = $3";
+    /// Up to where a session is packed.
+    pub const PACKED_UPTO: &str = "select packed_seq, head_seq, phase from session where shard = $1 and session_id = $2";
+    /// Says up to where a session is packed.
+    pub const SET_PACKED: &str = "update session set packed_seq = $3 where shard = $1 and session_id = $2";
+    /// The sessions in these phases that changed last before a moment and are not packed up to their ends.
+    pub const PACKABLE: &str = "select session_id from session where phase in ($1, $2, $3) and updated_at < $4 \
+         and packed_seq < head_seq order by updated_at, session_id limit $5";
     /// Keeps a snapshot.
     pub const PUT_SNAPSHOT: &str = "insert into snapshot (shard, session_id, seq, reducer, digest, bytes) \
          values ($1, $2, $3, $4, $5, $6) \
@@ -161,6 +178,8 @@ pub mod common {
     /// The long bodies of a session, and the content that it was given.
     pub const BLOBS_OF: &str = "select blob from event where shard = $1 and session_id = $2 and blob is not null \
          union select digest from blob_session where shard = $1 and session_id = $2";
+    /// The content that a session was given.
+    pub const KEPT_BY: &str = "select digest from blob_session where shard = $1 and session_id = $2";
     /// Forgets that a session was given content.
     pub const DROP_KEPT: &str = "delete from blob_session where shard = $1 and session_id = $2";
     /// Waits for every projection that is just writing in a shard, and keeps others from it.
@@ -196,6 +215,14 @@ pub mod common {
         ("NAME_SESSION", NAME_SESSION),
         ("KEEP_BLOB", KEEP_BLOB),
         ("BLOB", BLOB),
+        ("KEPT_BY", KEPT_BY),
+        ("PUT_SEGMENT", PUT_SEGMENT),
+        ("PACK_BLOB", PACK_BLOB),
+        ("MOVE_BODIES", MOVE_BODIES),
+        ("MOVE_SEGMENT", MOVE_SEGMENT),
+        ("PACKED_UPTO", PACKED_UPTO),
+        ("SET_PACKED", SET_PACKED),
+        ("PACKABLE", PACKABLE),
         ("PUT_SNAPSHOT", PUT_SNAPSHOT),
         ("PRUNE_SNAPSHOTS", PRUNE_SNAPSHOTS),
         ("SNAPSHOT", SNAPSHOT),
@@ -364,7 +391,7 @@ pub mod sqlite {
     /// Reads the feed. By the rowid alone: naming the one shard as well would invite a worse plan.
     pub const FEED: &str = concat!(event_columns!(), "where pos > ?1 order by pos limit ?2");
     /// Reads a long body.
-    pub const LONG_BODY: &str = "select bytes from blob where shard = ?1 and digest = ?2";
+    pub const LONG_BODY: &str = "select bytes, form from blob where shard = ?1 and digest = ?2";
 
     /// Reads one session's row.
     pub const SESSION: &str = concat!(session_columns!(), "where shard = ?1 and session_id = ?2");

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::session::{Digest, NodeId, Seq, SessionId, SessionName, Timestamp};
 use crate::store::{
     Adoption, Alike, Append, Appended, Backup, Care, Compacted, Condition, Document, FeedCursor, FeedFlaw, FeedPage, Find, Hit,
-    Inbox, Indexed, Keeping, Letter, NodeRow, Page, Projected, ProjectionId, Quarantined, Read, ReadModels, SearchIndex,
+    Inbox, Indexed, Keeping, Letter, NodeRow, Packed, Page, Projected, ProjectionId, Quarantined, Read, ReadModels, SearchIndex,
     SessionFilter, SessionRow, Shard, SharedStore, Snapshot, Store, StoreError, StoreInfo, WakeUps,
 };
 
@@ -292,6 +292,14 @@ impl Care for FaultStore {
 
     async fn feed_flaws(&self) -> Result<Vec<FeedFlaw>, StoreError> {
         self.inner.feed_flaws().await
+    }
+
+    async fn packable(&self, before: Timestamp, limit: u32) -> Result<Vec<SessionId>, StoreError> {
+        self.inner.packable(before, limit).await
+    }
+
+    async fn pack(&self, session: SessionId) -> Result<Packed, StoreError> {
+        self.inner.pack(session).await
     }
 
     async fn compact(&self) -> Result<Compacted, StoreError> {

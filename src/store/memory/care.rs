@@ -10,7 +10,10 @@ use crate::session::{Epoch, Seq, SessionId, Timestamp};
 use crate::store::care::{Adoption, Backup, Care, Keeping};
 use crate::store::chain::Verifier;
 use crate::store::fork::has_fork;
-use crate::store::{Compacted, Condition, FeedFlaw, PURGED, Row, SessionRow, Store, StoreError, no_event, no_session};
+use crate::store::{
+    AT_REST, Compacted, Condition, FeedFlaw, PURGED, Packed, Row, SessionRow, Store, StoreError, no_event, no_session,
+    not_at_rest,
+};
 
 #[async_trait]
 impl Care for MemoryStore {
@@ -136,6 +139,18 @@ impl Care for MemoryStore {
     async fn feed_flaws(&self) -> Result<Vec<FeedFlaw>, StoreError> {
         // A position is a place in a list: there is none without something in it.
         self.state().map(|_| Vec::new())
+    }
+
+    async fn packable(&self, _before: Timestamp, _limit: u32) -> Result<Vec<SessionId>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn pack(&self, session: SessionId) -> Result<Packed, StoreError> {
+        match self.state()?.sessions.get(&session) {
+            Some(entry) if AT_REST.contains(&entry.row.directory.phase.as_str()) => Ok(Packed::default()),
+            Some(_) => Err(not_at_rest(session)),
+            None => Err(no_session(session)),
+        }
     }
 
     async fn compact(&self) -> Result<Compacted, StoreError> {

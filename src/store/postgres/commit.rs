@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::super::append::{self, Ownership};
 use super::super::chain::Envelope;
+use super::super::content::Segments;
 use super::super::sealed::Sealed;
 use super::super::statements::postgres as sql;
 use super::super::{Appended, BoxError, Row, Shard, StoreError};
@@ -330,10 +331,11 @@ async fn find(
     let query = sqlx::query(sql::EVENTS_BY_ID).persistent(speech.keeps_statements).bind(shard).bind(ids);
     let rows = query.fetch_all(&mut *connection).await?;
     let mut found = HashMap::with_capacity(rows.len());
+    let mut segments = Segments::default();
     for row in &rows {
         let event = decode::event(row);
         let row = match event {
-            Ok(event) => reader::with_body(connection, speech.keeps_statements, shard, event).await?,
+            Ok(event) => reader::with_body(connection, speech.keeps_statements, shard, event, &mut segments).await?,
             Err(damaged) => Err(damaged),
         };
         match row {

@@ -8,6 +8,7 @@ use sqlx::postgres::{PgConnection, PgPool};
 use sqlx::{Connection as _, Row as _};
 use tokio::time::Instant;
 
+use super::super::content::{Content, Form, SEGMENTS_KEPT, Segments};
 use super::super::read::{PAGE_BYTES_MAX, PAGE_ROWS_MAX};
 use super::super::statements::postgres as sql;
 use super::super::{
@@ -155,14 +156,15 @@ async fn page(connection: &mut PgConnection, named: bool, shard: Shard, read: Re
     Ok(page)
 }
 
-/// Fetches the long bodies of a page, and cuts it where they make it too long.
+/// Fetches the bodies of a page that do not lie in their rows, and cuts it where they make it too long.
 async fn fill(
     connection: &mut PgConnection,
     named: bool,
     shard: Shard,
     page: &mut Page,
-    long: &[Option<Digest>],
+    held: &[Option<Digest>],
 ) -> Result<(), Trouble> {
+    let mut segments = Segments::default();
     let mut bytes = 0;
     for index in 0..page.rows.len() {
         if bytes >= PAGE_BYTES_MAX {
@@ -171,13 +173,42 @@ async fn fill(
             return Ok(());
         }
         let Some(row) = page.rows.get_mut(index) else { return Ok(()) };
-        if let Some(Some(digest)) = long.get(index) {
-            match long_body(connection, named, shard, *digest).await? {
-                Ok(body) => set_body(row, body),
-                Err(what) => *row = Row::Damaged { seq: row.seq(), what },
+        if let (Some(Some(digest)), Row::Event { event, .. }) = (held.get(index), &mut *row) {
+            let (session, seq) = (event.session, event.seq);
+            if segments.body(*digest, session, seq).is_none() {
+                fetch_segments(connection, named, shard, &mut segments, held.get(index..).unwrap_or_default()).await?;
+            }
+            match body(connection, named, shard, *digest, (session, seq), &mut segments).await? {
+                Ok(body) => event.body = Body::Json(body),
+                Err(what) => *row = Row::Damaged { seq, what },
             }
         }
         bytes += bytes_of(row);
+    }
+    Ok(())
+}
+
+/// Fetches the segments that the next rows ask for, all in one answer.
+async fn fetch_segments(
+    connection: &mut PgConnection,
+    named: bool,
+    shard: Shard,
+    segments: &mut Segments,
+    held: &[Option<Digest>],
+) -> Result<(), sqlx::Error> {
+    let mut wanted: Vec<Vec<u8>> = Vec::new();
+    for digest in held.iter().flatten() {
+        if wanted.len() < SEGMENTS_KEPT && !wanted.iter().any(|wanted| *wanted == digest.0) {
+            wanted.push(digest.0.to_vec());
+        }
+    }
+    let query = sqlx::query(sql::SEGMENTS).persistent(named).bind(shard).bind(wanted).bind(Form::Segment.stored());
+    for row in query.fetch_all(connection).await? {
+        let (digest, content) = (row.try_get(0)?, Content { bytes: row.try_get(1)?, form: row.try_get(2)? });
+        if let Some(digest) = Digest::from_slice(digest) {
+            // One that cannot be read is named with the event that asks for it.
+            let _ = segments.keep(digest, &content);
+        }
     }
     Ok(())
 }
@@ -217,48 +248,48 @@ async fn sessions(
     Ok(sessions)
 }
 
-/// Fetches a long body, which must still be what its digest says.
+/// Fetches a body that does not lie in its row.
 pub(super) async fn with_body(
     connection: &mut PgConnection,
     named: bool,
     shard: Shard,
     event: EventRow,
+    segments: &mut Segments,
 ) -> Result<Result<Row, DamagedEvent>, sqlx::Error> {
     let EventRow { mut row, long } = event;
-    let Some(digest) = long else { return Ok(Ok(row)) };
-    Ok(match long_body(connection, named, shard, digest).await? {
-        Ok(body) => {
-            set_body(&mut row, body);
-            Ok(row)
+    if let (Some(digest), Row::Event { event, .. }) = (long, &mut row) {
+        let (session, seq) = (event.session, event.seq);
+        match body(connection, named, shard, digest, (session, seq), segments).await? {
+            Ok(body) => event.body = Body::Json(body),
+            Err(what) => return Ok(Err(DamagedEvent { session: Some(session), seq, what })),
         }
-        Err(what) => {
-            let session = match &row {
-                Row::Event { event, .. } => Some(event.session),
-                Row::Damaged { .. } => None,
-            };
-            Err(DamagedEvent { session, seq: row.seq(), what })
-        }
-    })
+    }
+    Ok(Ok(row))
 }
 
-async fn long_body(
+/// The body of an event out of the content that it lies in; why not, where that cannot be read.
+async fn body(
     connection: &mut PgConnection,
     named: bool,
     shard: Shard,
     digest: Digest,
+    (session, seq): (SessionId, Seq),
+    segments: &mut Segments,
 ) -> Result<Result<String, String>, sqlx::Error> {
-    let query = sqlx::query(sql::LONG_BODY).persistent(named).bind(shard).bind(digest.0.as_slice().to_vec());
-    let Some(row) = query.fetch_optional(connection).await? else {
-        return Ok(Err(format!("its body is not there: blob {} is missing", digest.short())));
+    let body = match segments.body(digest, session, seq) {
+        Some(body) => body,
+        None => {
+            let query = sqlx::query(sql::LONG_BODY).persistent(named).bind(shard).bind(digest.0.as_slice().to_vec());
+            match query.fetch_optional(connection).await? {
+                None => Err("it is not there".to_owned()),
+                Some(row) => {
+                    let content = Content { bytes: row.try_get(0)?, form: row.try_get(1)? };
+                    segments.read(digest, content, session, seq)
+                }
+            }
+        }
     };
-    let bytes: Vec<u8> = row.try_get(0)?;
-    Ok(String::from_utf8(bytes).map_err(|_| format!("its body in blob {} is not UTF-8", digest.short())))
-}
-
-fn set_body(row: &mut Row, body: String) {
-    if let Row::Event { event, .. } = row {
-        event.body = Body::Json(body);
-    }
+    Ok(body.map_err(|what| format!("its body cannot be read from blob {}: {what}", digest.short())))
 }
 
 pub(super) fn bytes_of(row: &Row) -> usize {

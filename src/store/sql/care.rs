@@ -13,7 +13,7 @@ use crate::session::{Seq, SessionId, Timestamp};
 use crate::store::care::{Adoption, Backup, Care, Keeping};
 use crate::store::dialect::Dialect;
 use crate::store::statements::common as sql;
-use crate::store::{Compacted, Condition, FeedFlaw, SessionRow, Shard, Store, StoreError, no_session};
+use crate::store::{Compacted, Condition, FeedFlaw, Packed, SessionRow, Shard, Store, StoreError, no_session};
 
 #[async_trait]
 impl<D> Care for SqlStore<D>
@@ -110,6 +110,14 @@ where
             }
         }
         Ok(flaws)
+    }
+
+    async fn packable(&self, before: Timestamp, limit: u32) -> Result<Vec<SessionId>, StoreError> {
+        self.unpacked(before, limit).await
+    }
+
+    async fn pack(&self, session: SessionId) -> Result<Packed, StoreError> {
+        self.pack_session(session).await
     }
 
     async fn compact(&self) -> Result<Compacted, StoreError> {

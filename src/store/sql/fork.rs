@@ -8,8 +8,9 @@ use sqlx::{ColumnIndex, Decode, Encode, Executor, Row as _, Type};
 use uuid::Uuid;
 
 use super::work::{Root, Work};
-use super::{SqlStore, statement, stored};
+use super::{BLOB_BYTES_MAX, SqlStore, statement, stored};
 use crate::session::{Body, Digest, Recorded, Seq, SessionId};
+use crate::store::content::Content;
 use crate::store::dialect::Dialect;
 use crate::store::fork::{DEPTH_MAX, endless, holder};
 use crate::store::read::{PAGE_BYTES_MAX, PAGE_ROWS_MAX};
@@ -134,12 +135,13 @@ where
         let failed = |error| self.dialect.failed_read(error);
         let query = statement(sql::BLOB).bind(self.dialect.shard_of(session)).bind(digest.0.to_vec());
         let Some(row) = self.fetch(query).await?.pop() else { return Ok(None) };
-        let bytes: Vec<u8> = row.try_get(0).map_err(failed)?;
-        if Digest::of(&bytes) == digest {
-            Ok(Some(bytes))
-        } else {
-            let what = format!("the content of blob {} is not what its name says", digest.short());
-            Err(StoreError::Damaged { session, seq: Seq::ZERO, what })
+        let content = Content { bytes: row.try_get(0).map_err(failed)?, form: row.try_get(1).map_err(failed)? };
+        match content.whole(BLOB_BYTES_MAX) {
+            Ok(bytes) if Digest::of(&bytes) == digest => Ok(Some(bytes)),
+            _ => {
+                let what = format!("the content of blob {} is not what its name says", digest.short());
+                Err(StoreError::Damaged { session, seq: Seq::ZERO, what })
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 mod care;
 mod fork;
 mod inbox;
+mod pack;
 mod read_models;
 mod search;
 mod work;
@@ -436,23 +437,19 @@ where
             let title = title.clone();
             Box::pin(async move {
                 let (id, place) = (session.as_uuid(), stored(seq.0));
+                pack::lock_session::<D>(transaction, shard, session).await?;
                 let find = statement(sql::BODY).bind(shard).bind(id).bind(place);
                 let Some(row) = find.fetch_optional(&mut **transaction).await? else { return Err(no_event(session, seq).into()) };
                 let Some(salt) = row.try_get::<Option<Vec<u8>>, _>(2)? else { return Ok(()) };
                 let long: Option<Vec<u8>> = row.try_get(1)?;
-                let body: Option<String> = match &long {
-                    None => row.try_get(0)?,
-                    Some(digest) => {
-                        let find = statement(sql::BLOB).bind(shard).bind(digest.clone());
-                        let blob = find.fetch_optional(&mut **transaction).await?;
-                        blob.map(|blob| blob.try_get::<Vec<u8>, _>(0))
-                            .transpose()?
-                            .and_then(|bytes| String::from_utf8(bytes).ok())
-                    }
+                let found = match &long {
+                    None => row.try_get::<Option<String>, _>(0)?.map(|body| (body, None)),
+                    Some(digest) => pack::body_in::<D>(transaction, shard, (session, seq), digest.clone()).await?,
                 };
                 let damaged = || StoreError::Damaged { session, seq, what: "its body or its salt is not there".to_owned() };
                 let salt: chain::Salt = salt.try_into().map_err(|_| damaged())?;
-                let digest = chain::digest(&salt, &body.ok_or_else(damaged)?);
+                let (body, segment) = found.ok_or_else(damaged)?;
+                let digest = chain::digest(&salt, &body);
                 let pos = statement(sql::EVENT_POS).bind(shard).bind(id).bind(place).fetch_one(&mut **transaction).await?;
                 let pos: i64 = pos.try_get(0)?;
                 search::forget::<D>(transaction, shard, session, traces, &[(pos, pos)]).await?;
@@ -463,6 +460,9 @@ where
                     drop.execute(&mut **transaction).await?;
                 }
                 if let Some(long) = long {
+                    if let Some(segment) = segment {
+                        pack::rewrite::<D>(transaction, shard, (session, seq), long.clone(), &segment).await?;
+                    }
                     drop_blob::<D>(transaction, shard, long).await?;
                 }
                 let drop = statement(sql::DROP_SNAPSHOTS).bind(shard).bind(id).bind(place);

@@ -6,6 +6,7 @@ use rusqlite::{Connection, params};
 
 use super::super::append::{self, Ownership};
 use super::super::chain::Envelope;
+use super::super::content::Segments;
 use super::super::sealed::Sealed;
 use super::super::statements::sqlite as sql;
 use super::super::{Append, Appended, BoxError, Directory, Row, StoreError};
@@ -201,7 +202,7 @@ fn find(connection: &Connection, id: EventId) -> Result<Option<(Recorded, Digest
     let mut statement = connection.prepare_cached(sql::EVENT_BY_ID)?;
     let mut rows = statement.query(params![SHARD, id.as_bytes()])?;
     let Some(row) = rows.next()? else { return Ok(None) };
-    match decode::event(row, None).and_then(|row| reader::with_body(connection, row)) {
+    match decode::event(row, None).and_then(|row| reader::with_body(connection, row, &mut Segments::default())) {
         Ok(Row::Event { event, hash, .. }) => Ok(Some((event, hash))),
         Ok(Row::Damaged { .. }) | Err(_) => Err(StoreError::Reused { event: id }.into()),
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, params};
 use tokio::sync::Semaphore;
 
+use super::super::content::{Content, Segments};
 use super::super::read::{PAGE_BYTES_MAX, PAGE_ROWS_MAX};
 use super::super::statements::sqlite as sql;
 use super::super::{
@@ -159,6 +160,7 @@ fn page(connection: &Connection, read: Read) -> Result<Page, StoreError> {
     let mut statement = query().map_err(|error| failed(error, &[]))?;
     let parameters = params![SHARD, read.session.as_bytes(), bounded(read.after), bounded(read.upto), rows_of(limit + 1)];
     let mut rows = statement.query(parameters).map_err(|error| failed(error, &[]))?;
+    let mut segments = Segments::default();
     let mut bytes = 0;
     loop {
         let row = match rows.next() {
@@ -175,7 +177,7 @@ fn page(connection: &Connection, read: Read) -> Result<Page, StoreError> {
             page.more = true;
             return Ok(page);
         }
-        let row = match decode::event(row, Some(read.session)).and_then(|row| with_body(connection, row)) {
+        let row = match decode::event(row, Some(read.session)).and_then(|row| with_body(connection, row, &mut segments)) {
             Ok(row) => row,
             Err(DamagedEvent { seq, what, .. }) => Row::Damaged { seq, what },
         };
@@ -190,6 +192,7 @@ fn feed(connection: &Connection, after: FeedCursor, limit: u32) -> Result<FeedPa
     let query = || -> Result<_, rusqlite::Error> { connection.prepare_cached(sql::FEED) };
     let mut statement = query().map_err(unavailable)?;
     let mut rows = statement.query(params![position, limit.min(PAGE_ROWS_MAX)]).map_err(unavailable)?;
+    let mut segments = Segments::default();
     let mut bytes = 0;
     while bytes < PAGE_BYTES_MAX {
         let row = match rows.next() {
@@ -200,7 +203,7 @@ fn feed(connection: &Connection, after: FeedCursor, limit: u32) -> Result<FeedPa
         };
         let pos = decode::count(row, 14).map_err(|what| StoreError::Unavailable(what.into()))?;
         page.next.advance(SHARD, pos);
-        match decode::event(row, None).and_then(|row| with_body(connection, row)) {
+        match decode::event(row, None).and_then(|row| with_body(connection, row, &mut segments)) {
             Ok(row) => {
                 bytes += bytes_of(&row);
                 page.rows.push(FeedRow { shard: SHARD, pos, row });
@@ -245,22 +248,30 @@ fn sessions(connection: &Connection, filter: &SessionFilter, limit: u32) -> Resu
     Ok(sessions)
 }
 
-/// Fetches a long body, which must still be what its digest says.
-pub(super) fn with_body(connection: &Connection, event: EventRow) -> Result<Row, DamagedEvent> {
+/// Fetches a body that does not lie in its row.
+pub(super) fn with_body(connection: &Connection, event: EventRow, segments: &mut Segments) -> Result<Row, DamagedEvent> {
     let EventRow { mut row, held } = event;
     if let (Held::InBlob(digest), Row::Event { event, .. }) = (held, &mut row) {
-        let body = long_body(connection, digest);
-        event.body = Body::Json(body.map_err(|what| DamagedEvent { session: Some(event.session), seq: event.seq, what })?);
+        let (session, seq) = (event.session, event.seq);
+        let body = match segments.body(digest, session, seq) {
+            Some(body) => body,
+            None => content(connection, digest).and_then(|content| segments.read(digest, content, session, seq)),
+        };
+        let damaged = |what| {
+            let what = format!("its body cannot be read from blob {}: {what}", digest.short());
+            DamagedEvent { session: Some(session), seq, what }
+        };
+        event.body = Body::Json(body.map_err(damaged)?);
     }
     Ok(row)
 }
 
-fn long_body(connection: &Connection, digest: Digest) -> Result<String, String> {
-    let read = || -> Result<Vec<u8>, rusqlite::Error> {
-        connection.prepare_cached(sql::LONG_BODY)?.query_row(params![SHARD, digest.0], |row| row.get(0))
+fn content(connection: &Connection, digest: Digest) -> Result<Content, String> {
+    let read = || -> Result<Content, rusqlite::Error> {
+        let mut statement = connection.prepare_cached(sql::LONG_BODY)?;
+        statement.query_row(params![SHARD, digest.0], |row| Ok(Content { bytes: row.get(0)?, form: row.get(1)? }))
     };
-    let bytes = read().map_err(|error| format!("its body cannot be read from blob {}: {error}", digest.short()))?;
-    String::from_utf8(bytes).map_err(|_| format!("its body in blob {} is not UTF-8", digest.short()))
+    read().map_err(|error| error.to_string())
 }
 
 fn bytes_of(row: &Row) -> usize {

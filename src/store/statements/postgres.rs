@@ -306,7 +306,9 @@ pub const FEED_OF_SHARDS: &str = concat!(
 pub const HOLES: &str = "select cast(coalesce(sum(least(last_pos, $3) - greatest(first_pos, $2) + 1), 0) as bigint) from hole \
      where shard = $1 and last_pos >= $2 and first_pos <= $3";
 /// Reads a long body.
-pub const LONG_BODY: &str = "select bytes from blob where shard = $1 and digest = $2";
+pub const LONG_BODY: &str = "select bytes, form from blob where shard = $1 and digest = $2";
+/// Reads segments.
+pub const SEGMENTS: &str = "select digest, bytes, form from blob where shard = $1 and digest = any($2) and form = $3";
 
 /// Reads one session's row.
 pub const SESSION: &str = concat!(session_columns!(), "where shard = $1 and session_id = $2");
@@ -416,6 +418,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("FEED_OF_SHARDS", FEED_OF_SHARDS),
     ("HOLES", HOLES),
     ("LONG_BODY", LONG_BODY),
+    ("SEGMENTS", SEGMENTS),
     ("SESSION", SESSION),
     ("SESSIONS", SESSIONS),
     ("SESSIONS_DUE", SESSIONS_DUE),
