@@ -127,6 +127,8 @@ mod node_support;
 mod organisation;
 mod ownership;
 #[cfg(feature = "cli")]
+mod packing;
+#[cfg(feature = "cli")]
 mod page_support;
 #[cfg(all(feature = "cli", feature = "postgres"))]
 mod postgres_citus;

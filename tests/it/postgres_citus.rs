@@ -32,7 +32,7 @@ rekindle::store_conformance!(
 );
 
 /// Statements for all sessions, which ask every worker: lists, searches, the heads of the feed, administration.
-const OF_ALL_SHARDS: [&str; 16] = [
+const OF_ALL_SHARDS: [&str; 17] = [
     "common::COUNTS",
     "common::HEADS",
     "common::CHECKPOINTS",
@@ -44,6 +44,7 @@ const OF_ALL_SHARDS: [&str; 16] = [
     "postgres::SESSIONS_DUE",
     "postgres::SESSIONS_BETWEEN",
     "common::FORKS_OF",
+    "common::PACKABLE",
     "postgres::FIND",
     "postgres::IDS_BETWEEN",
     "postgres::IDS_IN_PHASE",

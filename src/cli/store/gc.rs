@@ -1,7 +1,7 @@
 //! `rekindle store gc`: purge sessions that are kept no longer, and give their room back.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use super::super::Context;
 use super::super::exit::{CliError, Exit};
 use super::super::output::{Cell, Side, table};
 use super::super::run::talk::who;
-use super::super::text::{ago, bytes, count};
+use super::super::text::{ago, count};
+use super::room::{self, Room};
 use crate::audit::{AuditError, Eraser, Retention};
 use crate::engine::clock::{Clock, SystemClock};
-use crate::engine::{living, node_at};
 use crate::session::{SessionId, Timestamp};
-use crate::store::{Compacted, Condition, PURGED, SessionFilter, SessionRow, SharedStore, Store, StoreError};
+use crate::store::{PURGED, SessionFilter, SessionRow, SharedStore, Store};
 
 /// Purge sessions whose last event is older than an age, and give room back
 ///
@@ -26,7 +26,7 @@ use crate::store::{Compacted, Condition, PURGED, SessionFilter, SessionRow, Shar
 #[command(group = clap::ArgGroup::new("what").required(true).multiple(true).args(["older_than", "compact"]))]
 pub struct Args {
     /// The age: a number of days, hours or minutes, as 90d, 12h, 30m
-    #[arg(long, value_name = "AGE", value_parser = age)]
+    #[arg(long, value_name = "AGE", value_parser = super::age)]
     older_than: Option<Duration>,
     /// Keep this many of those that changed last, whatever their age
     #[arg(long, value_name = "N", default_value_t = 0, requires = "older_than")]
@@ -44,14 +44,7 @@ pub struct Args {
 #[derive(Debug, Serialize)]
 struct View<'a> {
     sessions: &'a [Line],
-    compacted: Bytes,
-}
-
-/// What the store takes on disk.
-#[derive(Debug, Clone, Copy, Serialize)]
-struct Bytes {
-    bytes_before: u64,
-    bytes_after: u64,
+    compacted: Room,
 }
 
 #[derive(Debug, Serialize)]
@@ -77,19 +70,6 @@ enum Outcome {
     Retained,
 }
 
-fn age(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is no age; write 90d, 12h or 30m");
-    let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(wrong)?;
-    let seconds: u64 = match unit {
-        "d" => 86_400,
-        "h" => 3600,
-        "m" => 60,
-        _ => return Err(wrong()),
-    };
-    let number: u64 = number.parse().map_err(|_| wrong())?;
-    number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(wrong)
-}
-
 /// Purges, and compacts.
 ///
 /// # Errors
@@ -98,7 +78,7 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
     let store = if args.dry_run { context.store().await? } else { context.store_for_writing().await? };
     if args.compact {
         // Before anything is purged, so that a refusal leaves everything as it is.
-        alone(store.as_ref()).await?;
+        room::alone(store.as_ref()).await?;
     }
     let now = SystemClock.now();
     let mut lines = Vec::new();
@@ -135,7 +115,7 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
             lines.push(line);
         }
     }
-    let compacted = if args.compact { Some(compact(store.as_ref()).await?) } else { None };
+    let compacted = if args.compact { Some(room::compact(store.as_ref()).await?) } else { None };
     store.close().await;
     if !context.out.is_table() {
         match compacted {
@@ -150,8 +130,8 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
         let verb = if args.dry_run { "would be purged" } else { "purged" };
         context.note(format_args!("{} {verb}", count(gone as u64, "session")));
     }
-    if let Some(Bytes { bytes_before, bytes_after }) = compacted {
-        context.out.line(format_args!("the store took {}, and takes {} now", bytes(bytes_before), bytes(bytes_after)))?;
+    if let Some(room) = compacted {
+        room.tell(context)?;
     }
     Ok(Exit::Done)
 }
@@ -177,27 +157,6 @@ fn print(context: &mut Context, lines: &[Line], now: Timestamp) -> Result<(), Cl
         table(&mut context.out, &columns, &cells)?;
     }
     Ok(())
-}
-
-/// Says whether a file may be written anew: nobody else could write to it all the while, and a node would lose its lease.
-async fn alone(store: &dyn Store) -> Result<(), CliError> {
-    let Condition::File(file) = store.condition().await? else { return Ok(()) };
-    let nodes = living(store).await?;
-    let pids = file.readers.iter().chain(&file.writer).map(|pid| format!("process {pid}"));
-    let users: BTreeSet<String> = nodes.iter().map(|node| node_at(&node.address)).chain(pids).collect();
-    if users.is_empty() { Ok(()) } else { Err(used(&users.into_iter().collect::<Vec<_>>().join(", "))) }
-}
-
-fn used(by: &str) -> CliError {
-    CliError::Conflict(format!("the store is in use by {by}, so it was not compacted; stop that, and try again"))
-}
-
-async fn compact(store: &dyn Store) -> Result<Bytes, CliError> {
-    match store.compact().await {
-        Ok(Compacted { before, after }) => Ok(Bytes { bytes_before: before, bytes_after: after }),
-        Err(StoreError::Busy(_)) => Err(used("another process")),
-        Err(error) => Err(error.into()),
-    }
 }
 
 /// What decides about each session, and purges it.
