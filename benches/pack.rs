@@ -82,4 +82,3 @@ fn main() {
         tokio.block_on(tokio::spawn(of(size))).expect("the bench runs");
     }
 }
-

@@ -10,7 +10,7 @@ use tokio::process::{Child, Command};
 
 use super::exit::{CliError, Exit};
 use super::host::{Ended, drive, engine_with};
-use super::location::{Location, quoted};
+use super::location::{Location, quoted, usual_options};
 use super::output::Format;
 use super::paint::Tone;
 use super::program::program;
@@ -185,9 +185,9 @@ impl Demo<'_> {
 
     /// The store, as soon as it is there.
     async fn connect(&self) -> Result<SharedStore, CliError> {
-        let options = OpenOptions { create: false, ..OpenOptions::default() };
+        let options = OpenOptions { create: false, ..usual_options() };
         loop {
-            match connect(&self.stage.url, options).await {
+            match connect(&self.stage.url, options.clone()).await {
                 Ok(store) => return Ok(store),
                 // The child is still making it.
                 Err(StoreError::Open(OpenError::Missing(_) | OpenError::NotAStore(_)) | StoreError::Busy(_)) => {

@@ -193,6 +193,7 @@ fn of_store(error: &StoreError) -> Exit {
         | StoreError::Busy(_)
         | StoreError::ReadOnly(_)
         | StoreError::Open(_)
+        | StoreError::NoKey { .. }
         | StoreError::Unavailable(_) => Exit::StoreUnavailable,
     }
 }

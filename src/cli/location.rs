@@ -5,8 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::exit::CliError;
+use crate::host::private;
 use crate::session::SessionId;
-use crate::store::{OpenOptions, SharedStore, connect};
+use crate::store::{Bodies, OpenError, OpenOptions, SharedStore, StoreError, connect};
 
 /// The store that is meant.
 #[derive(Debug, Clone)]
@@ -48,6 +49,12 @@ impl Location {
         }
     }
 
+    /// Whether it is on a server, where other nodes may be using it.
+    pub fn is_served(&self) -> bool {
+        let url = self.url();
+        url.starts_with("postgres://") || url.starts_with("postgresql://")
+    }
+
     /// What to add to a command line so that it means this store.
     pub fn flag(&self) -> String {
         match self {
@@ -62,7 +69,7 @@ impl Location {
     /// # Errors
     /// When it cannot be opened.
     pub async fn open(&self, access: Access) -> Result<Option<SharedStore>, CliError> {
-        self.open_with(access, OpenOptions::DEFAULT).await
+        self.open_with(access, usual_options()).await
     }
 
     /// The same, with options of the store's own.
@@ -79,8 +86,25 @@ impl Location {
             }
         }
         let options = OpenOptions { create: access == Access::Create, read_only: access == Access::Read, ..options };
-        Ok(Some(connect(&self.url(), options).await?))
+        match connect(&self.url(), options.clone()).await {
+            // Nobody else can be using a file with an older version, so that it may as well be brought to this one's format now.
+            Err(StoreError::Open(OpenError::Older { .. })) if options.read_only && !self.is_served() => {
+                connect(&self.url(), OpenOptions { read_only: false, ..options.clone() }).await?.close().await;
+                Ok(Some(connect(&self.url(), options).await?))
+            }
+            opened => Ok(Some(opened?)),
+        }
     }
+}
+
+/// How stores are opened: with the keys that the user has, for those that need them.
+pub fn usual_options() -> OpenOptions {
+    OpenOptions { keys: private::usual_path("REKINDLE_SESSION_KEYS", "session-keys"), ..OpenOptions::DEFAULT }
+}
+
+/// Who shall be able to read a copy of a store: no more people than can read the store, unless it is said that all may.
+pub fn bodies_of_copy(encrypted: bool, decrypt: bool) -> Bodies {
+    if encrypted && !decrypt { Bodies::Encrypted } else { Bodies::Readable }
 }
 
 /// An address as it may be shown: what stands between the user's name and the host is left away, to come from where it came from.

@@ -75,6 +75,11 @@ const INDEX_AGAIN: Duration = Duration::from_secs(10);
 
 /// Keeps the search index up with the log, in the background.
 async fn index(store: SharedStore) {
+    match store.info().await {
+        // Its words would be as good as what is hidden.
+        Ok(info) if info.encrypted => return,
+        _ => {}
+    }
     let mut indexer = Indexer::new(store);
     loop {
         let Err(error) = indexer.follow().await;

@@ -51,11 +51,27 @@ use super::{Append, Appended, Expected, FeedCursor, Order, Page, Read, Row, Shar
 use crate::session::{EventId, Kind, NewEvent, NodeId, Recorded, Seq, SessionId, Source, Timestamp};
 
 /// Makes a `#[tokio::test]` of each guarantee; `$make` is an async function that returns a fresh empty store and what must outlive it.
-/// Attributes before it, such as `#[ignore]`, stand on each test.
+/// Attributes before it, such as `#[ignore]`, stand on each test. Before a store that cannot be searched stands `without search:`.
 #[macro_export]
 macro_rules! store_conformance {
     ($(#[$attribute:meta])* $make:path) => {
+        $crate::store_conformance! { @log [$(#[$attribute])*] $make }
         $crate::store_conformance! { @cases [$(#[$attribute])*] $make;
+            a_search_finds_exactly_what_meets_it,
+            a_search_keeps_to_its_days,
+            hits_come_in_pages,
+            an_index_that_somebody_moved_is_not_moved_again,
+            what_is_redacted_or_purged_is_not_found,
+            a_dropped_index_is_made_again,
+            sessions_are_told_by_what_they_are_alike_in,
+            sessions_are_told_by_the_models_that_their_events_name
+        }
+    };
+    (without search: $(#[$attribute:meta])* $make:path) => {
+        $crate::store_conformance! { @log [$(#[$attribute])*] $make }
+    };
+    (@log $attributes:tt $make:path) => {
+        $crate::store_conformance! { @cases $attributes $make;
             // append
             a_first_append_begins_at_one,
             no_session_is_refused_when_there_is_one,
@@ -126,15 +142,6 @@ macro_rules! store_conformance {
             a_quarantined_session_is_known_until_it_is_released,
             who_does_not_know_the_quarantine_stores_nothing,
             a_dropped_projection_leaves_nothing,
-            // search
-            a_search_finds_exactly_what_meets_it,
-            a_search_keeps_to_its_days,
-            hits_come_in_pages,
-            an_index_that_somebody_moved_is_not_moved_again,
-            what_is_redacted_or_purged_is_not_found,
-            a_dropped_index_is_made_again,
-            sessions_are_told_by_what_they_are_alike_in,
-            sessions_are_told_by_the_models_that_their_events_name,
             // directory
             a_session_row_follows_its_log,
             directory_columns_come_back,

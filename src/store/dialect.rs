@@ -8,6 +8,7 @@ use sqlx::{Database, Pool};
 use tokio::sync::OwnedMutexGuard;
 
 use super::care::Backup;
+use super::content::Secrecy;
 use super::{
     Append, Appended, Condition, FeedCursor, FeedPage, Page, Read, SessionFilter, SessionRow, Shard, StoreError, Terms, WakeUps,
 };
@@ -94,6 +95,9 @@ pub trait Dialect: Send + Sync + 'static {
 
     /// How many rows a statement changed.
     fn rows_affected(result: &<Self::Db as Database>::QueryResult) -> u64;
+
+    /// Who can read what lies in the database.
+    fn secrecy(&self) -> &Secrecy;
 
     /// The address, without secrets.
     fn address(&self) -> &str;

@@ -76,6 +76,20 @@ pub enum StoreError {
         /// What is wrong with it.
         what: String,
     },
+    /// The key of a session whose bodies are encrypted is not there: it was destroyed, or is elsewhere.
+    #[error(
+        "there is no key of session {session} in {}; without it nothing that it has said can be read or added to, so bring the key there, if it was not destroyed",
+        keys.display()
+    )]
+    NoKey {
+        /// The session.
+        session: SessionId,
+        /// Where its key should be.
+        keys: PathBuf,
+        /// Why it cannot be read or written, where it is not just missing.
+        #[source]
+        source: Option<BoxError>,
+    },
     /// The answer of a commit was lost; appending the same events again tells what became of them.
     #[error("it is unknown whether the append took place; repeating it is safe")]
     Unknown(#[source] BoxError),
@@ -139,6 +153,14 @@ pub enum OpenError {
         "the store in {0} is there already and is not distributed; make a distributed one in another database and `rekindle store copy` into it"
     )]
     NotDistributed(String),
+    /// What its sessions say is encrypted, and nobody said where the keys are.
+    #[error("what sessions say is encrypted in {0}; say where the keys are, with OpenOptions::keys or REKINDLE_SESSION_KEYS")]
+    NoKeys(String),
+    /// There is a store already, whose sessions can be read by whoever can read the database.
+    #[error(
+        "the store in {0} holds sessions that are not encrypted; make an encrypted one in another place and `rekindle store copy` into it"
+    )]
+    NotEncrypted(String),
     /// There is nothing at that place, and it was not to be created.
     #[error("there is no store at {}; name another place, or let a replay or an import make one there", .0.display())]
     Missing(PathBuf),

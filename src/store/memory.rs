@@ -417,6 +417,7 @@ impl Store for MemoryStore {
             sessions: state.sessions.len() as u64,
             events: state.feed.len() as u64,
             bytes: bytes as u64,
+            encrypted: false,
             created_at: Timestamp(0),
             newest: state.matching(&SessionFilter::All)?.into_iter().next().map(Box::new),
         })

@@ -3,6 +3,8 @@
 mod append;
 mod care;
 pub mod chain;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod cipher;
 mod condition;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
@@ -15,6 +17,8 @@ mod dialect;
 mod error;
 mod fork;
 mod inbox;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod keys;
 mod memory;
 mod pages;
 #[cfg(feature = "postgres")]
@@ -35,6 +39,7 @@ pub mod statements;
 mod title;
 mod wake_ups;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -165,7 +170,7 @@ pub trait Store: Care + Inbox + ReadModels + SearchIndex {
 pub type SharedStore = Arc<dyn Store>;
 
 /// How to open a store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenOptions {
     /// Make the store when there is none.
     pub create: bool,
@@ -182,6 +187,20 @@ pub struct OpenOptions {
     pub bytes_max: Option<u64>,
     /// Where a new store's tables are.
     pub placement: Placement,
+    /// Who can read what the sessions of a new store say.
+    pub bodies: Bodies,
+    /// The directory that holds the keys of the sessions of an encrypted store; made when it is not there.
+    pub keys: Option<PathBuf>,
+}
+
+/// Who can read what sessions have said: bodies, long content, states, titles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bodies {
+    /// Whoever can read the database. A store that is there and encrypted stays so.
+    Readable,
+    /// Only who has the keys, too: one of each session, outside of the database. Kinds, times, sizes and counts can be read all the same,
+    /// and so can what a projection makes of events. Nothing can be searched.
+    Encrypted,
 }
 
 /// Where the tables of a new store are.
@@ -203,6 +222,8 @@ impl OpenOptions {
         outage_wait: OUTAGE_WAIT,
         bytes_max: None,
         placement: Placement::OneServer,
+        bodies: Bodies::Readable,
+        keys: None,
     };
 }
 
@@ -282,10 +303,10 @@ pub const PURGED: &str = "purged";
 
 /// The phases, as directory rows have them, in which nothing more is expected of a session: it is closed, could not be started, or holds
 /// a recording.
-pub const AT_REST: [&str; 3] = ["closed", "start_failed", "imported"];
+pub const ENDED: [&str; 3] = ["closed", "start_failed", "imported"];
 
 /// What whoever wants to pack a session that goes on is told.
-fn not_at_rest(id: SessionId) -> StoreError {
+fn not_ended(id: SessionId) -> StoreError {
     StoreError::Invalid(format!("session {id} still goes on; it is packed once it was closed"))
 }
 

@@ -22,6 +22,7 @@ use sqlx::Connection as _;
 use sqlx::postgres::{PgPool, PgQueryResult};
 
 use super::care::Backup;
+use super::content::Secrecy;
 use super::dialect::{Dialect, Forget, LeaseClock, Turn};
 use super::sealed::Sealed;
 use super::statements::postgres as sql;
@@ -59,7 +60,8 @@ impl Postgres {
     pub(super) async fn open(urls: &str, options: OpenOptions) -> Result<Self, StoreError> {
         let wanted = if options.read_only { Wanted::Any } else { Wanted::Primary };
         let servers = Arc::new(Servers::read(urls, wanted)?);
-        let found = open::open(&servers, options).await?;
+        let found = open::open(&servers, &options).await?;
+        let secrecy = Secrecy::found(found.encrypted, &options, || servers.address.clone())?;
         let pool = servers.pool(CONNECTIONS_MAX, options.outage_wait);
         let doorbell = Doorbell::new(&servers, &pool);
         let transaction_pooler = servers.pooler == Pooler::Transaction;
@@ -74,6 +76,7 @@ impl Postgres {
             servers: Arc::clone(&servers),
             patience: options.outage_wait,
             routed: found.distributed,
+            secrecy,
         };
         Ok(Self {
             servers,
@@ -128,6 +131,10 @@ impl Dialect for Postgres {
 
     fn rows_affected(result: &PgQueryResult) -> u64 {
         result.rows_affected()
+    }
+
+    fn secrecy(&self) -> &Secrecy {
+        &self.readers.secrecy
     }
 
     fn address(&self) -> &str {
@@ -195,7 +202,7 @@ impl Dialect for Postgres {
         self.turn().await?;
         let Some(committers) = &self.committers else { return Err(super::closed()) };
         let shard = self.shard_of(append.session);
-        committers.append(shard, Sealed::new(append)?).await
+        committers.append(shard, Sealed::new(append, self.secrecy())?).await
     }
 
     async fn read(&self, read: Read) -> Result<Page, StoreError> {

@@ -211,6 +211,8 @@ pub struct StoreInfo {
     pub events: u64,
     /// How many bytes it takes.
     pub bytes: u64,
+    /// Whether what sessions say is encrypted.
+    pub encrypted: bool,
     /// When it was made.
     pub created_at: Timestamp,
     /// The most recently changed session.

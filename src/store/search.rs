@@ -180,14 +180,13 @@ pub struct Hit {
 #[async_trait]
 pub trait SearchIndex: Send + Sync + 'static {
     /// How far the index has read the feed.
-    ///
-    /// Fails with [`OpenError::Older`](super::OpenError::Older) where the store has the tables of a version that had no search.
     async fn indexed(&self) -> Result<FeedCursor, StoreError>;
 
     /// Moves the index of one shard and stores what was made of the events on the way, in one transaction. What was redacted or
     /// purged meanwhile is not stored. Beginning anew (`from` 0) lets go what another version has made.
     ///
-    /// Fails with [`StoreError::Moved`] and stores nothing when the index is not where the caller knew it.
+    /// Fails with [`StoreError::Moved`] and stores nothing when the index is not where the caller knew it, and with
+    /// [`StoreError::Invalid`] where what sessions say is encrypted: its words would say as much.
     async fn index(&self, indexed: Indexed) -> Result<(), StoreError>;
 
     /// Finds events that are in the index, newest first: by the feed where there is one shard, else by their time.

@@ -22,6 +22,7 @@ use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
 use tokio::sync::{Mutex, broadcast};
 
 use super::care::Backup;
+use super::content::Secrecy;
 use super::dialect::{Dialect, Forget, LeaseClock, Turn};
 use super::statements::sqlite as sql;
 use super::{
@@ -57,6 +58,7 @@ pub(super) struct Sqlite {
     health: Arc<Health>,
     commits: broadcast::Sender<SessionId>,
     watch: Arc<Watch>,
+    secrecy: Secrecy,
 }
 
 impl Sqlite {
@@ -64,8 +66,9 @@ impl Sqlite {
     pub(super) async fn open(path: &str, options: OpenOptions) -> Result<Self, StoreError> {
         let address = format!("sqlite://{path}");
         let path = Path::new(path);
-        let access = open::open(path, options).await?;
-        let connect = open::sqlx_options(path, options, &access);
+        let access = open::open(path, &options).await?;
+        let secrecy = open::secrecy(path, &access, &options)?;
+        let connect = open::sqlx_options(path, &options, &access);
         let (immutable, read_only, connection) = match access {
             Access::Write(connection) => (false, None, Some(connection)),
             Access::Read { why, immutable } => (immutable, Some(why), None),
@@ -79,7 +82,7 @@ impl Sqlite {
             .map(start)
             .transpose()
             .map_err(|error| StoreError::from(OpenError::Io { path: path.to_owned(), source: error.into() }))?;
-        let readers = Readers::new(path.to_owned(), immutable, options.busy_wait, Arc::clone(&health));
+        let readers = Readers::new(path.to_owned(), immutable, options.busy_wait, Arc::clone(&health), secrecy.clone());
         let eye = writer.as_ref().map_or_else(|| Eye::Readers(readers.clone()), |writer| Eye::Writer(writer.asker()));
         Ok(Self {
             address,
@@ -91,6 +94,7 @@ impl Sqlite {
             health,
             commits,
             watch: Arc::new(Watch::new(eye)),
+            secrecy,
         })
     }
 
@@ -146,6 +150,10 @@ impl Dialect for Sqlite {
 
     fn rows_affected(result: &sqlx::sqlite::SqliteQueryResult) -> u64 {
         result.rows_affected()
+    }
+
+    fn secrecy(&self) -> &Secrecy {
+        &self.secrecy
     }
 
     fn address(&self) -> &str {
@@ -205,7 +213,7 @@ impl Dialect for Sqlite {
 
     async fn append(&self, append: Append) -> Result<Appended, StoreError> {
         match &self.writer {
-            Some(writer) => writer.append(append).await.map_err(|error| self.told(error)),
+            Some(writer) => writer.append(append, &self.secrecy).await.map_err(|error| self.told(error)),
             None => {
                 self.health.writable()?;
                 Err(StoreError::ReadOnly(

@@ -4,6 +4,12 @@
 pub mod common {
     /// The format and the birth of the store.
     pub const STORE: &str = "select format, created_at from store";
+    /// Whether bodies are encrypted.
+    pub const ENCRYPTED: &str = "select encrypted from store";
+    /// Encrypts the bodies of a store from now on.
+    pub const ENCRYPT: &str = "update store set encrypted = true";
+    /// Whether there is any session.
+    pub const HAS_SESSIONS: &str = "select exists (select 1 from session)";
     /// How many sessions and events there are.
     pub const COUNTS: &str =
         "select (select count(*) from session), (select cast(coalesce(sum(head_pos), 0) as bigint) from shard)";
@@ -18,7 +24,7 @@ pub mod common {
     pub const PUT_SEGMENT: &str = "insert into blob (shard, digest, bytes, form) values ($1, $2, $3, $4) \
          on conflict (shard, digest) do nothing";
     /// Keeps content packed from now on.
-    pub const PACK_BLOB: &str = "update blob set bytes = $3, form = $4 where shard = $1 and digest = $2 and form = 0";
+    pub const PACK_BLOB: &str = "update blob set bytes = $3, form = $4 where shard = $1 and digest = $2 and form = $5";
     /// Moves bodies of a session into a segment.
     pub const MOVE_BODIES: &str = "update event set body = null, blob = $5 \
          where shard = $1 and session_id = $2 and seq between $3 and $4 and body is not null";
@@ -75,7 +81,8 @@ pub mod common {
     /// Lets letters go that nobody asks about any more.
     pub const SWEEP_LETTERS: &str = "delete from inbox where shard = $1 and at < $2";
     /// What a redaction takes out.
-    pub const BODY: &str = "select cast(body as text), blob, salt from event where shard = $1 and session_id = $2 and seq = $3";
+    pub const BODY: &str =
+        "select cast(body as text), blob, salt, digest, event_id from event where shard = $1 and session_id = $2 and seq = $3";
     /// Blanks a body and leaves its digest.
     pub const REDACT: &str = "update event set body = null, blob = null, salt = null, digest = $4 \
          where shard = $1 and session_id = $2 and seq = $3";
@@ -211,6 +218,9 @@ pub mod common {
         ("EVENT_POS", EVENT_POS),
         ("DROP_OTHER_CHECKPOINTS", DROP_OTHER_CHECKPOINTS),
         ("STORE", STORE),
+        ("ENCRYPTED", ENCRYPTED),
+        ("ENCRYPT", ENCRYPT),
+        ("HAS_SESSIONS", HAS_SESSIONS),
         ("COUNTS", COUNTS),
         ("NAME_SESSION", NAME_SESSION),
         ("KEEP_BLOB", KEEP_BLOB),
@@ -363,9 +373,9 @@ pub mod sqlite {
     /// Whether the session was purged that a fork goes on from; there is only one writer, so that nothing changes until the commit.
     pub const KEEP_BASE: &str = "select purged_at is not null from session where shard = $1 and session_id = $2";
     /// Keeps a long body once.
-    pub const INSERT_BLOB: &str = "insert into blob (shard, digest, bytes) values (?1, ?2, ?3) on conflict do nothing";
+    pub const INSERT_BLOB: &str = "insert into blob (shard, digest, bytes, form) values (?1, ?2, ?3, ?4) on conflict do nothing";
     /// Keeps content once.
-    pub const PUT_BLOB: &str = "insert into blob (shard, digest, bytes) values ($1, $2, $3) on conflict do nothing";
+    pub const PUT_BLOB: &str = "insert into blob (shard, digest, bytes, form) values ($1, $2, $3, $4) on conflict do nothing";
 
     macro_rules! event_columns {
         () => {

@@ -86,7 +86,9 @@ fn what_was_purged_leaves_no_trace_in_documents_and_its_room_comes_back() {
     rig.run(&["store", "gc"]).assert_refused(2, &["--older-than", "--compact"]);
     rusqlite::Connection::open(rig.store())
         .unwrap()
-        .execute_batch("insert into blob (shard, digest, bytes) values (0, x'00', zeroblob(4000000)); delete from blob where digest = x'00'")
+        .execute_batch(
+            "insert into blob (shard, digest, bytes) values (0, x'00', zeroblob(4000000)); delete from blob where digest = x'00'",
+        )
         .unwrap();
     let done = rig.json(&["store", "gc", "--older-than", "0m", "--compact", "-o", "json"]);
     assert_eq!(done["sessions"][0]["outcome"], "purged", "{done}");

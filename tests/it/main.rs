@@ -81,6 +81,8 @@ mod cutting_proxy;
 mod defect_register;
 mod delegation;
 mod delegation_support;
+#[cfg(feature = "cli")]
+mod encryption;
 mod engine_sessions;
 mod feed;
 #[cfg(feature = "postgres")]

@@ -161,7 +161,7 @@ fn sent(log: &str, from: usize) -> Sent {
 }
 
 /// Everything that is done to one session, and to one shard of a projection, a letter and a lease.
-async fn live_through_everything(store: &SharedStore) -> SessionId {
+async fn live_through_everything(store: &SharedStore) -> [SessionId; 2] {
     let name = "sample".parse().unwrap();
     let (session, copied) = (SessionId::named(&name), new_session());
     store.append(append(session, Expected::NoSession, events(3))).await.unwrap();
@@ -189,7 +189,6 @@ async fn live_through_everything(store: &SharedStore) -> SessionId {
     copy(from.as_ref(), store.as_ref(), |_| {}).await.unwrap();
     store.hold(copied, Some("a reason")).await.unwrap();
     store.hold(copied, None).await.unwrap();
-    store.purge(copied, Timestamp(7)).await.unwrap();
 
     let projection = ProjectionId::new("counts", 1);
     for shard in [3, 4, 5] {
@@ -218,7 +217,7 @@ async fn live_through_everything(store: &SharedStore) -> SessionId {
     store.answer(node, id, "{}").await.unwrap();
     store.take_answer(node, id).await.unwrap().unwrap();
     store.end_lease(node).await.unwrap();
-    session
+    [session, copied]
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -230,15 +229,20 @@ async fn every_transaction_is_committed_by_one_worker_in_one_phase() {
     cluster.coordinator.sql(&format!("alter database {} set citus.log_remote_commands = on", database.name)).await;
     let store = connect(&database.url, OpenOptions::default()).await.unwrap();
     let from = cluster.coordinator.log().len();
-    live_through_everything(&store).await;
-    store.close().await;
+    let [_, copied] = live_through_everything(&store).await;
     let log = cluster.coordinator.log();
     let seen = sent(&log, from);
     assert_eq!(seen.two_phases, 0, "{}", &log[from..]);
     assert_eq!(seen.workers.keys().copied().collect::<Vec<_>>(), [1], "{}", &log[from..]);
     // Appends alone are more; and a transaction that concerns two workers would have been seen.
     assert!(seen.workers[&1] > 20 && seen.single > 5, "{:?} and {} single statements", seen.workers, seen.single);
-    let from = log.len();
+    // Whether a fork reads it is asked of all; written is only where it is.
+    store.purge(copied, Timestamp(7)).await.unwrap();
+    store.close().await;
+    let purged = cluster.coordinator.log();
+    let seen = sent(&purged, log.len());
+    assert_eq!(seen.two_phases, 0, "{}", &purged[log.len()..]);
+    let from = purged.len();
     let across = "begin; update shard set head_pos = head_pos; commit";
     database.rows(across).await;
     let seen = sent(&cluster.coordinator.log(), from);
@@ -408,8 +412,15 @@ async fn tables_of_a_migration_are_distributed_with_the_others() {
     let undone = [
         "drop table inbox",
         "drop table blob_session",
+        "drop table search_entry",
+        "drop table search_model",
         "alter table node drop column clock",
         "alter table session drop column updated_minute",
+        "alter table session drop column base_session",
+        "alter table session drop column base_seq",
+        "alter table session drop column packed_seq",
+        "alter table blob drop column form",
+        "alter table store drop column encrypted",
         "update store set format = 3",
         "delete from _sqlx_migrations where version > 3",
     ];
@@ -420,7 +431,7 @@ async fn tables_of_a_migration_are_distributed_with_the_others() {
     connect(&database.url, migrating).await.unwrap().close().await;
     let together = "select count(distinct colocationid), count(*) from pg_dist_partition where partmethod = 'h'";
     let counts = database.rows(together).await;
-    assert_eq!((counts[0].get::<i64, _>(0), counts[0].get::<i64, _>(1)), (1, 11));
+    assert_eq!((counts[0].get::<i64, _>(0), counts[0].get::<i64, _>(1)), (1, 13));
     let store = connect(&database.url, OpenOptions::default()).await.unwrap();
     given(&store, new_session(), 2).await;
     assert_eq!(store.sessions(Default::default(), 9).await.unwrap().len(), 2);

@@ -15,6 +15,21 @@ async fn make_store() -> (SharedStore, ()) {
 
 rekindle::store_conformance!(make_store);
 
+mod encrypted {
+    use rekindle::store::{Bodies, OpenOptions, SharedStore, connect};
+
+    use crate::postgres_server::shared;
+
+    async fn make_store() -> (SharedStore, tempfile::TempDir) {
+        let url = shared().fresh_database().await;
+        let directory = tempfile::tempdir().unwrap();
+        let keys = Some(directory.path().to_owned());
+        (connect(&url, OpenOptions { bodies: Bodies::Encrypted, keys, ..OpenOptions::default() }).await.unwrap(), directory)
+    }
+
+    rekindle::store_conformance!(without search: make_store);
+}
+
 #[tokio::test]
 async fn every_statement_prepares() {
     let url = shared().fresh_database().await;

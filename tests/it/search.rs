@@ -334,22 +334,20 @@ async fn an_index_of_a_newer_program_is_left_alone() {
 }
 
 #[tokio::test]
-async fn tables_from_before_search_that_cannot_be_changed_say_how_to_bring_them_here() {
+async fn tables_of_an_older_version_that_cannot_be_changed_say_how_to_bring_them_here() {
     let place = Place::new();
     let store = place.open().await;
     say(&store, new_session(), &["word"]).await;
     store.close().await;
-    let older = "drop table search_word; drop table search_day; drop table search_model; update store set format = 6; pragma user_version = 6; \
-         delete from _sqlx_migrations where version >= 8";
+    let older = "drop table search_word; drop table search_day; drop table search_model; alter table session drop column packed_seq; \
+         drop view event_text; create view event_text as select 1; \
+         alter table blob drop column form; alter table store drop column encrypted; update store set format = 6; \
+         pragma user_version = 6; drop index session_base; alter table session drop column base_session; \
+         alter table session drop column base_seq; delete from _sqlx_migrations where version >= 7";
     place.sql().execute_batch(older).unwrap();
-    let store = place.try_open(OpenOptions { read_only: true, ..OpenOptions::DEFAULT }).await.unwrap();
-    let query = parse("word", Timestamp(0)).unwrap();
-    let refused = search(store.as_ref(), &query, 10, None).await.unwrap_err();
+    let refused = place.try_open(OpenOptions { read_only: true, ..OpenOptions::DEFAULT }).await.err().unwrap();
     assert!(matches!(refused, StoreError::Open(OpenError::Older { found: 6, .. })), "{refused}");
     assert!(refused.to_string().contains("rekindle store migrate"), "{refused}");
-    let refused = Indexer::new(Arc::clone(&store)).catch_up(LONG).await.unwrap_err();
-    assert!(matches!(refused, StoreError::Open(OpenError::Older { .. })), "{refused}");
-    store.close().await;
     // Where it can be changed, it is.
     let store = place.open().await;
     Indexer::new(Arc::clone(&store)).catch_up(LONG).await.unwrap();

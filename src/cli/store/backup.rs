@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::super::Context;
 use super::super::exit::{CliError, Exit};
-use super::super::location::absolute;
+use super::super::location::{absolute, bodies_of_copy, usual_options};
 use super::copy::copy;
 use crate::store::{Backup, OpenOptions, connect};
 
@@ -34,7 +34,9 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
             Ok(Exit::Done)
         }
         Backup::ByCopy => {
-            let to = connect(&format!("sqlite://{}", file.display()), OpenOptions::DEFAULT).await?;
+            let bodies = bodies_of_copy(store.info().await?.encrypted, false);
+            let options = OpenOptions { bodies, ..usual_options() };
+            let to = connect(&format!("sqlite://{}", file.display()), options).await?;
             let exit = copy(context, store.as_ref(), to.as_ref()).await;
             to.close().await;
             exit

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::super::Context;
 use super::super::exit::{CliError, Exit};
+use super::super::location::{bodies_of_copy, usual_options};
 use super::super::text::count;
 use crate::session::SessionId;
 use crate::store::{self, Copied, OpenOptions, Store, connect, verify_session};
@@ -16,6 +17,9 @@ pub struct Args {
     /// The store to copy into; made when it is missing
     #[arg(long, value_name = "URL")]
     to: String,
+    /// Let whoever can read the other store read what sessions say, though it is encrypted in this one
+    #[arg(long)]
+    decrypt: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -40,7 +44,8 @@ struct Broken<'a> {
 /// When a store cannot be opened, read or written.
 pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
     let from = context.store().await?;
-    let to = connect(&args.to, OpenOptions::DEFAULT).await?;
+    let bodies = bodies_of_copy(from.info().await?.encrypted, args.decrypt);
+    let to = connect(&args.to, OpenOptions { bodies, ..usual_options() }).await?;
     let exit = copy(context, from.as_ref(), to.as_ref()).await;
     to.close().await;
     exit

@@ -24,6 +24,7 @@ struct View {
     held: u64,
     purged: u64,
     bytes: u64,
+    encrypted: bool,
     created_at: Timestamp,
 }
 
@@ -58,6 +59,7 @@ pub async fn tell(context: &mut Context, store: &dyn Store) -> Result<(), CliErr
         held,
         purged,
         bytes: info.bytes,
+        encrypted: info.encrypted,
         created_at: info.created_at,
     };
     if !context.out.is_table() {
@@ -72,5 +74,8 @@ pub async fn tell(context: &mut Context, store: &dyn Store) -> Result<(), CliErr
     field(out, "sessions", &format!("{} ({held} held, {purged} purged)", view.sessions))?;
     field(out, "events", &count(view.events, "event"))?;
     field(out, "size", &bytes(view.bytes))?;
+    if view.encrypted {
+        field(out, "encrypted", "what sessions say, each with a key of its own")?;
+    }
     Ok(())
 }

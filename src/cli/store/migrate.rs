@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::super::Context;
 use super::super::exit::{CliError, Exit};
-use super::super::location::Access;
+use super::super::location::{Access, usual_options};
 use crate::store::{FORMAT, OpenOptions};
 
 /// Bring the store's tables to the format of this version
@@ -22,7 +22,7 @@ struct Migrated {
 /// # Errors
 /// When there is no store, or it cannot be changed.
 pub async fn run(context: &mut Context, _args: Args) -> Result<Exit, CliError> {
-    let options = OpenOptions { migrate: true, ..OpenOptions::DEFAULT };
+    let options = OpenOptions { migrate: true, ..usual_options() };
     let store = context.location.open_with(Access::Write, options).await?;
     let store = store.ok_or_else(|| CliError::NotFound(context.none_yet()))?;
     let info = store.info().await?;

@@ -1,13 +1,13 @@
 //! `rekindle store restore`: a backup back into a store that holds nothing.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::super::Context;
 use super::super::exit::{CliError, Exit};
-use super::super::location::absolute;
+use super::super::location::{Access, absolute, bodies_of_copy, usual_options};
 use super::copy::copy;
 use crate::session::{Digest, Seq, SessionId};
-use crate::store::{OpenOptions, Read, Row, SessionFilter, Store, connect};
+use crate::store::{FORMAT, OpenError, OpenOptions, Read, Row, SessionFilter, SharedStore, Store, StoreError, connect};
 
 /// Bring a backup back into a store that is empty or not there yet
 ///
@@ -17,6 +17,9 @@ pub struct Args {
     /// The file that `store backup` wrote
     #[arg(value_name = "FILE")]
     file: PathBuf,
+    /// Let whoever can read the store read what sessions say, though it is encrypted in the backup
+    #[arg(long)]
+    decrypt: bool,
 }
 
 /// Restores a backup.
@@ -25,9 +28,11 @@ pub struct Args {
 /// When the store holds sessions of its own, or the file is no backup.
 pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
     let file = absolute(&args.file)?;
-    let reading = OpenOptions { create: false, read_only: true, ..OpenOptions::DEFAULT };
-    let from = connect(&format!("sqlite://{}", file.display()), reading).await?;
-    let to = context.store_or_new().await?;
+    let backup = Backup::open(context, file).await?;
+    let from = &backup.store;
+    let bodies = bodies_of_copy(from.info().await?.encrypted, args.decrypt);
+    let to = context.location.open_with(Access::Create, OpenOptions { bodies, ..usual_options() }).await?;
+    let to = to.ok_or_else(|| CliError::NotFound(context.none_yet()))?;
     if let Some(own) = own(from.as_ref(), to.as_ref()).await? {
         let what = format!(
             "the store holds session {own}, which the backup does not have as it is; restore into an empty one, or use `store copy` to add to it"
@@ -36,8 +41,54 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
     }
     let exit = copy(context, from.as_ref(), to.as_ref()).await;
     to.close().await;
-    from.close().await;
+    backup.close().await;
     exit
+}
+
+/// A backup that is open.
+struct Backup {
+    store: SharedStore,
+    /// A copy of it with the tables of this version, which goes when it is closed.
+    copy: Option<PathBuf>,
+}
+
+impl Backup {
+    /// Opens a backup, which stays as it is. Of one that an older version has made, a copy is brought to the present format.
+    async fn open(context: &Context, file: PathBuf) -> Result<Self, CliError> {
+        let reading = OpenOptions { create: false, read_only: true, ..usual_options() };
+        let found = match connect(&format!("sqlite://{}", file.display()), reading).await {
+            Ok(store) => return Ok(Self { store, copy: None }),
+            Err(StoreError::Open(OpenError::Older { found, .. })) => found,
+            Err(error) => return Err(error.into()),
+        };
+        context.note(format_args!("the backup has format {found}; a copy of it is brought to format {FORMAT} first"));
+        let copy = std::env::temp_dir().join(format!("rekindle-restore-{}.db", uuid::Uuid::now_v7()));
+        let copied = tokio::fs::copy(&file, &copy).await;
+        copied.map_err(|source| CliError::File { verb: "copy", path: file, source })?;
+        let options = OpenOptions { create: false, ..usual_options() };
+        match connect(&format!("sqlite://{}", copy.display()), options).await {
+            Ok(store) => Ok(Self { store, copy: Some(copy) }),
+            Err(error) => {
+                remove(&copy).await;
+                Err(error.into())
+            }
+        }
+    }
+
+    async fn close(self) {
+        self.store.close().await;
+        if let Some(copy) = self.copy {
+            remove(&copy).await;
+        }
+    }
+}
+
+/// Removes a copy and what SQLite has left beside it.
+async fn remove(copy: &Path) {
+    for suffix in ["", "-wal", "-shm"] {
+        // What is not there need not be removed.
+        let _ = tokio::fs::remove_file(format!("{}{suffix}", copy.display())).await;
+    }
 }
 
 /// The first session of the store that is not one of the backup, or has gone on since.

@@ -11,8 +11,7 @@ use crate::store::care::{Adoption, Backup, Care, Keeping};
 use crate::store::chain::Verifier;
 use crate::store::fork::has_fork;
 use crate::store::{
-    AT_REST, Compacted, Condition, FeedFlaw, PURGED, Packed, Row, SessionRow, Store, StoreError, no_event, no_session,
-    not_at_rest,
+    Compacted, Condition, ENDED, FeedFlaw, PURGED, Packed, Row, SessionRow, Store, StoreError, no_event, no_session, not_ended,
 };
 
 #[async_trait]
@@ -147,8 +146,8 @@ impl Care for MemoryStore {
 
     async fn pack(&self, session: SessionId) -> Result<Packed, StoreError> {
         match self.state()?.sessions.get(&session) {
-            Some(entry) if AT_REST.contains(&entry.row.directory.phase.as_str()) => Ok(Packed::default()),
-            Some(_) => Err(not_at_rest(session)),
+            Some(entry) if ENDED.contains(&entry.row.directory.phase.as_str()) => Ok(Packed::default()),
+            Some(_) => Err(not_ended(session)),
             None => Err(no_session(session)),
         }
     }

@@ -9,6 +9,7 @@ use sqlx::query::Query;
 use uuid::Uuid;
 
 use super::super::append::{Ownership, Seal};
+use super::super::content::Laid;
 use super::super::statements::postgres as sql;
 use super::super::{Append, Directory, Shard, StoreError};
 use super::commit::{Failure, Speech};
@@ -217,7 +218,7 @@ pub(super) struct Events<'b> {
     must_understand: Vec<bool>,
     body: Vec<Option<&'b str>>,
     blob: Vec<Option<Vec<u8>>>,
-    salt: Vec<Vec<u8>>,
+    salt: Vec<Option<Vec<u8>>>,
     hash: Vec<Vec<u8>>,
 }
 
@@ -230,8 +231,8 @@ impl<'b> Events<'b> {
         session: SessionId,
         seq: Seq,
         event: &'b NewEvent,
-        seal: &Seal,
-        long: Option<Digest>,
+        seal: &'b Seal,
+        laid: &'b Laid,
         hash: Digest,
     ) {
         self.shard.push(shard);
@@ -244,9 +245,9 @@ impl<'b> Events<'b> {
         self.source.push(event.source.as_str());
         self.cause.push(event.cause.map(|cause| stored(cause.0)));
         self.must_understand.push(event.must_understand);
-        self.body.push(long.is_none().then_some(event.body.as_str()));
-        self.blob.push(long.map(|digest| digest.0.to_vec()));
-        self.salt.push(seal.salt.to_vec());
+        self.body.push(laid.text(&event.body));
+        self.blob.push(laid.apart(&event.body).map(|(digest, ..)| digest.0.to_vec()));
+        self.salt.push(laid.salt(&seal.salt).map(|salt| salt.to_vec()));
         self.hash.push(hash.0.to_vec());
     }
 
@@ -277,7 +278,7 @@ impl<'b> Events<'b> {
             .bind(self.cause.first().copied().flatten())
             .bind(self.must_understand.first().copied())
             .bind(self.body.first().copied().flatten())
-            .bind(self.salt.first().map(Vec::as_slice))
+            .bind(self.salt.first().and_then(Option::as_deref))
     }
 
     /// How many there are.
@@ -336,12 +337,12 @@ impl<'b> Events<'b> {
 /// Bodies that are too long for their rows.
 #[derive(Default)]
 pub(super) struct LongBodies<'b> {
-    bodies: BTreeMap<(Shard, [u8; 32]), &'b str>,
+    bodies: BTreeMap<(Shard, [u8; 32]), (&'b [u8], i32)>,
 }
 
 impl<'b> LongBodies<'b> {
-    pub(super) fn push(&mut self, shard: Shard, digest: Digest, body: &'b str) {
-        self.bodies.insert((shard, digest.0), body);
+    pub(super) fn push(&mut self, shard: Shard, digest: Digest, bytes: &'b [u8], form: i32) {
+        self.bodies.insert((shard, digest.0), (bytes, form));
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -350,8 +351,8 @@ impl<'b> LongBodies<'b> {
 
     /// Writes them one by one: they are few, and each is long.
     pub(super) async fn insert(&self, connection: &mut PgConnection, speech: Speech) -> Result<(), Failure> {
-        for ((shard, digest), body) in &self.bodies {
-            let insert = statement(sql::INSERT_BLOB, speech).bind(shard).bind(digest.as_slice()).bind(body.as_bytes());
+        for ((shard, digest), (bytes, form)) in &self.bodies {
+            let insert = statement(sql::INSERT_BLOB, speech).bind(shard).bind(digest.as_slice()).bind(*bytes).bind(form);
             insert.execute(&mut *connection).await?;
         }
         Ok(())

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::super::append::{self, Ownership};
 use super::super::chain::Envelope;
-use super::super::content::Segments;
+use super::super::content::Opener;
 use super::super::sealed::Sealed;
 use super::super::statements::postgres as sql;
 use super::super::{Appended, BoxError, Row, Shard, StoreError};
@@ -224,12 +224,13 @@ fn judge<'b>(
     }
     let ownership = append.admit(head, epoch)?;
     let mut seq = head;
-    for (event, seal, long) in sealed.events() {
+    for (event, seal, laid) in sealed.events() {
         seq = seq.next();
         hash = Envelope::of_new(append.session, seq, event).hash(&hash, &seal.digest);
-        plan.events.push(shard, append.session, seq, event, seal, long, hash);
-        if let Some(digest) = long {
-            plan.long.push(shard, digest, &event.body);
+        let apart = laid.apart(&event.body);
+        plan.events.push(shard, append.session, seq, event, seal, laid, hash);
+        if let Some((digest, bytes, form)) = apart {
+            plan.long.push(shard, digest, bytes, form);
         }
     }
     *plan.positions.entry(shard).or_default() += i64::try_from(append.events.len()).unwrap_or(i64::MAX);
@@ -331,11 +332,11 @@ async fn find(
     let query = sqlx::query(sql::EVENTS_BY_ID).persistent(speech.keeps_statements).bind(shard).bind(ids);
     let rows = query.fetch_all(&mut *connection).await?;
     let mut found = HashMap::with_capacity(rows.len());
-    let mut segments = Segments::default();
+    let mut opener = Opener::new(&sealed.secrecy);
     for row in &rows {
         let event = decode::event(row);
         let row = match event {
-            Ok(event) => reader::with_body(connection, speech.keeps_statements, shard, event, &mut segments).await?,
+            Ok(event) => reader::with_body(connection, speech.keeps_statements, shard, event, &mut opener).await?,
             Err(damaged) => Err(damaged),
         };
         match row {

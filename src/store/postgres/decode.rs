@@ -4,6 +4,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{Decode, Postgres, Row as _, Type};
 use uuid::Uuid;
 
+use super::super::content::Held;
 use super::super::{Base, DamagedEvent, Directory, Row, SessionRow};
 use crate::session::{Body, Digest, Epoch, EventId, Kind, NodeId, Recorded, Seq, SessionId, SessionName, Timestamp};
 
@@ -13,8 +14,7 @@ type Bad = String;
 /// An event as read, whose body may still have to be fetched.
 pub(super) struct EventRow {
     pub(super) row: Row,
-    /// Where its body lies, if not in the row.
-    pub(super) long: Option<Digest>,
+    pub(super) held: Held,
 }
 
 /// Reads a row of the event columns.
@@ -27,7 +27,7 @@ pub(super) fn event(row: &PgRow) -> Result<EventRow, DamagedEvent> {
 }
 
 fn read_event(row: &PgRow) -> Result<EventRow, Bad> {
-    let long = optional_digest(row, 10)?;
+    let blob = optional_digest(row, 10)?;
     let digest = optional_digest(row, 12)?;
     let salt = match get::<Option<&[u8]>>(row, 11)? {
         None => None,
@@ -35,11 +35,11 @@ fn read_event(row: &PgRow) -> Result<EventRow, Bad> {
     };
     // A json value travels as its text, byte for byte; the type of the column is known.
     let body: Option<&str> = row.try_get_unchecked(9).map_err(|error| error.to_string())?;
-    let body = match (body, long, digest) {
-        (Some(body), None, None) => Body::Json(body.to_owned()),
+    let (body, held) = match (body, blob, digest) {
+        (Some(body), None, None) => (Body::Json(body.to_owned()), if salt.is_some() { Held::Here } else { Held::Encrypted }),
         // Filled in by whoever fetches the blob.
-        (None, Some(_), None) => Body::Json(String::new()),
-        (None, None, Some(_)) => Body::Redacted,
+        (None, Some(blob), None) => (Body::Json(String::new()), Held::InBlob(blob)),
+        (None, None, Some(_)) => (Body::Redacted, Held::Here),
         _ => return Err("its body is neither there, nor in a blob, nor redacted".to_owned()),
     };
     let event = Recorded {
@@ -55,7 +55,7 @@ fn read_event(row: &PgRow) -> Result<EventRow, Bad> {
         body,
     };
     let hash = digest_at(row, 13)?;
-    Ok(EventRow { row: Row::Event { event, salt, digest, hash }, long })
+    Ok(EventRow { row: Row::Event { event, salt, digest, hash }, held })
 }
 
 /// The position of an event row.

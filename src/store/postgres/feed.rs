@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use sqlx::Row as _;
 use sqlx::postgres::{PgConnection, PgRow};
 
-use super::super::content::Segments;
+use super::super::content::Opener;
 use super::super::read::{PAGE_BYTES_MAX, PAGE_ROWS_MAX};
 use super::super::statements::postgres as sql;
 use super::super::{DamagedEvent, FeedCursor, FeedDamage, FeedPage, FeedRow, Shard, StoreError};
@@ -18,6 +18,7 @@ pub(super) async fn feed(
     connection: &mut PgConnection,
     named: bool,
     routed: bool,
+    mut opener: Opener,
     after: FeedCursor,
     limit: u32,
 ) -> Result<FeedPage, Trouble> {
@@ -39,7 +40,6 @@ pub(super) async fn feed(
     let mut page = FeedPage { next: after, ..FeedPage::default() };
     let limit = usize::try_from(limit.min(PAGE_ROWS_MAX)).unwrap_or(usize::MAX);
     let (mut rest, mut bytes) = (news.as_slice(), 0);
-    let mut segments = Segments::default();
     while page.rows.len() < limit && bytes < PAGE_BYTES_MAX {
         let room = i64::try_from(limit - page.rows.len()).unwrap_or(i64::MAX);
         // What fits whole is read together: asking shard by shard takes longer than reading.
@@ -52,7 +52,7 @@ pub(super) async fn feed(
                 let query = sqlx::query(sql::FEED).bind(news.shard).bind(news.position).bind(news.head).bind(room);
                 let rows = query.persistent(named).fetch_all(&mut *connection).await?;
                 let whole = i64::try_from(rows.len()).is_ok_and(|count| count < room);
-                bytes += feed_shard(connection, named, &mut page, news.part(whole), &rows, &mut segments).await?;
+                bytes += feed_shard(connection, named, &mut page, news.part(whole), &rows, &mut opener).await?;
             }
             many => {
                 let (shards, (positions, ends)): (Vec<_>, (Vec<_>, Vec<_>)) =
@@ -72,7 +72,7 @@ pub(super) async fn feed(
                     }
                     let (rows, others) = left.split_at_checked(count).unwrap_or((left, &[]));
                     left = others;
-                    bytes += feed_shard(connection, named, &mut page, news.part(true), rows, &mut segments).await?;
+                    bytes += feed_shard(connection, named, &mut page, news.part(true), rows, &mut opener).await?;
                 }
             }
         }
@@ -127,7 +127,7 @@ async fn feed_shard(
     page: &mut FeedPage,
     part: Part,
     rows: &[PgRow],
-    segments: &mut Segments,
+    opener: &mut Opener,
 ) -> Result<usize, Trouble> {
     let Part { shard, position, last } = part;
     let mut before = position;
@@ -144,7 +144,7 @@ async fn feed_shard(
         before = place;
         page.next.advance(shard, pos);
         let event = match decode::event(row) {
-            Ok(event) => with_body(connection, named, shard, event, segments).await?,
+            Ok(event) => with_body(connection, named, shard, event, opener).await?,
             Err(damaged) => Err(damaged),
         };
         match event {

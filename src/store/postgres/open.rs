@@ -4,8 +4,8 @@ use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::postgres::PgConnection;
 use sqlx::{Connection as _, Row as _, SqlSafeStr as _};
 
-use super::super::statements::postgres as sql;
-use super::super::{FORMAT, OpenError, OpenOptions, Placement, Shard, StoreError};
+use super::super::statements::{common, postgres as sql};
+use super::super::{Bodies, FORMAT, OpenError, OpenOptions, Placement, Shard, StoreError};
 use super::servers::{Pooler, Servers};
 
 /// How many shards a new store has on one server: each shard that a batch touches costs it one more row, so that 256 take a tenth off
@@ -28,7 +28,7 @@ const MIGRATIONS: [(i64, &str, &str); 10] = [
     (7, "forks", include_str!("../../../migrations/postgres/0007_forks.sql")),
     (8, "search", include_str!("../../../migrations/postgres/0008_search.sql")),
     (9, "models of sessions", include_str!("../../../migrations/postgres/0009_models_of_sessions.sql")),
-    (10, "packing", include_str!("../../../migrations/postgres/0010_packing.sql")),
+    (10, "packing and encryption", include_str!("../../../migrations/postgres/0010_packing_and_encryption.sql")),
 ];
 
 /// Tables whose rows belong to a shard, the table of shards first.
@@ -54,10 +54,12 @@ pub(super) struct Found {
     pub(super) shards: Shard,
     /// Whether its tables are distributed, so that every statement must name its shard.
     pub(super) distributed: bool,
+    /// Whether what its sessions say is encrypted.
+    pub(super) encrypted: bool,
 }
 
 /// Finds the store, or makes it.
-pub(super) async fn open(servers: &Servers, options: OpenOptions) -> Result<Found, StoreError> {
+pub(super) async fn open(servers: &Servers, options: &OpenOptions) -> Result<Found, StoreError> {
     let unreachable =
         |error: sqlx::Error| StoreError::from(OpenError::Server { address: servers.address.clone(), source: error.into() });
     let mut connection = servers.connect().await.map_err(unreachable)?;
@@ -93,9 +95,11 @@ pub(super) async fn open(servers: &Servers, options: OpenOptions) -> Result<Foun
     if options.placement == Placement::Distributed && !distributed {
         return Err(OpenError::NotDistributed(servers.address.clone()).into());
     }
+    let encrypt = options.bodies == Bodies::Encrypted && !options.read_only;
+    let encrypted = is_encrypted(&mut connection, servers, encrypt).await.map_err(unreachable)?;
     // The server sees it go in any case.
     let _ = connection.close().await;
-    Ok(Found { shards: found, distributed })
+    Ok(Found { shards: found, distributed, encrypted })
 }
 
 /// The format and the shards of the store in this database; `None` when there is none.
@@ -124,8 +128,22 @@ async fn is_distributed(connection: &mut PgConnection, servers: &Servers) -> Res
     Ok(distributed)
 }
 
+/// Whether what sessions say is encrypted; a store that holds none yet is from now on, if `encrypt`.
+async fn is_encrypted(connection: &mut PgConnection, servers: &Servers, encrypt: bool) -> Result<bool, sqlx::Error> {
+    let mut transaction = connection.begin_with(sql::BEGIN).await?;
+    let named = servers.keeps_statements();
+    let ask = |statement| sqlx::query(statement).persistent(named);
+    let mut encrypted: bool = ask(common::ENCRYPTED).fetch_one(&mut *transaction).await?.try_get(0)?;
+    if encrypt && !encrypted && !ask(common::HAS_SESSIONS).fetch_one(&mut *transaction).await?.try_get::<bool, _>(0)? {
+        ask(common::ENCRYPT).execute(&mut *transaction).await?;
+        encrypted = true;
+    }
+    transaction.commit().await?;
+    Ok(encrypted)
+}
+
 /// Makes the tables, or brings them to the present format.
-async fn make(connection: &mut PgConnection, servers: &Servers, options: OpenOptions) -> Result<(), StoreError> {
+async fn make(connection: &mut PgConnection, servers: &Servers, options: &OpenOptions) -> Result<(), StoreError> {
     if servers.pooler == Pooler::Transaction {
         let what = "tables are made over a direct connection: leave pooler=transaction away for `rekindle store init`";
         return Err(OpenError::Parameter(what.to_owned()).into());

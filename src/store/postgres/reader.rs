@@ -8,7 +8,7 @@ use sqlx::postgres::{PgConnection, PgPool};
 use sqlx::{Connection as _, Row as _};
 use tokio::time::Instant;
 
-use super::super::content::{Content, Form, SEGMENTS_KEPT, Segments};
+use super::super::content::{Content, Form, Held, Layout, Opener, SEGMENTS_KEPT, Secrecy};
 use super::super::read::{PAGE_BYTES_MAX, PAGE_ROWS_MAX};
 use super::super::statements::postgres as sql;
 use super::super::{
@@ -19,7 +19,7 @@ use super::decode::{self, EventRow};
 use super::fault::Fault;
 use super::servers::Servers;
 use super::{condition, feed};
-use crate::session::{Body, Digest, Seq, SessionId};
+use crate::session::{Digest, Seq, SessionId};
 
 /// How long to wait before a read is repeated.
 const RETRY_WAIT: Duration = Duration::from_millis(50);
@@ -33,6 +33,7 @@ pub(super) struct Readers {
     pub(super) patience: Duration,
     /// Whether each statement must name the one shard that it is for.
     pub(super) routed: bool,
+    pub(super) secrecy: Secrecy,
 }
 
 /// Why something could not be read.
@@ -49,12 +50,21 @@ impl From<sqlx::Error> for Trouble {
 
 impl Readers {
     pub(super) async fn page(&self, shard: Shard, read: Read) -> Result<Page, StoreError> {
-        self.run(move |connection, named| Box::pin(page(connection, named, shard, read))).await
+        let secrecy = self.secrecy.clone();
+        self.run(move |connection, named| {
+            let secrecy = secrecy.clone();
+            Box::pin(async move { page(connection, named, shard, &secrecy, read).await })
+        })
+        .await
     }
 
     pub(super) async fn feed(&self, after: FeedCursor, limit: u32) -> Result<FeedPage, StoreError> {
-        let routed = self.routed;
-        self.run(move |connection, named| Box::pin(feed::feed(connection, named, routed, after.clone(), limit))).await
+        let (routed, secrecy) = (self.routed, self.secrecy.clone());
+        self.run(move |connection, named| {
+            let (after, opener) = (after.clone(), Opener::new(&secrecy));
+            Box::pin(feed::feed(connection, named, routed, opener, after, limit))
+        })
+        .await
     }
 
     pub(super) async fn session(&self, shard: Shard, id: SessionId) -> Result<Option<SessionRow>, StoreError> {
@@ -116,7 +126,7 @@ impl Readers {
     }
 }
 
-async fn page(connection: &mut PgConnection, named: bool, shard: Shard, read: Read) -> Result<Page, Trouble> {
+async fn page(connection: &mut PgConnection, named: bool, shard: Shard, secrecy: &Secrecy, read: Read) -> Result<Page, Trouble> {
     let statement = match read.order {
         Order::OldestFirst => sql::EVENTS_FORWARD,
         Order::NewestFirst => sql::EVENTS_BACKWARD,
@@ -131,7 +141,7 @@ async fn page(connection: &mut PgConnection, named: bool, shard: Shard, read: Re
         .bind(i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1));
     let mut page = Page::default();
     let mut bytes = 0;
-    let mut long = Vec::new();
+    let mut held = Vec::new();
     {
         let mut rows = query.fetch(&mut *connection);
         while let Some(row) = rows.try_next().await? {
@@ -142,46 +152,46 @@ async fn page(connection: &mut PgConnection, named: bool, shard: Shard, read: Re
             match decode::event(&row) {
                 Ok(event) => {
                     bytes += bytes_of(&event.row);
-                    long.push(event.long);
+                    held.push(event.held);
                     page.rows.push(event.row);
                 }
                 Err(DamagedEvent { seq, what, .. }) => {
-                    long.push(None);
+                    held.push(Held::Here);
                     page.rows.push(Row::Damaged { seq, what });
                 }
             }
         }
     }
-    fill(connection, named, shard, &mut page, &long).await?;
+    fill(connection, named, shard, secrecy, &mut page, &held).await?;
     Ok(page)
 }
 
-/// Fetches the bodies of a page that do not lie in their rows, and cuts it where they make it too long.
+/// Fetches and opens the bodies of a page that are not as they are in their rows, and cuts it where they make it too long.
 async fn fill(
     connection: &mut PgConnection,
     named: bool,
     shard: Shard,
+    secrecy: &Secrecy,
     page: &mut Page,
-    held: &[Option<Digest>],
+    held: &[Held],
 ) -> Result<(), Trouble> {
-    let mut segments = Segments::default();
+    let mut opener = Opener::new(secrecy);
     let mut bytes = 0;
-    for index in 0..page.rows.len() {
+    for (index, held_here) in held.iter().enumerate() {
         if bytes >= PAGE_BYTES_MAX {
             page.rows.truncate(index);
             page.more = true;
             return Ok(());
         }
         let Some(row) = page.rows.get_mut(index) else { return Ok(()) };
-        if let (Some(Some(digest)), Row::Event { event, .. }) = (held.get(index), &mut *row) {
-            let (session, seq) = (event.session, event.seq);
-            if segments.body(*digest, session, seq).is_none() {
-                fetch_segments(connection, named, shard, &mut segments, held.get(index..).unwrap_or_default()).await?;
-            }
-            match body(connection, named, shard, *digest, (session, seq), &mut segments).await? {
-                Ok(body) => event.body = Body::Json(body),
-                Err(what) => *row = Row::Damaged { seq, what },
-            }
+        if let (Held::InBlob(digest), Row::Event { event, .. }) = (held_here, &*row)
+            && !opener.has(*digest)
+        {
+            let next = held.get(index..).unwrap_or_default();
+            fetch_segments(connection, named, (shard, event.session), &mut opener, next).await?;
+        }
+        if let Err(DamagedEvent { seq, what, .. }) = open(connection, named, shard, *held_here, row, &mut opener).await? {
+            *row = Row::Damaged { seq, what };
         }
         bytes += bytes_of(row);
     }
@@ -192,22 +202,25 @@ async fn fill(
 async fn fetch_segments(
     connection: &mut PgConnection,
     named: bool,
-    shard: Shard,
-    segments: &mut Segments,
-    held: &[Option<Digest>],
+    (shard, session): (Shard, SessionId),
+    opener: &mut Opener,
+    held: &[Held],
 ) -> Result<(), sqlx::Error> {
     let mut wanted: Vec<Vec<u8>> = Vec::new();
-    for digest in held.iter().flatten() {
-        if wanted.len() < SEGMENTS_KEPT && !wanted.iter().any(|wanted| *wanted == digest.0) {
+    for held in held {
+        if let Held::InBlob(digest) = held
+            && wanted.len() < SEGMENTS_KEPT
+            && !wanted.iter().any(|wanted| *wanted == digest.0)
+        {
             wanted.push(digest.0.to_vec());
         }
     }
-    let query = sqlx::query(sql::SEGMENTS).persistent(named).bind(shard).bind(wanted).bind(Form::Segment.stored());
+    let [plain, encrypted] = [false, true].map(|encrypted| Form { layout: Layout::Segment, encrypted }.stored());
+    let query = sqlx::query(sql::SEGMENTS).persistent(named).bind(shard).bind(wanted).bind(plain).bind(encrypted);
     for row in query.fetch_all(connection).await? {
         let (digest, content) = (row.try_get(0)?, Content { bytes: row.try_get(1)?, form: row.try_get(2)? });
         if let Some(digest) = Digest::from_slice(digest) {
-            // One that cannot be read is named with the event that asks for it.
-            let _ = segments.keep(digest, &content);
+            opener.take(session, digest, content);
         }
     }
     Ok(())
@@ -248,48 +261,43 @@ async fn sessions(
     Ok(sessions)
 }
 
-/// Fetches a body that does not lie in its row.
+/// Fetches and opens a body that is not as it is in its row.
 pub(super) async fn with_body(
     connection: &mut PgConnection,
     named: bool,
     shard: Shard,
     event: EventRow,
-    segments: &mut Segments,
+    opener: &mut Opener,
 ) -> Result<Result<Row, DamagedEvent>, sqlx::Error> {
-    let EventRow { mut row, long } = event;
-    if let (Some(digest), Row::Event { event, .. }) = (long, &mut row) {
-        let (session, seq) = (event.session, event.seq);
-        match body(connection, named, shard, digest, (session, seq), segments).await? {
-            Ok(body) => event.body = Body::Json(body),
-            Err(what) => return Ok(Err(DamagedEvent { session: Some(session), seq, what })),
-        }
-    }
-    Ok(Ok(row))
+    let EventRow { mut row, held } = event;
+    Ok(open(connection, named, shard, held, &mut row, opener).await?.map(|()| row))
 }
 
-/// The body of an event out of the content that it lies in; why not, where that cannot be read.
-async fn body(
+/// Sets the body of a row; why not, where it cannot be read.
+async fn open(
     connection: &mut PgConnection,
     named: bool,
     shard: Shard,
-    digest: Digest,
-    (session, seq): (SessionId, Seq),
-    segments: &mut Segments,
-) -> Result<Result<String, String>, sqlx::Error> {
-    let body = match segments.body(digest, session, seq) {
-        Some(body) => body,
-        None => {
+    held: Held,
+    row: &mut Row,
+    opener: &mut Opener,
+) -> Result<Result<(), DamagedEvent>, sqlx::Error> {
+    let opened = match held {
+        Held::Here => Ok(()),
+        Held::Encrypted => opener.decrypt(row),
+        Held::InBlob(digest) if opener.has(digest) => opener.set_from_segment(digest, row),
+        Held::InBlob(digest) => {
             let query = sqlx::query(sql::LONG_BODY).persistent(named).bind(shard).bind(digest.0.as_slice().to_vec());
             match query.fetch_optional(connection).await? {
                 None => Err("it is not there".to_owned()),
-                Some(row) => {
-                    let content = Content { bytes: row.try_get(0)?, form: row.try_get(1)? };
-                    segments.read(digest, content, session, seq)
+                Some(found) => {
+                    let content = Content { bytes: found.try_get(0)?, form: found.try_get(1)? };
+                    opener.set_from(digest, content, row)
                 }
             }
         }
     };
-    Ok(body.map_err(|what| format!("its body cannot be read from blob {}: {what}", digest.short())))
+    Ok(opened.map_err(|what| held.damaged(row, &what)))
 }
 
 pub(super) fn bytes_of(row: &Row) -> usize {

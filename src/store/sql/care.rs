@@ -39,9 +39,12 @@ where
             of_shards.entry(self.dialect.shard_of(adoption.session)).or_default().push(adoption);
         }
         for (shard, adoptions) in of_shards {
-            let roots = self.roots(&adoptions).await?;
+            for adoption in &adoptions {
+                self.has_key(adoption.session).await?;
+            }
+            let (roots, secrecy) = (self.roots(&adoptions).await?, self.dialect.secrecy().clone());
             self.write(move |transaction| {
-                Box::pin(async move { Work::<D>::new(transaction, shard).adopt(&adoptions, &roots).await })
+                Box::pin(async move { Work::<D>::new(transaction, shard, secrecy).adopt(&adoptions, &roots).await })
             })
             .await?;
         }
@@ -49,9 +52,13 @@ where
     }
 
     async fn settle(&self, row: &SessionRow, keeping: &Keeping) -> Result<(), StoreError> {
-        let (shard, row, keeping) = (self.dialect.shard_of(row.id), row.clone(), keeping.clone());
-        self.write(move |transaction| Box::pin(async move { Work::<D>::new(transaction, shard).settle(row, keeping).await }))
-            .await
+        let (shard, mut row, keeping) = (self.dialect.shard_of(row.id), row.clone(), keeping.clone());
+        self.hide_title(row.id, Some(&mut row.directory))?;
+        let secrecy = self.dialect.secrecy().clone();
+        self.write(move |transaction| {
+            Box::pin(async move { Work::<D>::new(transaction, shard, secrecy).settle(row, keeping).await })
+        })
+        .await
     }
 
     async fn keeping(&self, session: SessionId) -> Result<Option<Keeping>, StoreError> {
@@ -79,10 +86,16 @@ where
 
     async fn purge(&self, session: SessionId, at: Timestamp) -> Result<(), StoreError> {
         let shard = self.dialect.shard_of(session);
+        let secrecy = self.dialect.secrecy().clone();
         self.forgetting(session, Seq::ZERO, Seq(u64::MAX), move |transaction, traces| {
-            Box::pin(async move { Work::<D>::new(transaction, shard).purge(session, at, traces).await })
+            let secrecy = secrecy.clone();
+            Box::pin(async move { Work::<D>::new(transaction, shard, secrecy).purge(session, at, traces).await })
         })
-        .await
+        .await?;
+        // Only now: a purge that is refused leaves everything. One that was cut off here is finished by purging again.
+        let secrecy = self.dialect.secrecy().clone();
+        let task = tokio::task::spawn_blocking(move || secrecy.destroy_key(session));
+        task.await.map_err(|error| StoreError::Unavailable(error.into()))?
     }
 
     async fn backup(&self, to: &Path) -> Result<Backup, StoreError> {

@@ -37,14 +37,15 @@ where
 {
     /// Begins a fork. That its session is new, and that the other one holds the event, is seen in the transaction that writes it.
     pub(super) async fn fork(&self, append: Append, base: Base, hash: Digest) -> Result<Appended, StoreError> {
-        let sealed = Sealed::new(append.clone())?;
+        let sealed = Sealed::new(append.clone(), self.dialect.secrecy())?;
         // It never changes who holds an event, so that this can be asked before.
         let base = holder(self, base).await?;
         let (shard, of) = (self.dialect.shard_of(append.session), self.dialect.shard_of(base.session));
+        let secrecy = self.dialect.secrecy().clone();
         let begun = self
             .write(move |transaction| {
                 Box::pin(async move {
-                    let mut work = Work::<D>::new(transaction, shard);
+                    let mut work = Work::<D>::new(transaction, shard, secrecy);
                     work.fork(&sealed, Root { base, hash }, of).await
                 })
             })
@@ -133,10 +134,17 @@ where
     pub(super) async fn own_blob(&self, session: SessionId, digest: Digest) -> Result<Option<Vec<u8>>, StoreError> {
         self.dialect.readable()?;
         let failed = |error| self.dialect.failed_read(error);
-        let query = statement(sql::BLOB).bind(self.dialect.shard_of(session)).bind(digest.0.to_vec());
+        let secrecy = self.dialect.secrecy();
+        let address = match secrecy.key(session) {
+            Ok(key) => key.map_or(digest, |key| key.address(digest)),
+            // Nothing was ever given to one that never was.
+            Err(StoreError::NoKey { .. }) if self.dialect.session(session).await?.is_none() => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let query = statement(sql::BLOB).bind(self.dialect.shard_of(session)).bind(address.0.to_vec());
         let Some(row) = self.fetch(query).await?.pop() else { return Ok(None) };
         let content = Content { bytes: row.try_get(0).map_err(failed)?, form: row.try_get(1).map_err(failed)? };
-        match content.whole(BLOB_BYTES_MAX) {
+        match content.whole(secrecy, session, BLOB_BYTES_MAX) {
             Ok(bytes) if Digest::of(&bytes) == digest => Ok(Some(bytes)),
             _ => {
                 let what = format!("the content of blob {} is not what its name says", digest.short());
@@ -165,8 +173,10 @@ where
             let digest: Vec<u8> = row.try_get(1).map_err(failed)?;
             let bytes: Vec<u8> = row.try_get(2).map_err(failed)?;
             let seq = Seq(u64::try_from(seq).unwrap_or_default());
-            if let Some(digest) = Digest::from_slice(&digest).filter(|digest| *digest == Digest::of(&bytes)) {
-                return Ok(Some(Snapshot { session, seq, reducer: reducer.to_owned(), digest, bytes }));
+            let found = Digest::from_slice(&digest).filter(|digest| *digest == Digest::of(&bytes));
+            let found = found.map(|digest| Snapshot { session, seq, reducer: reducer.to_owned(), digest, bytes });
+            if let Some(snapshot) = found.and_then(|snapshot| self.shown(snapshot)) {
+                return Ok(Some(snapshot));
             }
             // A damaged snapshot is as good as none: the log has it all, and an older snapshot most of it.
             tracing::warn!(%session, %seq, "a snapshot is damaged and is not used");
@@ -190,24 +200,31 @@ where
 
     /// Lets go the snapshots of forks that may hold what a redacted event said which they share.
     pub(super) async fn drop_snapshots_of_forks(&self, session: SessionId, seq: Seq) -> Result<(), StoreError> {
-        self.in_forks_that_read(session, seq, sql::DROP_SNAPSHOTS, stored(seq.0)).await
+        self.in_forks_that_read(session, seq, sql::DROP_SNAPSHOTS, |_| Ok(stored(seq.0))).await
     }
 
     /// Takes this title from the forks that got it from an event which is to be redacted.
     pub(super) async fn drop_title_of_forks(&self, session: SessionId, seq: Seq, title: &str) -> Result<(), StoreError> {
-        self.in_forks_that_read(session, seq, sql::DROP_TITLE, title.to_owned()).await
+        let hidden = |fork| self.dialect.secrecy().hidden_title(fork, title.to_owned());
+        self.in_forks_that_read(session, seq, sql::DROP_TITLE, hidden).await
     }
 
-    /// Does this to each of these forks: `$1` and `$2` are the fork, `$3` is `argument`.
-    async fn in_forks_that_read<T>(&self, session: SessionId, seq: Seq, work: &'static str, argument: T) -> Result<(), StoreError>
+    /// Does this to each of these forks: `$1` and `$2` are the fork, `$3` is `argument` of it.
+    async fn in_forks_that_read<T>(
+        &self,
+        session: SessionId,
+        seq: Seq,
+        work: &'static str,
+        argument: impl Fn(SessionId) -> Result<T, StoreError>,
+    ) -> Result<(), StoreError>
     where
-        T: Clone + Send + Sync + 'static,
+        T: Send + 'static,
         for<'q> T: Encode<'q, D::Db> + Type<D::Db>,
     {
         for fork in self.forks_that_read(session, seq).await? {
-            let (shard, argument) = (self.dialect.shard_of(fork), argument.clone());
+            let (shard, argument) = (self.dialect.shard_of(fork), argument(fork)?);
             self.write(move |transaction| {
-                let work = statement(work).bind(shard).bind(fork.as_uuid()).bind(argument.clone());
+                let work = statement(work).bind(shard).bind(fork.as_uuid()).bind(argument);
                 Box::pin(async move {
                     work.execute(&mut **transaction).await?;
                     Ok(())
@@ -220,7 +237,8 @@ where
 
     /// The title of a session, where the body of this event of it, which is still there, says it.
     pub(super) async fn title_told_by(&self, session: SessionId, seq: Seq) -> Result<Option<String>, StoreError> {
-        let Some(title) = self.dialect.session(session).await?.and_then(|row| row.directory.title) else { return Ok(None) };
+        let row = self.dialect.session(session).await?.map(|row| self.with_title(row));
+        let Some(title) = row.and_then(|row| row.directory.title) else { return Ok(None) };
         let page = self.dialect.read(Read::one(session, seq)).await?;
         Ok(match page.rows.first().and_then(Row::event) {
             Some(Recorded { body: Body::Json(body), .. }) if is_told_by(&title, body) => Some(title),

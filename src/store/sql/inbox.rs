@@ -7,14 +7,28 @@ use sqlx::{ColumnIndex, Decode, Encode, Executor, Row as _, Type};
 use uuid::Uuid;
 
 use super::{SqlStore, statement};
-use crate::session::{NodeId, SessionId, Timestamp};
+use crate::session::{NodeId, Seq, SessionId, Timestamp};
 use crate::store::StoreError;
+use crate::store::cipher::What;
 use crate::store::dialect::Dialect;
 use crate::store::inbox::{Inbox, Letter, is_answer};
 use crate::store::statements::common as sql;
 
 /// How long a letter stays that nobody asks about.
 const KEPT: Duration = Duration::from_hours(24);
+
+impl<D: Dialect> SqlStore<D>
+where
+    for<'c> &'c mut <D::Db as sqlx::Database>::Connection: Executor<'c, Database = D::Db>,
+{
+    /// A letter as it was written.
+    fn opened(&self, letter: Letter) -> Result<Letter, StoreError> {
+        let Some(key) = self.dialect.secrecy().key(letter.session)? else { return Ok(letter) };
+        let damaged = |what| StoreError::Damaged { session: letter.session, seq: Seq::ZERO, what };
+        let command = key.open_text(What::Letter(letter.id), &letter.command).map_err(damaged)?;
+        Ok(Letter { command, ..letter })
+    }
+}
 
 #[async_trait]
 impl<D> Inbox for SqlStore<D>
@@ -29,6 +43,11 @@ where
 {
     async fn post(&self, letter: Letter) -> Result<(), StoreError> {
         let shard = self.dialect.shard_of_node(letter.to);
+        self.has_key(letter.session).await?;
+        let command = match self.dialect.secrecy().key(letter.session)? {
+            None => letter.command,
+            Some(key) => key.seal_text(What::Letter(letter.id), &letter.command).map_err(StoreError::Invalid)?,
+        };
         self.write(move |transaction| {
             Box::pin(async move {
                 let now: i64 = statement(D::NOW).fetch_one(&mut **transaction).await?.try_get(0)?;
@@ -40,7 +59,7 @@ where
                     .bind(letter.id)
                     .bind(letter.session.as_uuid())
                     .bind(now)
-                    .bind(letter.command);
+                    .bind(command);
                 insert.execute(&mut **transaction).await?;
                 Ok(())
             })
@@ -57,7 +76,16 @@ where
             let session = SessionId::from_uuid(row.try_get(1)?);
             Ok(Letter { to: node, id: row.try_get(0)?, session, command: row.try_get(2)? })
         };
-        rows.iter().map(letter).collect::<Result<_, _>>().map_err(failed)
+        let letters: Vec<Letter> = rows.iter().map(letter).collect::<Result<_, _>>().map_err(failed)?;
+        // One whose key is gone can be carried out by nobody, and must not hold up the others.
+        let readable = letters.into_iter().filter_map(|letter| match self.opened(letter) {
+            Ok(letter) => Some(letter),
+            Err(error) => {
+                tracing::warn!(%error, "a letter cannot be read and is left");
+                None
+            }
+        });
+        Ok(readable.collect())
     }
 
     async fn begin(&self, node: NodeId, letter: Uuid) -> Result<bool, StoreError> {

@@ -6,6 +6,8 @@ mod inbox;
 mod pack;
 mod read_models;
 mod search;
+mod secrecy;
+mod take_out;
 mod work;
 
 use std::collections::BTreeMap;
@@ -20,6 +22,7 @@ use sqlx::{ColumnIndex, Decode, Encode, Executor, Row as _, Transaction, Type};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
+use super::content::{Content, Layout};
 use super::cursor::StoreMark;
 use super::dialect::{Dialect, LeaseClock};
 use super::statements::common as sql;
@@ -28,7 +31,8 @@ use super::{
     SessionFilter, SessionRow, Shard, Snapshot, Store, StoreError, StoreInfo, WakeUps, chain, is_name_of, is_ours, is_reached,
     no_event, no_session,
 };
-use crate::session::{Digest, NodeId, Seq, SessionId, SessionName, Timestamp};
+use crate::session::{Digest, EventId, NodeId, Seq, SessionId, SessionName, Timestamp};
+use take_out::Taken;
 
 /// The longest content that is kept as one blob, in bytes.
 const BLOB_BYTES_MAX: usize = 512 * 1024 * 1024;
@@ -211,7 +215,9 @@ where
     for<'q> Option<Vec<u8>>: Encode<'q, D::Db>,
     usize: ColumnIndex<<D::Db as sqlx::Database>::Row>,
 {
-    async fn append(&self, append: Append) -> Result<Appended, StoreError> {
+    async fn append(&self, mut append: Append) -> Result<Appended, StoreError> {
+        self.has_key(append.session).await?;
+        self.hide_title(append.session, append.directory.as_mut())?;
         match append.expected {
             Expected::Fork { base, hash } => self.fork(append, base, hash).await,
             _ => self.dialect.append(append).await,
@@ -226,11 +232,12 @@ where
     }
 
     async fn session(&self, id: SessionId) -> Result<Option<SessionRow>, StoreError> {
-        self.dialect.session(id).await
+        Ok(self.dialect.session(id).await?.map(|row| self.with_title(row)))
     }
 
     async fn sessions(&self, filter: SessionFilter, limit: u32) -> Result<Vec<SessionRow>, StoreError> {
-        self.dialect.sessions(filter, limit).await
+        let rows = self.dialect.sessions(filter, limit).await?;
+        Ok(rows.into_iter().map(|row| self.with_title(row)).collect())
     }
 
     async fn name(&self, id: SessionId, name: &SessionName) -> Result<(), StoreError> {
@@ -258,13 +265,21 @@ where
         if let Some(bytes) = contents.iter().find(|bytes| bytes.len() > BLOB_BYTES_MAX) {
             return Err(StoreError::Invalid(format!("content of {} bytes is longer than {BLOB_BYTES_MAX}", bytes.len())));
         }
+        self.has_key(session).await?;
+        let key = self.dialect.secrecy().key(session)?;
+        let lay = |bytes: Vec<u8>| {
+            let digest = Digest::of(&bytes);
+            let address = key.as_ref().map_or(digest, |key| key.address(digest));
+            let content = Content::laid(key.as_deref(), Layout::Plain, bytes).map_err(StoreError::Invalid)?;
+            Ok((address, content))
+        };
         // In one order, so that two that keep the same do not wait for each other.
-        let contents: BTreeMap<Digest, Vec<u8>> = contents.into_iter().map(|bytes| (Digest::of(&bytes), bytes)).collect();
+        let contents: BTreeMap<Digest, Content> = contents.into_iter().map(lay).collect::<Result<_, StoreError>>()?;
         let shard = self.dialect.shard_of(session);
         self.write(move |transaction| {
             Box::pin(async move {
-                for (digest, bytes) in contents {
-                    let insert = statement(D::PUT_BLOB).bind(shard).bind(digest.0.to_vec()).bind(bytes);
+                for (digest, Content { bytes, form }) in contents {
+                    let insert = statement(D::PUT_BLOB).bind(shard).bind(digest.0.to_vec()).bind(bytes).bind(form);
                     insert.execute(&mut **transaction).await?;
                     let keep = statement(sql::KEEP_BLOB).bind(shard).bind(session.as_uuid()).bind(digest.0.to_vec());
                     keep.execute(&mut **transaction).await?;
@@ -289,6 +304,8 @@ where
 
     async fn put_snapshot(&self, snapshot: Snapshot) -> Result<(), StoreError> {
         let shard = self.dialect.shard_of(snapshot.session);
+        self.has_key(snapshot.session).await?;
+        let snapshot = self.hidden(snapshot)?;
         self.write(move |transaction| {
             Box::pin(async move {
                 let session = snapshot.session.as_uuid();
@@ -421,6 +438,7 @@ where
             sessions: count(&counts, 0)?,
             events: count(&counts, 1)?,
             bytes: count(&bytes, 0)?,
+            encrypted: self.dialect.secrecy().is_encrypted(),
             created_at: Timestamp(store.try_get(1).map_err(failed)?),
             newest: self.sessions(SessionFilter::All, 1).await?.into_iter().next().map(Box::new),
         })
@@ -433,22 +451,30 @@ where
             // Before the event, which would no longer tell what is to be done if this were cut off in between.
             self.drop_title_of_forks(session, seq, title).await?;
         }
+        let stored_title = title.map(|title| self.dialect.secrecy().hidden_title(session, title)).transpose()?;
+        let secrecy = self.dialect.secrecy().clone();
         self.forgetting(session, Seq(seq.0.saturating_sub(1)), seq, move |transaction, traces| {
-            let title = title.clone();
+            let (title, secrecy) = (stored_title.clone(), secrecy.clone());
             Box::pin(async move {
                 let (id, place) = (session.as_uuid(), stored(seq.0));
-                pack::lock_session::<D>(transaction, shard, session).await?;
+                take_out::lock_session::<D>(transaction, shard, session).await?;
                 let find = statement(sql::BODY).bind(shard).bind(id).bind(place);
                 let Some(row) = find.fetch_optional(&mut **transaction).await? else { return Err(no_event(session, seq).into()) };
-                let Some(salt) = row.try_get::<Option<Vec<u8>>, _>(2)? else { return Ok(()) };
+                if row.try_get::<Option<Vec<u8>>, _>(3)?.is_some() {
+                    return Ok(());
+                }
                 let long: Option<Vec<u8>> = row.try_get(1)?;
-                let found = match &long {
-                    None => row.try_get::<Option<String>, _>(0)?.map(|body| (body, None)),
-                    Some(digest) => pack::body_in::<D>(transaction, shard, (session, seq), digest.clone()).await?,
+                let found = take_out::Found {
+                    id: EventId::from_uuid(row.try_get(4)?),
+                    text: row.try_get(0)?,
+                    salt: row.try_get::<Option<Vec<u8>>, _>(2)?,
+                    content: match &long {
+                        Some(digest) => take_out::content::<D>(transaction, shard, digest.clone()).await?,
+                        None => None,
+                    },
                 };
-                let damaged = || StoreError::Damaged { session, seq, what: "its body or its salt is not there".to_owned() };
-                let salt: chain::Salt = salt.try_into().map_err(|_| damaged())?;
-                let (body, segment) = found.ok_or_else(damaged)?;
+                let taken = found.open(&secrecy, session, seq);
+                let Taken { salt, body, segment } = taken.map_err(|what| StoreError::Damaged { session, seq, what })?;
                 let digest = chain::digest(&salt, &body);
                 let pos = statement(sql::EVENT_POS).bind(shard).bind(id).bind(place).fetch_one(&mut **transaction).await?;
                 let pos: i64 = pos.try_get(0)?;
@@ -461,7 +487,7 @@ where
                 }
                 if let Some(long) = long {
                     if let Some(segment) = segment {
-                        pack::rewrite::<D>(transaction, shard, (session, seq), long.clone(), &segment).await?;
+                        take_out::rewrite::<D>(transaction, &secrecy, shard, (session, seq), long.clone(), &segment).await?;
                     }
                     drop_blob::<D>(transaction, shard, long).await?;
                 }

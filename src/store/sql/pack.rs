@@ -1,17 +1,17 @@
-//! Packing: the bodies of a session at rest go into segments, and its long content is compressed. Nobody who reads it sees a difference.
+//! Packing: the bodies of a session that has ended go into segments, and its long content is compressed. Nobody who reads it sees a difference.
 
 use sqlx::{ColumnIndex, Decode, Encode, Executor, Row as _, Transaction, Type};
 use uuid::Uuid;
 
-use super::{Failure, SqlStore, statement, stored};
+use super::{BLOB_BYTES_MAX, Failure, SqlStore, statement, stored, take_out};
 use crate::session::{Body, Digest, Seq, SessionId, Timestamp};
-use crate::store::chain::Verifier;
-use crate::store::content::{self, Bad, Content, Form};
+use crate::store::chain::{Salt, Verifier};
+use crate::store::cipher::SessionKey;
+use crate::store::content::{self, Bad, Content, Form, INLINE_BYTES_MAX, Layout, Secrecy, with_salt};
 use crate::store::dialect::Dialect;
-use crate::store::sealed::INLINE_BYTES_MAX;
 use crate::store::segment::{SEGMENT_BYTES, Segment};
 use crate::store::statements::common as sql;
-use crate::store::{AT_REST, Packed, Pages, Read, Row, Shard, Store, StoreError, no_session, not_at_rest};
+use crate::store::{ENDED, Packed, Pages, Read, Row, Shard, Store, StoreError, no_session, not_ended};
 
 /// No segment holds more places than this.
 const PLACES_MAX: usize = 4096;
@@ -23,7 +23,7 @@ const TRIES_MAX: u32 = 8;
 struct Gathered {
     first: Seq,
     bodies: Vec<Option<String>>,
-    /// Bodies that lie in content of their own, by its digest.
+    /// Bodies that lie in content of their own, by what that is found by.
     long: Vec<(Digest, String)>,
     bytes: usize,
 }
@@ -33,17 +33,26 @@ impl Gathered {
         Self { first, bodies: Vec::new(), long: Vec::new(), bytes: 0 }
     }
 
-    fn push(&mut self, body: Body) {
-        self.bodies.push(match body {
-            Body::Json(body) if body.len() > INLINE_BYTES_MAX => {
-                self.long.push((Digest::of(body.as_bytes()), body));
-                None
-            }
+    /// Adds the next one; one that is encrypted goes with its salt.
+    fn push(&mut self, key: Option<&SessionKey>, body: Body, salt: Option<Salt>) {
+        let text = match body {
             Body::Json(body) => {
-                self.bytes += body.len();
-                Some(body)
+                let is_long = body.len() > INLINE_BYTES_MAX;
+                Some((is_long, if key.is_some() { with_salt(&salt.unwrap_or_default(), &body) } else { body }))
             }
             Body::Redacted => None,
+        };
+        self.bodies.push(match text {
+            Some((true, text)) => {
+                let digest = Digest::of(text.as_bytes());
+                self.long.push((key.map_or(digest, |key| key.address(digest)), text));
+                None
+            }
+            Some((false, text)) => {
+                self.bytes += text.len();
+                Some(text)
+            }
+            None => None,
         });
     }
 
@@ -62,8 +71,8 @@ struct Stretch {
     first: Seq,
     last: Seq,
     /// Its segment, and how many bodies are in it.
-    segment: Option<(Digest, Vec<u8>, u64)>,
-    long: Vec<(Digest, Vec<u8>)>,
+    segment: Option<(Content, u64)>,
+    long: Vec<(Digest, Content)>,
 }
 
 impl<D> SqlStore<D>
@@ -82,9 +91,9 @@ where
     for<'q> Option<Vec<u8>>: Encode<'q, D::Db>,
     usize: ColumnIndex<<D::Db as sqlx::Database>::Row>,
 {
-    /// The sessions at rest that changed last before a moment and are not packed up to their ends.
+    /// The sessions that have ended, changed last before a moment and are not packed up to their ends.
     pub(super) async fn unpacked(&self, before: Timestamp, limit: u32) -> Result<Vec<SessionId>, StoreError> {
-        let query = AT_REST.iter().fold(statement(sql::PACKABLE), |query, phase| query.bind((*phase).to_owned()));
+        let query = ENDED.iter().fold(statement(sql::PACKABLE), |query, phase| query.bind((*phase).to_owned()));
         let query = query.bind(before.0).bind(i64::from(limit));
         let rows = self.fetch(query).await?;
         let ids = rows.iter().map(|row| row.try_get::<Uuid, _>(0).map(SessionId::from_uuid));
@@ -111,7 +120,7 @@ where
         let query = statement(sql::PACKED_UPTO).bind(self.dialect.shard_of(session)).bind(session.as_uuid());
         let Some(row) = self.fetch(query).await?.pop() else { return Err(no_session(session)) };
         let (packed, head): (i64, i64) = (row.try_get(0).map_err(failed)?, row.try_get(1).map_err(failed)?);
-        is_at_rest(session, &row.try_get::<String, _>(2).map_err(failed)?)?;
+        has_ended(session, &row.try_get::<String, _>(2).map_err(failed)?)?;
         let seq = |number: i64| Seq(u64::try_from(number).unwrap_or_default());
         Ok((seq(packed), seq(head)))
     }
@@ -131,13 +140,14 @@ where
                 None => return Err(StoreError::Damaged { session, seq: begin, what: "it is missing".to_owned() }),
             },
         };
+        let key = self.dialect.secrecy().key(session)?;
         let mut pages = Pages::new(self, Read { upto: head, ..Read::forward(session, begin) });
         let mut gathered = Gathered::from(begin.next());
         while let Some(rows) = pages.next().await? {
             for row in rows {
                 verifier.check(&row).map_err(|flaw| flaw.of_session(session))?;
-                if let Row::Event { event, .. } = row {
-                    gathered.push(event.body);
+                if let Row::Event { event, salt, .. } = row {
+                    gathered.push(key.as_deref(), event.body, salt);
                 }
                 if gathered.is_full() {
                     let next = Gathered::from(gathered.end());
@@ -152,7 +162,8 @@ where
         let (first, last) = (gathered.first, Seq(gathered.end().0.saturating_sub(1)));
         let wrong = |what: Bad| StoreError::Damaged { session, seq: first, what };
         // Compressing takes milliseconds, in which a worker has others to serve.
-        let task = tokio::task::spawn_blocking(move || squeeze(session, gathered));
+        let key = self.dialect.secrecy().key(session)?;
+        let task = tokio::task::spawn_blocking(move || squeeze(session, key.as_deref(), gathered));
         let (stretch, done) = task.await.map_err(|error| StoreError::Unavailable(error.into()))?.map_err(wrong)?;
         let shard = self.dialect.shard_of(session);
         self.write(move |transaction| Box::pin(async move { Self::write_stretch(transaction, shard, session, stretch).await }))
@@ -169,15 +180,16 @@ where
         stretch: Stretch,
     ) -> Result<(), Failure> {
         let id = session.as_uuid();
-        lock_session::<D>(transaction, shard, session).await?;
+        take_out::lock_session::<D>(transaction, shard, session).await?;
         let Stretch { first, last, segment, long } = stretch;
         let row = statement(sql::PACKED_UPTO).bind(shard).bind(id).fetch_one(&mut **transaction).await?;
-        is_at_rest(session, &row.try_get::<String, _>(2)?)?;
+        has_ended(session, &row.try_get::<String, _>(2)?)?;
         if row.try_get::<i64, _>(0)? >= stored(first.0) {
             return Err(StoreError::Busy("another process packs the same session".into()).into());
         }
-        if let Some((digest, bytes, count)) = segment {
-            let put = statement(sql::PUT_SEGMENT).bind(shard).bind(digest.0.to_vec()).bind(bytes).bind(Form::Segment.stored());
+        if let Some((Content { form, bytes }, count)) = segment {
+            let digest = Digest::of(&bytes);
+            let put = statement(sql::PUT_SEGMENT).bind(shard).bind(digest.0.to_vec()).bind(bytes).bind(form);
             put.execute(&mut **transaction).await?;
             let bind = statement(sql::MOVE_BODIES).bind(shard).bind(id).bind(stored(first.0)).bind(stored(last.0));
             let moved = bind.bind(digest.0.to_vec()).execute(&mut **transaction).await?;
@@ -185,8 +197,8 @@ where
                 return Err(StoreError::Busy("one of the events was redacted meanwhile".into()).into());
             }
         }
-        for (digest, bytes) in long {
-            pack_blob::<D>(transaction, shard, digest, bytes).await?;
+        for (digest, content) in long {
+            pack_blob::<D>(transaction, shard, digest, content).await?;
         }
         statement(sql::SET_PACKED).bind(shard).bind(id).bind(stored(last.0)).execute(&mut **transaction).await?;
         Ok(())
@@ -199,33 +211,44 @@ where
             return Ok(());
         }
         let failed = |error| self.dialect.failed_read(error);
-        let shard = self.dialect.shard_of(session);
+        let (shard, secrecy) = (self.dialect.shard_of(session), self.dialect.secrecy());
         for row in self.fetch(statement(sql::KEPT_BY).bind(shard).bind(session.as_uuid())).await? {
             let digest: Vec<u8> = row.try_get(0).map_err(failed)?;
             let Some(row) = self.fetch(statement(sql::BLOB).bind(shard).bind(digest.clone())).await?.pop() else { continue };
             let content = Content { bytes: row.try_get(0).map_err(failed)?, form: row.try_get(1).map_err(failed)? };
-            let Some(digest) = Digest::from_slice(&digest).filter(|_| content.form == Form::Plain.stored()) else { continue };
+            let Some(digest) = Digest::from_slice(&digest).filter(|_| content.form == plain(secrecy)) else { continue };
             let before = content.bytes.len();
-            let task = tokio::task::spawn_blocking(move || content::compress(&content.bytes));
-            let bytes = task.await.map_err(|error| StoreError::Unavailable(error.into()))?;
-            let bytes = bytes.map_err(|what| StoreError::Damaged { session, seq: Seq::ZERO, what })?;
-            if bytes.len() >= before {
+            let (owned, key) = (secrecy.clone(), secrecy.key(session)?);
+            let task = tokio::task::spawn_blocking(move || {
+                let bytes = content.whole(&owned, session, BLOB_BYTES_MAX)?;
+                Content::laid(key.as_deref(), Layout::Packed, content::compress(&bytes)?)
+            });
+            let content = task.await.map_err(|error| StoreError::Unavailable(error.into()))?;
+            let content = content.map_err(|what| StoreError::Damaged { session, seq: Seq::ZERO, what })?;
+            if content.bytes.len() >= before {
                 continue;
             }
-            packed.add(Packed { events: 0, bytes_before: before as u64, bytes_after: bytes.len() as u64 });
-            self.write(move |transaction| Box::pin(async move { Ok(pack_blob::<D>(transaction, shard, digest, bytes).await?) }))
-                .await?;
+            packed.add(Packed { events: 0, bytes_before: before as u64, bytes_after: content.bytes.len() as u64 });
+            self.write(move |transaction| {
+                Box::pin(async move { Ok(pack_blob::<D>(transaction, shard, digest, content).await?) })
+            })
+            .await?;
         }
         Ok(())
     }
 }
 
-fn is_at_rest(session: SessionId, phase: &str) -> Result<(), StoreError> {
-    if AT_REST.contains(&phase) { Ok(()) } else { Err(not_at_rest(session)) }
+fn has_ended(session: SessionId, phase: &str) -> Result<(), StoreError> {
+    if ENDED.contains(&phase) { Ok(()) } else { Err(not_ended(session)) }
+}
+
+/// The form of content that is not packed yet.
+const fn plain(secrecy: &Secrecy) -> i32 {
+    Form { layout: Layout::Plain, encrypted: secrecy.is_encrypted() }.stored()
 }
 
 /// Compresses what was gathered.
-fn squeeze(session: SessionId, gathered: Gathered) -> Result<(Stretch, Packed), Bad> {
+fn squeeze(session: SessionId, key: Option<&SessionKey>, gathered: Gathered) -> Result<(Stretch, Packed), Bad> {
     let mut packed = Packed { events: 0, bytes_before: gathered.bytes as u64, bytes_after: 0 };
     let (first, last) = (gathered.first, Seq(gathered.end().0.saturating_sub(1)));
     let bodies: Vec<Option<&str>> = gathered.bodies.iter().map(Option::as_deref).collect();
@@ -233,18 +256,18 @@ fn squeeze(session: SessionId, gathered: Gathered) -> Result<(Stretch, Packed), 
     let segment = match count {
         0 => None,
         count => {
-            let bytes = Segment::pack(session, first, &bodies)?;
-            packed.bytes_after += bytes.len() as u64;
-            Some((Digest::of(&bytes), bytes, count))
+            let content = Content::laid(key, Layout::Segment, Segment::pack(session, first, &bodies)?)?;
+            packed.bytes_after += content.bytes.len() as u64;
+            Some((content, count))
         }
     };
     let mut long = Vec::with_capacity(gathered.long.len());
     for (digest, body) in gathered.long {
-        let bytes = content::compress(body.as_bytes())?;
+        let content = Content::laid(key, Layout::Packed, content::compress(body.as_bytes())?)?;
         packed.bytes_before += body.len() as u64;
-        if bytes.len() < body.len() {
-            packed.bytes_after += bytes.len() as u64;
-            long.push((digest, bytes));
+        if content.bytes.len() < body.len() {
+            packed.bytes_after += content.bytes.len() as u64;
+            long.push((digest, content));
         } else {
             packed.bytes_after += body.len() as u64;
         }
@@ -256,7 +279,7 @@ async fn pack_blob<D>(
     transaction: &mut Transaction<'static, D::Db>,
     shard: Shard,
     digest: Digest,
-    bytes: Vec<u8>,
+    Content { form, bytes }: Content,
 ) -> Result<(), sqlx::Error>
 where
     D: Dialect,
@@ -264,74 +287,9 @@ where
     for<'q> i32: Encode<'q, D::Db> + Type<D::Db>,
     for<'q> Vec<u8>: Encode<'q, D::Db> + Type<D::Db>,
 {
-    let pack = statement(sql::PACK_BLOB).bind(shard).bind(digest.0.to_vec()).bind(bytes).bind(Form::Packed.stored());
+    let encrypted = Form::read(form).is_ok_and(|form| form.encrypted);
+    let before = Form { layout: Layout::Plain, encrypted }.stored();
+    let pack = statement(sql::PACK_BLOB).bind(shard).bind(digest.0.to_vec()).bind(bytes).bind(form).bind(before);
     pack.execute(&mut **transaction).await?;
-    Ok(())
-}
-
-/// Keeps others from packing or redacting a session until the transaction ends.
-pub(super) async fn lock_session<D>(
-    transaction: &mut Transaction<'static, D::Db>,
-    shard: Shard,
-    session: SessionId,
-) -> Result<(), sqlx::Error>
-where
-    D: Dialect,
-    for<'c> &'c mut <D::Db as sqlx::Database>::Connection: Executor<'c, Database = D::Db>,
-    for<'q> i32: Encode<'q, D::Db> + Type<D::Db>,
-    for<'q> Uuid: Encode<'q, D::Db> + Type<D::Db>,
-{
-    statement(sql::LOCK_SESSION).bind(shard).bind(session.as_uuid()).execute(&mut **transaction).await?;
-    Ok(())
-}
-
-/// The body of an event that lies in content, and the segment that this is, if it is one.
-pub(super) async fn body_in<D>(
-    transaction: &mut Transaction<'static, D::Db>,
-    shard: Shard,
-    (session, seq): (SessionId, Seq),
-    digest: Vec<u8>,
-) -> Result<Option<(String, Option<Segment>)>, sqlx::Error>
-where
-    D: Dialect,
-    for<'c> &'c mut <D::Db as sqlx::Database>::Connection: Executor<'c, Database = D::Db>,
-    for<'q> i32: Encode<'q, D::Db> + Decode<'q, D::Db> + Type<D::Db>,
-    for<'q> Vec<u8>: Encode<'q, D::Db> + Decode<'q, D::Db> + Type<D::Db>,
-    usize: ColumnIndex<<D::Db as sqlx::Database>::Row>,
-{
-    let find = statement(sql::BLOB).bind(shard).bind(digest);
-    let Some(row) = find.fetch_optional(&mut **transaction).await? else { return Ok(None) };
-    let content = Content { bytes: row.try_get(0)?, form: row.try_get(1)? };
-    if content.form == Form::Segment.stored() {
-        let segment = Segment::read(&content.bytes).ok();
-        let body = segment.as_ref().and_then(|segment| segment.body(session, seq).ok()).map(str::to_owned);
-        return Ok(body.map(|body| (body, segment)));
-    }
-    let bytes = content.whole(crate::store::Append::BODY_BYTES_MAX).ok();
-    Ok(bytes.and_then(|bytes| String::from_utf8(bytes).ok()).map(|body| (body, None)))
-}
-
-/// Puts what else lies in a segment into a new one; the old one is referred to by none of its events then.
-pub(super) async fn rewrite<D>(
-    transaction: &mut Transaction<'static, D::Db>,
-    shard: Shard,
-    (session, seq): (SessionId, Seq),
-    old: Vec<u8>,
-    segment: &Segment,
-) -> Result<(), Failure>
-where
-    D: Dialect,
-    for<'c> &'c mut <D::Db as sqlx::Database>::Connection: Executor<'c, Database = D::Db>,
-    for<'q> i32: Encode<'q, D::Db> + Type<D::Db>,
-    for<'q> Uuid: Encode<'q, D::Db> + Type<D::Db>,
-    for<'q> Vec<u8>: Encode<'q, D::Db> + Type<D::Db>,
-{
-    let rest = segment.without(seq).map_err(|what| StoreError::Damaged { session, seq, what })?;
-    let Some(bytes) = rest else { return Ok(()) };
-    let new = Digest::of(&bytes).0.to_vec();
-    let put = statement(sql::PUT_SEGMENT).bind(shard).bind(new.clone()).bind(bytes).bind(Form::Segment.stored());
-    put.execute(&mut **transaction).await?;
-    let bind = statement(sql::MOVE_SEGMENT).bind(shard).bind(session.as_uuid()).bind(old).bind(new);
-    bind.execute(&mut **transaction).await?;
     Ok(())
 }

@@ -9,8 +9,8 @@ use uuid::Uuid;
 use super::super::dialect::{Dialect, Forget};
 use super::super::statements::common as sql;
 use super::super::{
-    Alike, FeedCursor, Find, Hit, IndexEntry, Indexed, OpenError, Place, Read, ReadModels as _, Row, SearchIndex, Shard,
-    StoreError, id_range, search_projection,
+    Alike, FeedCursor, Find, Hit, IndexEntry, Indexed, Place, Read, ReadModels as _, Row, SearchIndex, Shard, StoreError,
+    id_range, search_projection,
 };
 use super::{Failure, SqlStore, statement, stored};
 use crate::session::searchable::{self, Label};
@@ -18,8 +18,9 @@ use crate::session::{Body, Recorded, Seq, SessionId, Timestamp};
 
 /// A session with more events than this is not taken out of the index event by event; the index is made anew.
 const FORGOTTEN_MAX: usize = 20_000;
-/// The first format whose tables have an index.
-const SEARCHED_SINCE: i64 = 8;
+/// What whoever wants to index an encrypted store is told.
+const UNSEARCHED: &str = "what sessions say is encrypted in this store, so it keeps no index of their words and cannot be searched; \
+     `rekindle show`, `tail` and `export` read each session";
 /// The most hits that are found at once.
 const HITS_MAX: u32 = 10_000;
 
@@ -35,18 +36,14 @@ where
     usize: ColumnIndex<<D::Db as sqlx::Database>::Row>,
 {
     async fn indexed(&self) -> Result<FeedCursor, StoreError> {
-        // A file that cannot be written keeps the tables of the version that made it.
-        let format: i64 =
-            self.fetch_one(statement(sql::STORE)).await?.try_get(0).map_err(|error| self.dialect.failed_read(error))?;
-        if format < SEARCHED_SINCE {
-            let address = self.dialect.address().to_owned();
-            return Err(OpenError::Older { address, found: format, needed: SEARCHED_SINCE }.into());
-        }
         self.checkpoint(&search_projection()).await
     }
 
     async fn index(&self, indexed: Indexed) -> Result<(), StoreError> {
         indexed.validate()?;
+        if self.dialect.secrecy().is_encrypted() {
+            return Err(StoreError::Invalid(UNSEARCHED.to_owned()));
+        }
         let entries = entries::<D>(&indexed.entries);
         // Of their own, so that the words are not looked through again and again.
         let places = D::INDEX_DAYS.map(|days| (days, places(&indexed.entries)));

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use super::super::work::Work;
 use super::*;
 use crate::store::conformance::{append, event_of, new_session};
+use crate::store::content::Secrecy;
 use crate::store::sqlite::Sqlite;
 use crate::store::{Care as _, Expected, FeedCursor, OpenOptions, Store as _};
 
@@ -37,7 +38,9 @@ async fn index(store: &SqlStore<Sqlite>) {
 async fn purge(store: &SqlStore<Sqlite>, session: SessionId, traces: Traces) -> Result<(), StoreError> {
     store
         .write(move |transaction| {
-            Box::pin(async move { Work::<Sqlite>::new(transaction, 0).purge(session, Timestamp(1), traces).await })
+            Box::pin(
+                async move { Work::<Sqlite>::new(transaction, 0, Secrecy::Readable).purge(session, Timestamp(1), traces).await },
+            )
         })
         .await
 }

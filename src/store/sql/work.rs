@@ -13,10 +13,11 @@ use super::{Failure, Statement, drop_blob, statement, stored};
 use crate::session::{Body, Digest, Recorded, Seq, SessionId, Timestamp};
 use crate::store::care::{Adoption, Keeping};
 use crate::store::chain::{Envelope, Verifier};
+use crate::store::content::{Laid, Secrecy};
 use crate::store::dialect::Dialect;
 use crate::store::fork::{has_fork, no_base, purged_base};
 use crate::store::read_models::session_key;
-use crate::store::sealed::{INLINE_BYTES_MAX, Sealed};
+use crate::store::sealed::Sealed;
 use crate::store::statements::common as sql;
 use crate::store::{Appended, Base, Directory, PURGED, Row, SessionRow, Shard, StoreError, no_session};
 
@@ -24,6 +25,7 @@ use crate::store::{Appended, Base, Directory, PURGED, Row, SessionRow, Shard, St
 pub(super) struct Work<'t, D: Dialect> {
     transaction: &'t mut Transaction<'static, D::Db>,
     shard: Shard,
+    secrecy: Secrecy,
 }
 
 /// Where a session stands.
@@ -59,8 +61,8 @@ where
     for<'q> Option<Vec<u8>>: Encode<'q, D::Db>,
     usize: ColumnIndex<<D::Db as sqlx::Database>::Row>,
 {
-    pub(super) fn new(transaction: &'t mut Transaction<'static, D::Db>, shard: Shard) -> Self {
-        Self { transaction, shard }
+    pub(super) fn new(transaction: &'t mut Transaction<'static, D::Db>, shard: Shard, secrecy: Secrecy) -> Self {
+        Self { transaction, shard, secrecy }
     }
 
     /// Writes the events of another store that are not here yet, in the order in which they come.
@@ -197,16 +199,18 @@ where
         Ok(head)
     }
 
-    async fn insert(&mut self, pos: i64, event: &Recorded, (salt, digest, hash): Seals<'_>) -> Result<(), sqlx::Error> {
-        let (inline, long) = match &event.body {
-            Body::Json(body) if body.len() > INLINE_BYTES_MAX => (None, Some(body)),
-            Body::Json(body) => (Some(body.clone()), None),
-            Body::Redacted => (None, None),
-        };
-        let blob = long.map(|body| Digest::of(body.as_bytes()));
-        if let (Some(body), Some(blob)) = (long, blob) {
-            let put = statement(D::PUT_BLOB).bind(self.shard).bind(blob.0.to_vec()).bind(body.as_bytes().to_vec());
-            put.execute(&mut **self.transaction).await?;
+    async fn insert(&mut self, pos: i64, event: &Recorded, (salt, digest, hash): Seals<'_>) -> Result<(), Failure> {
+        let (mut text, mut blob, mut in_row) = (None, None, salt);
+        if let (Body::Json(body), Some(salt)) = (&event.body, salt) {
+            let key = self.secrecy.key(event.session)?;
+            let laid = Laid::of(key.as_deref(), event.id, salt, body).map_err(StoreError::Invalid)?;
+            if let Some((digest, bytes, form)) = laid.apart(body) {
+                let put = statement(D::PUT_BLOB).bind(self.shard).bind(digest.0.to_vec()).bind(bytes.to_vec()).bind(form);
+                put.execute(&mut **self.transaction).await?;
+                blob = Some(digest);
+            }
+            text = laid.text(body).map(str::to_owned);
+            in_row = laid.salt(salt);
         }
         let insert = statement(D::INSERT_EVENT_ROW)
             .bind(pos)
@@ -220,9 +224,9 @@ where
             .bind(event.source.as_str().to_owned())
             .bind(event.cause.map(|cause| stored(cause.0)))
             .bind(event.must_understand)
-            .bind(inline)
+            .bind(text)
             .bind(blob.map(|digest| digest.0.to_vec()))
-            .bind(salt.map(|salt| salt.to_vec()))
+            .bind(in_row.map(|salt| salt.to_vec()))
             .bind(digest.map(|digest| digest.0.to_vec()))
             .bind(hash.0.to_vec());
         insert.execute(&mut **self.transaction).await?;

@@ -6,7 +6,7 @@ use rusqlite::{Connection, params};
 
 use super::super::append::{self, Ownership};
 use super::super::chain::Envelope;
-use super::super::content::Segments;
+use super::super::content::{Opener, Secrecy};
 use super::super::sealed::Sealed;
 use super::super::statements::sqlite as sql;
 use super::super::{Append, Appended, BoxError, Directory, Row, StoreError};
@@ -165,7 +165,7 @@ fn damaged(sealed: &Sealed, error: &rusqlite::Error) -> StoreError {
 
 fn write(connection: &Connection, sealed: &Sealed, position: &mut i64, care: Care) -> Result<Appended, Trouble> {
     let append = &sealed.append;
-    let find = |id| find(connection, id);
+    let find = |id| find(connection, &sealed.secrecy, id);
     if care == Care::Careful
         && let Some(answer) = append::repeated(append, find)?
     {
@@ -198,11 +198,11 @@ fn standing(connection: &Connection, append: &Append) -> Result<Option<(Seq, Dig
     Ok(Some(decode::head(row).map_err(damaged)?))
 }
 
-fn find(connection: &Connection, id: EventId) -> Result<Option<(Recorded, Digest)>, Trouble> {
+fn find(connection: &Connection, secrecy: &Secrecy, id: EventId) -> Result<Option<(Recorded, Digest)>, Trouble> {
     let mut statement = connection.prepare_cached(sql::EVENT_BY_ID)?;
     let mut rows = statement.query(params![SHARD, id.as_bytes()])?;
     let Some(row) = rows.next()? else { return Ok(None) };
-    match decode::event(row, None).and_then(|row| reader::with_body(connection, row, &mut Segments::default())) {
+    match decode::event(row, None).and_then(|row| reader::with_body(connection, row, &mut Opener::new(secrecy))) {
         Ok(Row::Event { event, hash, .. }) => Ok(Some((event, hash))),
         Ok(Row::Damaged { .. }) | Err(_) => Err(StoreError::Reused { event: id }.into()),
     }
@@ -218,13 +218,14 @@ fn write_events(
     let session = sealed.append.session;
     let mut statement = connection.prepare_cached(sql::INSERT_EVENT)?;
     let mut seq = head;
-    for (event, seal, long) in sealed.events() {
+    for (event, seal, laid) in sealed.events() {
         seq = seq.next();
         *position += 1;
         hash = Envelope::of_new(session, seq, event).hash(&hash, &seal.digest);
-        if let Some(digest) = long {
+        let apart = laid.apart(&event.body);
+        if let Some((digest, bytes, form)) = apart {
             let mut blob = connection.prepare_cached(sql::INSERT_BLOB)?;
-            blob.execute(params![SHARD, digest.0, event.body.as_bytes()])?;
+            blob.execute(params![SHARD, digest.0, bytes, form])?;
         }
         statement.execute(params![
             *position,
@@ -238,9 +239,9 @@ fn write_events(
             event.source.as_str(),
             event.cause.map(|cause| stored(cause.0)),
             event.must_understand,
-            long.is_none().then_some(event.body.as_str()),
-            long.map(|digest| digest.0),
-            seal.salt,
+            laid.text(&event.body),
+            apart.map(|(digest, ..)| digest.0),
+            laid.salt(&seal.salt),
             hash.0,
         ])?;
     }

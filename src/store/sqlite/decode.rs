@@ -2,19 +2,12 @@
 
 use rusqlite::types::ValueRef;
 
+use super::super::content::Held;
 use super::super::{Base, DamagedEvent, Directory, Row, SessionRow};
 use crate::session::{Body, Digest, Epoch, EventId, Kind, NodeId, Recorded, Seq, SessionId, SessionName, Timestamp};
 
 /// Why a value is not what it should be.
 pub(super) type Bad = String;
-
-/// A body that was read, or where it lies.
-pub(super) enum Held {
-    /// In the row.
-    Here,
-    /// In the table of blobs.
-    InBlob(Digest),
-}
 
 /// An event row as read: its position, and its event, whose body may still have to be fetched.
 pub(super) struct EventRow {
@@ -34,11 +27,14 @@ fn read_event(row: &rusqlite::Row<'_>) -> Result<EventRow, Bad> {
     let blob_digest = optional(row, 10, blob::<32>)?.map(Digest);
     let salt = optional(row, 11, blob::<16>)?;
     let digest = optional(row, 12, blob::<32>)?.map(Digest);
-    let body = match (value(row, 9)?, blob_digest, digest) {
-        (ValueRef::Text(bytes), None, None) => Body::Json(utf8(bytes, 9)?.to_owned()),
+    let (body, held) = match (value(row, 9)?, blob_digest, digest) {
+        (ValueRef::Text(bytes), None, None) => {
+            let held = if salt.is_some() { Held::Here } else { Held::Encrypted };
+            (Body::Json(utf8(bytes, 9)?.to_owned()), held)
+        }
         // Filled in by whoever fetches the blob.
-        (ValueRef::Null, Some(_), None) => Body::Json(String::new()),
-        (ValueRef::Null, None, Some(_)) => Body::Redacted,
+        (ValueRef::Null, Some(blob), None) => (Body::Json(String::new()), Held::InBlob(blob)),
+        (ValueRef::Null, None, Some(_)) => (Body::Redacted, Held::Here),
         _ => return Err("its body is neither there, nor in a blob, nor redacted".to_owned()),
     };
     let event = Recorded {
@@ -54,7 +50,6 @@ fn read_event(row: &rusqlite::Row<'_>) -> Result<EventRow, Bad> {
         body,
     };
     let hash = Digest(blob::<32>(row, 13)?);
-    let held = blob_digest.map_or(Held::Here, Held::InBlob);
     Ok(EventRow { row: Row::Event { event, salt, digest, hash }, held })
 }
 

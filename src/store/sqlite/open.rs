@@ -9,8 +9,9 @@ use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteSynchronous};
 use sqlx::{Connection as _, SqlSafeStr as _};
 
-use super::super::statements::sqlite as sql;
-use super::super::{BoxError, FORMAT, OpenError, OpenOptions, StoreError};
+use super::super::content::Secrecy;
+use super::super::statements::{common, sqlite as sql};
+use super::super::{Bodies, BoxError, FORMAT, OpenError, OpenOptions, StoreError};
 use super::fault::{Fault, busy};
 use super::filesystem;
 
@@ -46,13 +47,36 @@ pub(super) enum Access {
 }
 
 /// Opens the file, or makes it, so that it holds the present tables.
-pub(super) async fn open(path: &Path, options: OpenOptions) -> Result<Access, StoreError> {
-    let owned = path.to_owned();
-    let prepared = tokio::task::spawn_blocking(move || prepare(&owned, options)).await;
+pub(super) async fn open(path: &Path, options: &OpenOptions) -> Result<Access, StoreError> {
+    let (owned, asked) = (path.to_owned(), options.clone());
+    let prepared = tokio::task::spawn_blocking(move || prepare(&owned, &asked)).await;
     match prepared.map_err(|error| StoreError::Unavailable(error.into()))?? {
         Access::Write(connection) => migrate(path, connection, options.busy_wait).await.map(Access::Write),
         access => Ok(access),
     }
+}
+
+/// Who can read what lies in the file; a store that holds nothing yet is encrypted from now on, if that is asked for.
+pub(super) fn secrecy(path: &Path, access: &Access, options: &OpenOptions) -> Result<Secrecy, StoreError> {
+    let failed = |error| unopened(path, error);
+    let encrypted = |connection: &Connection| connection.query_row(common::ENCRYPTED, [], |row| row.get::<_, bool>(0));
+    let is_encrypted = match access {
+        Access::Read { immutable, .. } => {
+            let connection = connection(path, OpenFlags::SQLITE_OPEN_READ_ONLY, *immutable).map_err(failed)?;
+            encrypted(&connection).map_err(failed)?
+        }
+        Access::Write(connection) if options.bodies == Bodies::Encrypted && !encrypted(connection).map_err(failed)? => {
+            in_time(options.busy_wait, || connection.execute_batch(sql::BEGIN)).map_err(failed)?;
+            let held: bool = connection.query_row(common::HAS_SESSIONS, [], |row| row.get(0)).map_err(failed)?;
+            if !held {
+                connection.execute(common::ENCRYPT, []).map_err(failed)?;
+            }
+            connection.execute_batch(sql::COMMIT).map_err(failed)?;
+            !held
+        }
+        Access::Write(connection) => encrypted(connection).map_err(failed)?,
+    };
+    Secrecy::found(is_encrypted, options, || format!("sqlite://{}", path.display()))
 }
 
 /// Opens a connection. An immutable file is one that nobody can change: SQLite then needs neither locks nor files beside it.
@@ -73,7 +97,7 @@ pub(super) fn connection(path: &Path, mode: OpenFlags, immutable: bool) -> Resul
 }
 
 /// How sqlx opens the same file for the rest.
-pub(super) fn sqlx_options(path: &Path, options: OpenOptions, access: &Access) -> SqliteConnectOptions {
+pub(super) fn sqlx_options(path: &Path, options: &OpenOptions, access: &Access) -> SqliteConnectOptions {
     let shared = SqliteConnectOptions::new()
         .filename(path)
         .busy_timeout(options.busy_wait)
@@ -97,11 +121,11 @@ pub(super) fn sqlx_options(path: &Path, options: OpenOptions, access: &Access) -
     }
 }
 
-fn pages_max(options: OpenOptions) -> Option<i64> {
+fn pages_max(options: &OpenOptions) -> Option<i64> {
     options.bytes_max.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX) / PAGE_BYTES)
 }
 
-fn prepare(path: &Path, options: OpenOptions) -> Result<Access, StoreError> {
+fn prepare(path: &Path, options: &OpenOptions) -> Result<Access, StoreError> {
     let present = match std::fs::metadata(path) {
         // SQLite takes a file of a few bytes for an empty database and would write over it.
         Ok(metadata) if !metadata.is_file() || (1..DATABASE_BYTES_MIN).contains(&metadata.len()) => {
@@ -200,7 +224,7 @@ fn tables(connection: &Connection) -> Result<i64, rusqlite::Error> {
 }
 
 /// Makes a connection the writer's. On a new file this is also what makes it ours, before anything else is in it.
-fn ready(connection: &Connection, options: OpenOptions) -> Result<(), rusqlite::Error> {
+fn ready(connection: &Connection, options: &OpenOptions) -> Result<(), rusqlite::Error> {
     connection.busy_timeout(options.busy_wait)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
     connection.pragma_update(None, "page_size", PAGE_BYTES)?;
@@ -247,6 +271,9 @@ fn read_only(path: &Path, why: String) -> Result<Access, StoreError> {
     match with_log.and_then(|connection| identify(&connection)) {
         Ok((_, format)) if format > FORMAT => Err(newer(path, format)),
         Ok((_, 0)) => Err(OpenError::Missing(path.to_owned()).into()),
+        Ok((_, found)) if found < FORMAT => {
+            Err(OpenError::Older { address: format!("sqlite://{}", path.display()), found, needed: FORMAT }.into())
+        }
         Ok(_) => Ok(Access::Read { why, immutable: false }),
         // Without leave to make the shared memory beside it, it can only be read if nothing waits in its log.
         Err(error) if no_write(&error) && !log(path) => Ok(Access::Read { why, immutable: true }),
@@ -304,7 +331,7 @@ const MIGRATIONS: [(i64, &str, &str); 10] = [
     (7, "forks", include_str!("../../../migrations/sqlite/0007_forks.sql")),
     (8, "search", include_str!("../../../migrations/sqlite/0008_search.sql")),
     (9, "models of sessions", include_str!("../../../migrations/sqlite/0009_models_of_sessions.sql")),
-    (10, "packing", include_str!("../../../migrations/sqlite/0010_packing.sql")),
+    (10, "packing and encryption", include_str!("../../../migrations/sqlite/0010_packing_and_encryption.sql")),
 ];
 
 fn migrator() -> Migrator {

@@ -9,17 +9,17 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, params};
 use tokio::sync::Semaphore;
 
-use super::super::content::{Content, Segments};
+use super::super::content::{Content, Held, Opener, Secrecy};
 use super::super::read::{PAGE_BYTES_MAX, PAGE_ROWS_MAX};
 use super::super::statements::sqlite as sql;
 use super::super::{
     BoxError, DamagedEvent, FeedCursor, FeedDamage, FeedPage, FeedRow, FileCondition, Order, Page, Read, Row, SessionFilter,
     SessionRow, StoreError, id_range,
 };
-use super::decode::{self, EventRow, Held};
+use super::decode::{self, EventRow};
 use super::fault::{Fault, Health};
 use super::{SHARD, condition, open};
-use crate::session::{Body, Digest, Seq, SessionId};
+use crate::session::{Digest, Seq, SessionId};
 
 /// How many pages are read at once.
 const READERS_MAX: usize = 4;
@@ -42,6 +42,7 @@ struct Source {
     /// The one that [`Readers::data_version`] asks: its numbers compare with nobody else's.
     watching: Mutex<Option<Connection>>,
     health: Arc<Health>,
+    secrecy: Secrecy,
 }
 
 impl Source {
@@ -68,8 +69,8 @@ impl Source {
 }
 
 impl Readers {
-    pub(super) fn new(path: PathBuf, immutable: bool, busy_wait: Duration, health: Arc<Health>) -> Self {
-        let source = Source { path, immutable, busy_wait, idle: Mutex::default(), watching: Mutex::default(), health };
+    pub(super) fn new(path: PathBuf, immutable: bool, busy_wait: Duration, health: Arc<Health>, secrecy: Secrecy) -> Self {
+        let source = Source { path, immutable, busy_wait, idle: Mutex::default(), watching: Mutex::default(), health, secrecy };
         Self { source: Arc::new(source), permits: Arc::new(Semaphore::new(READERS_MAX)) }
     }
 
@@ -93,11 +94,13 @@ impl Readers {
     }
 
     pub(super) async fn page(&self, read: Read) -> Result<Page, StoreError> {
-        self.run(move |connection| page(connection, read)).await
+        let secrecy = self.source.secrecy.clone();
+        self.run(move |connection| page(connection, &secrecy, read)).await
     }
 
     pub(super) async fn feed(&self, after: FeedCursor, limit: u32) -> Result<FeedPage, StoreError> {
-        self.run(move |connection| feed(connection, after, limit)).await
+        let secrecy = self.source.secrecy.clone();
+        self.run(move |connection| feed(connection, &secrecy, after, limit)).await
     }
 
     pub(super) async fn session(&self, id: SessionId) -> Result<Option<SessionRow>, StoreError> {
@@ -141,7 +144,7 @@ impl Readers {
     }
 }
 
-fn page(connection: &Connection, read: Read) -> Result<Page, StoreError> {
+fn page(connection: &Connection, secrecy: &Secrecy, read: Read) -> Result<Page, StoreError> {
     let mut page = Page::default();
     let limit = usize::try_from(read.limit.min(PAGE_ROWS_MAX)).unwrap_or(usize::MAX);
     let statement = match read.order {
@@ -160,7 +163,7 @@ fn page(connection: &Connection, read: Read) -> Result<Page, StoreError> {
     let mut statement = query().map_err(|error| failed(error, &[]))?;
     let parameters = params![SHARD, read.session.as_bytes(), bounded(read.after), bounded(read.upto), rows_of(limit + 1)];
     let mut rows = statement.query(parameters).map_err(|error| failed(error, &[]))?;
-    let mut segments = Segments::default();
+    let mut opener = Opener::new(secrecy);
     let mut bytes = 0;
     loop {
         let row = match rows.next() {
@@ -177,7 +180,7 @@ fn page(connection: &Connection, read: Read) -> Result<Page, StoreError> {
             page.more = true;
             return Ok(page);
         }
-        let row = match decode::event(row, Some(read.session)).and_then(|row| with_body(connection, row, &mut segments)) {
+        let row = match decode::event(row, Some(read.session)).and_then(|row| with_body(connection, row, &mut opener)) {
             Ok(row) => row,
             Err(DamagedEvent { seq, what, .. }) => Row::Damaged { seq, what },
         };
@@ -186,13 +189,13 @@ fn page(connection: &Connection, read: Read) -> Result<Page, StoreError> {
     }
 }
 
-fn feed(connection: &Connection, after: FeedCursor, limit: u32) -> Result<FeedPage, StoreError> {
+fn feed(connection: &Connection, secrecy: &Secrecy, after: FeedCursor, limit: u32) -> Result<FeedPage, StoreError> {
     let position = i64::try_from(after.position(SHARD)).unwrap_or(i64::MAX);
     let mut page = FeedPage { next: after, ..FeedPage::default() };
     let query = || -> Result<_, rusqlite::Error> { connection.prepare_cached(sql::FEED) };
     let mut statement = query().map_err(unavailable)?;
     let mut rows = statement.query(params![position, limit.min(PAGE_ROWS_MAX)]).map_err(unavailable)?;
-    let mut segments = Segments::default();
+    let mut opener = Opener::new(secrecy);
     let mut bytes = 0;
     while bytes < PAGE_BYTES_MAX {
         let row = match rows.next() {
@@ -203,7 +206,7 @@ fn feed(connection: &Connection, after: FeedCursor, limit: u32) -> Result<FeedPa
         };
         let pos = decode::count(row, 14).map_err(|what| StoreError::Unavailable(what.into()))?;
         page.next.advance(SHARD, pos);
-        match decode::event(row, None).and_then(|row| with_body(connection, row, &mut segments)) {
+        match decode::event(row, None).and_then(|row| with_body(connection, row, &mut opener)) {
             Ok(row) => {
                 bytes += bytes_of(&row);
                 page.rows.push(FeedRow { shard: SHARD, pos, row });
@@ -248,22 +251,19 @@ fn sessions(connection: &Connection, filter: &SessionFilter, limit: u32) -> Resu
     Ok(sessions)
 }
 
-/// Fetches a body that does not lie in its row.
-pub(super) fn with_body(connection: &Connection, event: EventRow, segments: &mut Segments) -> Result<Row, DamagedEvent> {
+/// Fetches and opens a body that is not as it is in its row.
+pub(super) fn with_body(connection: &Connection, event: EventRow, opener: &mut Opener) -> Result<Row, DamagedEvent> {
     let EventRow { mut row, held } = event;
-    if let (Held::InBlob(digest), Row::Event { event, .. }) = (held, &mut row) {
-        let (session, seq) = (event.session, event.seq);
-        let body = match segments.body(digest, session, seq) {
-            Some(body) => body,
-            None => content(connection, digest).and_then(|content| segments.read(digest, content, session, seq)),
-        };
-        let damaged = |what| {
-            let what = format!("its body cannot be read from blob {}: {what}", digest.short());
-            DamagedEvent { session: Some(session), seq, what }
-        };
-        event.body = Body::Json(body.map_err(damaged)?);
+    let opened = match held {
+        Held::Here => return Ok(row),
+        Held::Encrypted => opener.decrypt(&mut row),
+        Held::InBlob(digest) if opener.has(digest) => opener.set_from_segment(digest, &mut row),
+        Held::InBlob(digest) => content(connection, digest).and_then(|content| opener.set_from(digest, content, &mut row)),
+    };
+    match opened {
+        Ok(()) => Ok(row),
+        Err(what) => Err(held.damaged(&row, &what)),
     }
-    Ok(row)
 }
 
 fn content(connection: &Connection, digest: Digest) -> Result<Content, String> {

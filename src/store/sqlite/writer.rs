@@ -7,6 +7,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 use tokio::sync::{Mutex, broadcast, mpsc, oneshot};
 
+use super::super::content::Secrecy;
 use super::super::sealed::Sealed;
 use super::super::statements::sqlite as sql;
 use super::super::{Append, Appended, StoreError, closed};
@@ -77,9 +78,9 @@ impl Writer {
     }
 
     /// Hands an append to the thread and waits for its answer. What is handed over is done, whether the caller waits or not.
-    pub(super) async fn append(&self, append: Append) -> Result<Appended, StoreError> {
+    pub(super) async fn append(&self, append: Append, secrecy: &Secrecy) -> Result<Appended, StoreError> {
         self.health.writable()?;
-        let sealed = Box::new(Sealed::new(append)?);
+        let sealed = Box::new(Sealed::new(append, secrecy)?);
         let (answer, answered) = oneshot::channel();
         self.jobs.send(Job::Append(sealed, answer)).await.map_err(|_| closed())?;
         answered.await.unwrap_or_else(|_| Err(StoreError::Unknown("the writer went away".into())))

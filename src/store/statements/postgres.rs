@@ -236,7 +236,7 @@ pub const INSERT_EVENT_ROW: &str = "insert into event (pos, shard, session_id, s
      must_understand, body, blob, salt, digest, hash) \
      values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, cast($12 as text)::json, $13, $14, $15, $16)";
 /// The same for one.
-pub const INSERT_BLOB: &str = "insert into blob (shard, digest, bytes) values ($1, $2, $3) \
+pub const INSERT_BLOB: &str = "insert into blob (shard, digest, bytes, form) values ($1, $2, $3, $4) \
      on conflict (shard, digest) do update set digest = excluded.digest";
 /// Whether the session was purged that a fork goes on from; it stays so until the transaction ends.
 pub const KEEP_BASE: &str = "select purged_at is not null from session where shard = $1 and session_id = $2 for share";
@@ -308,7 +308,7 @@ pub const HOLES: &str = "select cast(coalesce(sum(least(last_pos, $3) - greatest
 /// Reads a long body.
 pub const LONG_BODY: &str = "select bytes, form from blob where shard = $1 and digest = $2";
 /// Reads segments.
-pub const SEGMENTS: &str = "select digest, bytes, form from blob where shard = $1 and digest = any($2) and form = $3";
+pub const SEGMENTS: &str = "select digest, bytes, form from blob where shard = $1 and digest = any($2) and form in ($3, $4)";
 
 /// Reads one session's row.
 pub const SESSION: &str = concat!(session_columns!(), "where shard = $1 and session_id = $2");
