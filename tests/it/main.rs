@@ -19,6 +19,8 @@ mod agent_tool_calls;
 mod agent_turns;
 #[cfg(feature = "cli")]
 mod asciicast;
+#[cfg(feature = "cli")]
+mod audit_access;
 #[cfg(feature = "audit")]
 mod audit_bundle;
 #[cfg(feature = "cli")]

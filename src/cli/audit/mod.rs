@@ -1,5 +1,6 @@
 //! `rekindle audit`: seal the log of the store, so that what happens to it afterwards can be proven to anybody.
 
+mod access;
 mod against;
 mod key;
 mod keys;
@@ -28,6 +29,7 @@ enum What {
     Seal(seal::Args),
     Key(key::Args),
     Retain(retain::Args),
+    Access(access::Args),
 }
 
 /// Does what was asked for.
@@ -39,5 +41,6 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
         What::Seal(args) => Box::pin(seal::run(context, args)).await,
         What::Key(args) => key::run(context, &args).await,
         What::Retain(args) => retain::run(context, &args).await,
+        What::Access(args) => access::run(context, &args).await,
     }
 }

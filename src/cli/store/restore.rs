@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::super::Context;
 use super::super::exit::{CliError, Exit};
-use super::super::location::absolute;
+use super::super::location::{Access, absolute};
 use super::copy::copy;
 use crate::session::{Digest, Seq, SessionId};
 use crate::store::{OpenOptions, Read, Row, SessionFilter, Store, connect};
@@ -27,7 +27,7 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
     let file = absolute(&args.file)?;
     let reading = OpenOptions { create: false, read_only: true, ..OpenOptions::DEFAULT };
     let from = connect(&format!("sqlite://{}", file.display()), reading).await?;
-    let to = context.store_or_new().await?;
+    let to = context.open_off_the_record(Access::Create).await?;
     if let Some(own) = own(from.as_ref(), to.as_ref()).await? {
         let what = format!(
             "the store holds session {own}, which the backup does not have as it is; restore into an empty one, or use `store copy` to add to it"
