@@ -114,7 +114,10 @@ impl AccessLedger {
     }
 
     /// Writes down that all sessions are about to be read, which says everything.
-    pub(super) async fn all(&self, store: &dyn Store) -> Result<(), StoreError> {
+    ///
+    /// # Errors
+    /// When it cannot be written; then nothing is to be read.
+    pub async fn all(&self, store: &dyn Store) -> Result<(), StoreError> {
         let mut said = self.said.lock().await;
         if !said.all {
             self.write(store, &[Access::All]).await?;

@@ -155,8 +155,14 @@ impl<'a> Forward<'a> {
         Self { pages, upto, verifier: Verifier::new(session), rows: Vec::new().into_iter() }
     }
 
-    /// The next event; `None` behind the last one.
+    /// What the next event says; `None` behind the last one.
     pub(super) async fn next(&mut self) -> Result<Option<Place>, AuditError> {
+        let next = self.next_event().await?;
+        Ok(next.map(|(event, hash)| Place { seq: event.seq, at: event.at, hash, entry: Entry::of(&event) }))
+    }
+
+    /// The next event, and the chain hash of it.
+    pub(super) async fn next_event(&mut self) -> Result<Option<(Recorded, Digest)>, AuditError> {
         if self.rows.len() == 0
             && let Some(rows) = self.pages.next().await?
         {
@@ -167,10 +173,10 @@ impl<'a> Forward<'a> {
             return if at < self.upto { Err(damaged(&Flaw::Cut { seq: at, head: self.upto })) } else { Ok(None) };
         };
         self.verifier.check(&row).map_err(|flaw| damaged(&flaw))?;
-        Ok(row.event().map(|event| {
-            let (seq, hash) = (self.verifier.seq(), self.verifier.hash());
-            Place { seq, at: event.at, hash, entry: Entry::of(event) }
-        }))
+        Ok(match row {
+            Row::Event { event, hash, .. } => Some((event, hash)),
+            Row::Damaged { .. } => None,
+        })
     }
 }
 

@@ -19,6 +19,7 @@ pub mod merkle;
 pub mod note;
 mod publish;
 mod recorder;
+pub mod report;
 mod scribe;
 pub mod seal;
 pub mod text;

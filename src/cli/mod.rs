@@ -311,6 +311,17 @@ impl Context {
         Ok(Some(self.recorded(store)))
     }
 
+    /// The store, of which all sessions are about to be read: that is written down as one.
+    async fn store_of_all(&self) -> Result<SharedStore, CliError> {
+        let store = self.open_off_the_record(Access::Read).await?;
+        if !is_access_recorded(store.as_ref()).await? {
+            return Ok(store);
+        }
+        let store = self.open_off_the_record(Access::Write).await?;
+        self.ledger.all(store.as_ref()).await?;
+        Ok(self.recorded(store))
+    }
+
     /// A store that may be written, read on the record where it says so.
     async fn on_the_record(&self, store: SharedStore) -> Result<SharedStore, CliError> {
         Ok(if is_access_recorded(store.as_ref()).await? { self.recorded(store) } else { store })

@@ -54,7 +54,8 @@ fn left(rig: &Rig, args: &[&str]) -> Vec<String> {
     let said = ada(rig, args);
     assert!(said.code == 0 || args[0] == "diff", "{args:?}: {said:?}");
     let short = |(access, how): (Value, String)| {
-        let session = access["session"].as_str().map_or("", |id| if id == SessionId::AUDIT_LOG.to_string() { " audit" } else { "" });
+        let session =
+            access["session"].as_str().map_or("", |id| if id == SessionId::AUDIT_LOG.to_string() { " audit" } else { "" });
         format!("{}{session} {how}", access["what"].as_str().unwrap())
     };
     records(rig).drain(before..).map(short).collect()
@@ -108,7 +109,8 @@ fn each_command_that_shows_what_sessions_hold_is_written_down_once_and_checking_
     }
     let head = rig.json(&["verify", "one", "-o", "json"])["events"].as_u64().unwrap();
     assert_eq!(left(&rig, &["export", "one", "--to", "bundle", "--output", &bundle])[0], "session export");
-    let (access, _) = records(&rig).into_iter().rev().find(|(access, _)| access["session"] != SessionId::AUDIT_LOG.to_string()).unwrap();
+    let (access, _) =
+        records(&rig).into_iter().rev().find(|(access, _)| access["session"] != SessionId::AUDIT_LOG.to_string()).unwrap();
     assert_eq!(access["upto"], head, "with the event that was the last one then");
     // A bundle is no store.
     assert_eq!(left(&rig, &["verify", &bundle]), [""; 0]);
@@ -145,7 +147,8 @@ fn where_it_cannot_be_written_down_nothing_is_shown_and_the_way_out_is_named() {
         }
         rig.run(&args)
     };
-    for args in [&["show", "one"][..], &["ls"], &["search", "4711"], &["tail", "--all"], &["report", "one", "--output", "r.html"]] {
+    for args in [&["show", "one"][..], &["ls"], &["search", "4711"], &["tail", "--all"], &["report", "one", "--output", "r.html"]]
+    {
         let said = run(args);
         said.assert_refused(8, &["cannot be written", "rekindle audit access"]);
         assert!(!said.out.contains("4711") && !said.out.contains("Do it"), "{said:?}");

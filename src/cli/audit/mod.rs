@@ -4,6 +4,7 @@ mod access;
 mod against;
 mod key;
 mod keys;
+mod report;
 mod retain;
 mod seal;
 
@@ -30,6 +31,7 @@ enum What {
     Key(key::Args),
     Retain(retain::Args),
     Access(access::Args),
+    Report(report::Args),
 }
 
 /// Does what was asked for.
@@ -41,6 +43,7 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
         What::Seal(args) => Box::pin(seal::run(context, args)).await,
         What::Key(args) => key::run(context, &args).await,
         What::Retain(args) => retain::run(context, &args).await,
+        What::Report(args) => Box::pin(report::run(context, args)).await,
         What::Access(args) => access::run(context, &args).await,
     }
 }
