@@ -27,6 +27,8 @@ mod audit_bundle;
 mod audit_cli;
 #[cfg(feature = "cli")]
 mod audit_erasure;
+#[cfg(feature = "cli")]
+mod audit_report;
 #[cfg(feature = "audit")]
 mod audit_sealing;
 #[cfg(feature = "audit")]

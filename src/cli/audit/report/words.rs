@@ -123,7 +123,12 @@ pub(super) fn flags(action: &ActionReport) -> String {
 
 /// How long it is in words.
 pub(super) fn long(seconds: u64) -> String {
-    duration(seconds.saturating_mul(1_000_000))
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    match (days, hours) {
+        (0, 0) => duration(seconds.saturating_mul(1_000_000)),
+        (0, hours) => format!("{hours} h {minutes} min"),
+        (days, hours) => format!("{days} d {hours} h"),
+    }
 }
 
 pub(super) fn gap(span: &Span) -> String {
