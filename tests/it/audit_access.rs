@@ -12,10 +12,11 @@ use rekindle::store::conformance::{all_events, append, event, forked, new_sessio
 use rekindle::store::{
     Expected, FeedCursor, Find, MemoryStore, Pages, ProjectionId, Read, SessionFilter, SharedStore, Terms, connect,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::audit_support::Ticking;
 use crate::cli_support::{Rig, wait_until};
+use crate::model_server::{ModelAnswer, ModelServer, Received, Reply};
 
 /// A home with two sessions, in which who reads is written down.
 fn recorded() -> Rig {
@@ -168,6 +169,39 @@ fn whoever_follows_a_session_is_written_down_before_the_first_line() {
     child.kill().unwrap();
     child.wait().unwrap();
     assert_eq!(records(&rig).len(), before + 1);
+}
+
+/// Whoever lets an agent work sees what it does: once for each command, and the agent works as ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_are_run_as_ever_while_it_is_written_down() {
+    let server = ModelServer::replying(|received: &Received| {
+        let has_heard = received.body["messages"].as_array().unwrap().iter().any(|message| message["role"] == "tool");
+        let (tool, arguments) = match has_heard {
+            true => ("finish", json!({ "message": "done", "task_completed": "true" })),
+            false => ("bash", json!({ "command": "rm -rf .git; echo ran >> journal" })),
+        };
+        Reply::from(ModelAnswer::says("").calls(if has_heard { "b" } else { "a" }, tool, &arguments))
+    })
+    .await;
+    let (rig, url) = (recorded(), server.base_url());
+    fs::create_dir(rig.path("work")).unwrap();
+    let run =
+        ["run", "--name", "s", "--model", "fake", "--base-url", &url, "-w", "work", "--confirm", "high", "--headless", "do it"];
+    ada(&rig, &run);
+    assert_eq!(left(&rig, &["approve", "s"]), ["session approve"]);
+    assert_eq!(fs::read_to_string(rig.path("work/journal")).unwrap(), "ran\n");
+    assert_eq!(left(&rig, &["fork", "s", "--name", "f", "--no-run"]).first().map(String::as_str), Some("session fork"));
+    assert_eq!(left(&rig, &["close", "s"]), [""; 0]);
+    let file = rig.recording("r.json", &[("echo 1", "1", 0)]);
+    assert!(left(&rig, &["replay", &file, "--name", "r"]).iter().all(|record| record == "session replay"));
+    for session in ["s", "r", "rekindle.audit"] {
+        assert_eq!(rig.run(&["verify", session]).code, 0, "{session}");
+    }
+    assert_eq!(records(&rig)[0], (json!({"what": "session", "session": id(&rig, "s"), "upto": 1}), "run".to_owned()));
+}
+
+fn id(rig: &Rig, session: &str) -> Value {
+    rig.json(&["verify", session, "-o", "json"])["session"].clone()
 }
 
 fn recorder(store: &SharedStore) -> SharedStore {

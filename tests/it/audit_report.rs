@@ -315,7 +315,7 @@ fn gaps_erasures_holds_and_access_are_told_and_what_no_seal_is_about_is_named() 
     let proof = &report["proof"];
     assert_eq!(proof["audit_log"]["verdict"], "holds");
     assert_eq!(proof["seals"].as_array().unwrap().len(), 2, "also one where nothing had changed");
-    assert_eq!(proof["seals"][0]["to"][0].as_str().unwrap().starts_with("file:"), true);
+    assert!(proof["seals"][0]["to"][0].as_str().unwrap().starts_with("file:"));
     let late = session(&report, "late");
     assert_eq!(proof["unsealed"], json!([{"session": late["session"], "last": late["last"], "sealed": null}]), "{proof}");
     // A gap is one whatever the clock does: the period begins long before the first seal.

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::projection::moment;
 use crate::projection::transcript::described;
+use crate::projection::{moment, moment_if_any};
 use crate::session::decide::{NOT_EXECUTED, OUTCOME_UNKNOWN};
 use crate::session::event::{ActionConfirmed, ActionJudged, ActionRefused, Dispatched};
 use crate::session::{Action, Body, Content, Epoch, Event, Extras, Recorded, Risk, Seq, Source, Timestamp};
@@ -314,12 +314,4 @@ fn outcome(event: &Recorded, ran_here: bool) -> (Outcome, Option<i64>) {
         _ => Outcome::Done,
     };
     (state, exit_code)
-}
-
-#[expect(clippy::ref_option, reason = "serde asks for it")]
-fn moment_if_any<S: serde::Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
-    match at {
-        Some(at) => moment(at, serializer),
-        None => serializer.serialize_none(),
-    }
 }

@@ -10,6 +10,7 @@
 mod action;
 mod configuration;
 mod gaps;
+mod reading;
 mod record;
 mod session;
 
@@ -24,7 +25,7 @@ pub use gaps::{Proof, Span, Unsealed};
 pub use record::{
     AccessChange, AccessReport, ErasureOutcome, ErasureReport, ReadReport, RetentionChange, RetentionReport, SealReport,
 };
-pub use session::{Owner, Sealing, SessionReport, Sources};
+pub use session::{Damage, Owner, Sealing, SessionReport, Sources};
 
 use super::{AuditError, Verdict};
 use crate::projection::moment;
