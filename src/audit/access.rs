@@ -92,14 +92,16 @@ impl AccessLedger {
         let mut new = Vec::new();
         for session in sessions.iter().filter(|session| !said.all && !said.sessions.contains(session)) {
             match store.session(*session).await? {
-                Some(row) if row.directory.phase != PURGED => new.push(Access::Session { session: row.id, upto: row.head }),
+                Some(row) if row.directory.phase != PURGED => new.push((row.id, row.head)),
                 _ => {}
             }
         }
         new.sort_unstable();
         new.dedup();
-        self.write(store, &new).await?;
-        said.sessions.extend(sessions);
+        let accesses: Vec<Access> =
+            new.iter().map(|(session, upto)| Access::Session { session: *session, upto: *upto }).collect();
+        self.write(store, &accesses).await?;
+        said.sessions.extend(new.into_iter().map(|(session, _)| session));
         Ok(())
     }
 

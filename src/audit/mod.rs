@@ -4,7 +4,7 @@
 //! ([`merkle`]), and signs its root: a checkpoint ([`checkpoint`]), which is a signed note ([`note`]). Checkpoints are published to sinks
 //! outside of the store; a store is checked against them ([`against`]). One session is judged by itself ([`verify_session`]), also in a
 //! file that it left its store in ([`bundle`]). What is taken out of a store is written down in its audit log, too ([`Eraser`]), and who
-//! reads it, where the store says so ([`Recorder`]).
+//! reads it, where the store says so ([`Recorder`]). What auditors ask of a period is answered from all of that ([`report`]).
 
 mod access;
 pub mod against;

@@ -317,6 +317,13 @@ async fn every_way(store: &SharedStore) {
         s.sessions(SessionFilter::All, 1).await.unwrap();
         s.read(Read::one(session, Seq(1))).await.unwrap()
     });
+    // What was not there when it was first asked for is said once it is.
+    let later = new_session();
+    leaves!(vec![Access::Session { session: later, upto: Seq(1) }], |s| {
+        s.read(Read::one(later, Seq(1))).await.unwrap();
+        s.append(append(later, Expected::NoSession, vec![event("one")])).await.unwrap();
+        s.read(Read::one(later, Seq(1))).await.unwrap()
+    });
     let fork = forked(store, session, 2, 1).await;
     leaves!(vec![Access::Session { session: fork, upto: Seq(3) }], |s| s.read(Read::one(fork, Seq(1))).await.unwrap());
     let _ = before;
