@@ -6,10 +6,9 @@ use std::time::Duration;
 use super::scribe::{self, Scribe};
 use super::{AuditError, log};
 use crate::engine::clock::Clock;
-use crate::engine::restore::{Trust, restore};
 use crate::engine::{EngineError, living};
 use crate::session::audit::{Erased, Erasing, Erasure, NotErased, OpenErasure, RetentionSet};
-use crate::session::{Body, Event, NewEvent, Seq, Session, SessionId, Source, Timestamp};
+use crate::session::{Body, Event, NewEvent, Seq, SessionId, Source, Timestamp};
 use crate::store::{Appended, Base, Expected, PURGED, Read, Row, SessionRow, SharedStore, Store, StoreError, holder};
 
 /// How many events are redacted by one append to the audit log.
@@ -41,10 +40,7 @@ struct Said {
 
 impl Said {
     async fn by(store: &dyn Store) -> Result<Self, AuditError> {
-        let log = match log::row(store).await? {
-            Some(row) => restore(store, row.id, Trust::Snapshot).await?.session,
-            None => Session::default(),
-        };
+        let log = log::state(store).await?;
         Ok(Self { retention: Retention { days: log.kept_days }, open: log.erasing })
     }
 }

@@ -2,8 +2,9 @@
 
 use super::AuditError;
 use super::merkle::CompactRange;
+use crate::engine::restore::{Trust, restore};
 use crate::session::audit::{Erasure, HeadsListed, Published, Sealed};
-use crate::session::{Digest, Event, Recorded, Seq, SessionId, Timestamp};
+use crate::session::{Digest, Event, Recorded, Seq, Session, SessionId, Timestamp};
 use crate::store::chain::Flaw;
 use crate::store::{PURGED, Pages, Read, Row, SessionRow, Store, Verifier};
 
@@ -31,7 +32,9 @@ impl Entry {
             Event::Sealed(body) => Self::Sealed(Box::new(body)),
             Event::Published(body) => Self::Published(body),
             Event::Erasing(body) => Self::Erasing(body.erasure),
-            Event::Erased(_) | Event::NotErased(_) | Event::RetentionSet(_) => Self::Deed,
+            Event::Erased(_) | Event::NotErased(_) | Event::RetentionSet(_) | Event::AccessSet(_) | Event::AccessRead(_) => {
+                Self::Deed
+            }
             _ => Self::Other,
         }
     }
@@ -76,6 +79,14 @@ pub(super) async fn row(store: &dyn Store) -> Result<Option<SessionRow>, AuditEr
         }
         row => Ok(row),
     }
+}
+
+/// The state that the audit log folds to; that of no log where there is none.
+pub(super) async fn state(store: &dyn Store) -> Result<Session, AuditError> {
+    Ok(match row(store).await? {
+        Some(row) => restore(store, row.id, Trust::Snapshot).await?.session,
+        None => Session::default(),
+    })
 }
 
 /// Reads the audit log backwards, from `from` on.
@@ -144,8 +155,14 @@ impl<'a> Forward<'a> {
         Self { pages, upto, verifier: Verifier::new(session), rows: Vec::new().into_iter() }
     }
 
-    /// The next event; `None` behind the last one.
+    /// What the next event says; `None` behind the last one.
     pub(super) async fn next(&mut self) -> Result<Option<Place>, AuditError> {
+        let next = self.next_event().await?;
+        Ok(next.map(|(event, hash)| Place { seq: event.seq, at: event.at, hash, entry: Entry::of(&event) }))
+    }
+
+    /// The next event, and the chain hash of it.
+    pub(super) async fn next_event(&mut self) -> Result<Option<(Recorded, Digest)>, AuditError> {
         if self.rows.len() == 0
             && let Some(rows) = self.pages.next().await?
         {
@@ -156,10 +173,10 @@ impl<'a> Forward<'a> {
             return if at < self.upto { Err(damaged(&Flaw::Cut { seq: at, head: self.upto })) } else { Ok(None) };
         };
         self.verifier.check(&row).map_err(|flaw| damaged(&flaw))?;
-        Ok(row.event().map(|event| {
-            let (seq, hash) = (self.verifier.seq(), self.verifier.hash());
-            Place { seq, at: event.at, hash, entry: Entry::of(event) }
-        }))
+        Ok(match row {
+            Row::Event { event, hash, .. } => Some((event, hash)),
+            Row::Damaged { .. } => None,
+        })
     }
 }
 

@@ -3,10 +3,15 @@
 use std::sync::Arc;
 
 use crate::engine::clock::{Clock, Ids};
+use crate::engine::restore::{Trust, restore_at, snapshot};
 use crate::projection::directory::directory;
 use crate::session::audit::audit_log_name;
 use crate::session::{Event, NewEvent, Seq, Session, SessionId, Source, Timestamp};
 use crate::store::{Append, Appended, Expected, Store, StoreError, Writer};
+
+/// How many events of the audit log stand behind its newest snapshot at most: whoever opens a store folds them, to know whether reading
+/// is written down.
+const SNAPSHOT_EVERY: u64 = 64;
 
 /// Makes the events of an audit log.
 pub(super) struct Scribe {
@@ -62,5 +67,21 @@ pub(super) async fn append(store: &dyn Store, expected: Expected, events: Vec<Ne
     if begins && let Ok(name) = audit_log_name() {
         store.name(session, &name).await?;
     }
+    if (appended.first.0 - 1) / SNAPSHOT_EVERY < appended.last.0 / SNAPSHOT_EVERY {
+        keep(store, appended.last).await;
+    }
     Ok(appended)
+}
+
+/// Keeps a snapshot, without which nothing is lost but time.
+async fn keep(store: &dyn Store, at: Seq) {
+    let kept = match restore_at(store, SessionId::AUDIT_LOG, at, Trust::Snapshot).await {
+        Ok(restored) => {
+            store.put_snapshot(snapshot(SessionId::AUDIT_LOG, &restored.session, restored.hash)).await.map_err(Into::into)
+        }
+        Err(error) => Err(error),
+    };
+    if let Err(error) = kept {
+        tracing::debug!(error = &error as &dyn std::error::Error, "a snapshot of the audit log was not kept");
+    }
 }

@@ -62,7 +62,7 @@ impl Verdict {
     }
 
     /// An event that is bad.
-    pub(super) fn bad(seq: Seq, what: impl Into<String>) -> Self {
+    pub(crate) fn bad(seq: Seq, what: impl Into<String>) -> Self {
         Self::Fails { bad: Some(seq), what: what.into() }
     }
 }

@@ -10,6 +10,7 @@ use super::address::{Address, find};
 use super::complete::sessions;
 use super::exit::{CliError, Exit};
 use super::host::{Ended, drive, engine, interrupted, told};
+use super::location::Access;
 use super::span::LeaseArgs;
 use super::summary::field;
 use super::text::one_line;
@@ -107,7 +108,7 @@ pub async fn end(context: &mut Context, engine: &Engine, id: SessionId, reason: 
 /// # Errors
 /// When there is no such session, or a living process runs it.
 pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
-    let store = context.store_for_writing().await?;
+    let store = context.open_off_the_record(Access::Write).await?;
     let row = find(context, store.as_ref(), args.address.whole()?).await?;
     let engine = engine(store, args.lease);
     let (already, reason) = match Box::pin(end(context, &engine, row.id, args.reason)).await? {

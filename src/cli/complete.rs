@@ -7,6 +7,7 @@ use clap_complete::CompletionCandidate;
 
 use super::location::{Access, Location};
 use super::text::{one_line, shorten};
+use crate::audit::is_access_recorded;
 use crate::store::{SessionFilter, SessionRow};
 
 /// How many sessions are offered.
@@ -43,6 +44,10 @@ fn rows() -> Option<Vec<SessionRow>> {
     let rows = runtime.block_on(async {
         let read = async {
             let store = location.open(Access::Read).await.ok()??;
+            // What a shell asks for with every key is not worth a record, and what is not recorded is not shown.
+            if is_access_recorded(store.as_ref()).await.ok()? {
+                return None;
+            }
             store.sessions(SessionFilter::All, OFFERED_MAX).await.ok()
         };
         tokio::time::timeout(WAIT, read).await.ok().flatten()

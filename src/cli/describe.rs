@@ -1,7 +1,7 @@
 //! One line for one event.
 
 use super::text::{bytes, count, one_line, shorten};
-use crate::session::audit::Erasure;
+use crate::session::audit::{Access, Erasure};
 use crate::session::delegation::DelegateWait;
 use crate::session::event::ReplayFinished;
 use crate::session::model::CallReport;
@@ -103,6 +103,10 @@ pub fn describe(event: &Recorded) -> String {
             0 => format!("for no time in particular, by {}", body.by),
             days => format!("for {} at least, by {}", count(days, "day"), body.by),
         },
+        Event::AccessSet(body) => {
+            format!("reading is {}, by {}", if body.recorded { "written down" } else { "not written down" }, body.by)
+        }
+        Event::AccessRead(body) => format!("{}, by {}, with {}", access(&body.access), body.by, body.how),
         Event::Item(entry) => match entry.item.content {
             Content::Action(action) => self::action(&action),
             Content::Observation(observation) => self::observation(&observation),
@@ -189,6 +193,15 @@ fn erasure(erasure: &Erasure) -> String {
     match erasure {
         Erasure::Body { session, seq, .. } => format!("the body of {session}:{seq}"),
         Erasure::Session { session, seq, .. } => format!("{} of {session}", count(seq.0, "event")),
+    }
+}
+
+/// What is read.
+pub fn access(access: &Access) -> String {
+    match access {
+        Access::Session { session, upto } => format!("{} of {session}", count(upto.0, "event")),
+        Access::List => "the list of sessions".to_owned(),
+        Access::All => "all sessions".to_owned(),
     }
 }
 

@@ -9,6 +9,7 @@ use super::Context;
 use super::address::{Address, Place, find, within};
 use super::complete::sessions;
 use super::exit::{CliError, Exit};
+use super::location::Access;
 use super::run::talk::who;
 use super::text::count;
 use crate::audit::Eraser;
@@ -83,7 +84,7 @@ pub async fn redact(context: &mut Context, args: Redact) -> Result<Exit, CliErro
             ));
         }
     };
-    let store = context.store_for_writing().await?;
+    let store = context.open_off_the_record(Access::Write).await?;
     let row = find(context, store.as_ref(), &args.address.session).await?;
     let (first, last) = (within(&row, first)?, within(&row, last.unwrap_or(row.head))?);
     let redacted = Eraser::begin(store, Arc::new(SystemClock), who()).await?.redact(row.id, first, last, &args.reason).await?;
@@ -103,7 +104,7 @@ pub async fn redact(context: &mut Context, args: Redact) -> Result<Exit, CliErro
 /// # Errors
 /// When there is no such session, or it must be kept.
 pub async fn purge(context: &mut Context, args: Purge) -> Result<Exit, CliError> {
-    let store = context.store_for_writing().await?;
+    let store = context.open_off_the_record(Access::Write).await?;
     let row = find(context, store.as_ref(), args.address.whole()?).await?;
     let purged = Eraser::begin(store, Arc::new(SystemClock), who()).await?.purge(row.id, &args.reason).await?;
     if !context.out.is_table() {

@@ -8,6 +8,7 @@ use super::address::{Address, find};
 use super::complete::sessions;
 use super::exit::{CliError, Exit};
 use super::host::engine;
+use super::location::Access;
 use super::span::LeaseArgs;
 use super::summary::field;
 use crate::projection::directory::shown;
@@ -59,7 +60,7 @@ pub async fn stop(context: &mut Context, args: Stop) -> Result<Exit, CliError> {
 }
 
 async fn held(context: &mut Context, address: &Address, command: Command, lease: LeaseArgs) -> Result<Exit, CliError> {
-    let store = context.store_for_writing().await?;
+    let store = context.open_off_the_record(Access::Write).await?;
     let row = find(context, store.as_ref(), address.whole()?).await?;
     let engine = engine(store, lease);
     let asked = engine.submit(row.id, command).await;

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::Context;
 use super::exit::{CliError, Exit};
+use super::location::Access;
 use super::paint::Tone;
 use super::replay::unreadable;
 use super::summary::field;
@@ -53,7 +54,7 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
         let line = format!("warning: {} is damaged and left out: {}", one_line(&file.file), one_line(&file.why));
         context.note(context.paint.tone(Tone::Warn, line));
     }
-    let store = context.store_or_new().await?;
+    let store = context.open_off_the_record(Access::Create).await?;
     let imported = import(store.as_ref(), SystemClock.now(), &trajectory, args.name.as_ref()).await;
     store.close().await;
     let Import { session, entries, already, unknown } = imported.map_err(|error| match error {

@@ -36,7 +36,7 @@ pub struct Args {
 /// When the store cannot be read.
 pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
     let limit = if args.all { u32::MAX } else { args.limit };
-    let rows = match context.location.open(Access::Read).await? {
+    let rows = match context.open_if_there(Access::Read).await? {
         // One more than shown tells whether there are more, and the audit log is no session of an agent's.
         Some(store) => {
             let mut rows = store.sessions(SessionFilter::All, limit.saturating_add(2)).await?;

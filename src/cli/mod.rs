@@ -58,15 +58,19 @@ mod view;
 
 use std::fmt;
 use std::io::{self, IsTerminal};
+use std::sync::Arc;
 
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
 
+use crate::audit::{AccessLedger, Recorder, is_access_recorded};
+use crate::engine::clock::SystemClock;
 use crate::store::{RUNG, SessionRow, SharedStore};
 use address::Named;
 use exit::{CliError, Exit};
 use location::{Access, Location};
 use output::{Format, Out};
 use paint::{ColorWhen, Paint};
+use run::talk::who;
 pub use traces::Traces;
 
 /// An event-sourced session engine for AI agents: replay what an agent did, kill it anywhere, restore it, read it
@@ -149,6 +153,8 @@ enum Command {
 /// What the commands share.
 pub struct Context {
     location: Location,
+    /// What of the store was written down as read.
+    ledger: Arc<AccessLedger>,
     out: Out,
     /// The colours of standard error.
     paint: Paint,
@@ -194,7 +200,8 @@ pub async fn run(cli: Cli) -> Result<Exit, CliError> {
         (false, false) => Voice::Piped,
     };
     let location = Location::find(store.as_deref())?;
-    let mut context = Context { location, out: Out::new(format, color), paint: Paint::on(color, &stderr), voice };
+    let ledger = Arc::new(AccessLedger::new(Arc::new(SystemClock), who(), asked()));
+    let mut context = Context { location, ledger, out: Out::new(format, color), paint: Paint::on(color, &stderr), voice };
     let context = &mut context;
     let done = match cli.command {
         Command::Demo(args) => Box::pin(demo::run(context, args)).await,
@@ -240,6 +247,14 @@ pub async fn run(cli: Cli) -> Result<Exit, CliError> {
     Ok(exit)
 }
 
+/// The words that name the command which this process was started with, without any argument.
+fn asked() -> String {
+    let matches = Cli::command().ignore_errors(true).try_get_matches_from(std::env::args_os()).ok();
+    let words =
+        std::iter::successors(matches.as_ref().and_then(|matches| matches.subcommand()), |(_, matches)| matches.subcommand());
+    words.map(|(name, _)| name).collect::<Vec<_>>().join(" ")
+}
+
 impl Context {
     /// Something that a person must know, beside the data.
     fn note(&self, line: impl fmt::Display) {
@@ -282,7 +297,47 @@ impl Context {
     }
 
     async fn open(&self, access: Access) -> Result<SharedStore, CliError> {
-        self.location.open(access).await?.ok_or_else(|| CliError::NotFound(self.none_yet()))
+        self.open_if_there(access).await?.ok_or_else(|| self.nothing_there())
+    }
+
+    /// The store; `None` when a command only reads and the user's own store is not there yet. What is read of it is written down where
+    /// the store says so.
+    async fn open_if_there(&self, access: Access) -> Result<Option<SharedStore>, CliError> {
+        let Some(store) = self.location.open(access).await? else { return Ok(None) };
+        if !is_access_recorded(store.as_ref()).await? {
+            return Ok(Some(store));
+        }
+        let store = if access == Access::Read { self.open_off_the_record(Access::Write).await? } else { store };
+        Ok(Some(self.recorded(store)))
+    }
+
+    /// The store, of which all sessions are about to be read: that is written down as one.
+    async fn store_of_all(&self) -> Result<SharedStore, CliError> {
+        let store = self.open_off_the_record(Access::Read).await?;
+        if !is_access_recorded(store.as_ref()).await? {
+            return Ok(store);
+        }
+        let store = self.open_off_the_record(Access::Write).await?;
+        self.ledger.all(store.as_ref()).await?;
+        Ok(self.recorded(store))
+    }
+
+    /// A store that may be written, read on the record where it says so.
+    async fn on_the_record(&self, store: SharedStore) -> Result<SharedStore, CliError> {
+        Ok(if is_access_recorded(store.as_ref()).await? { self.recorded(store) } else { store })
+    }
+
+    fn recorded(&self, store: SharedStore) -> SharedStore {
+        Arc::new(Recorder::new(store, Arc::clone(&self.ledger)))
+    }
+
+    /// The store, for commands that show nobody what sessions hold: nothing is written down of what they read.
+    async fn open_off_the_record(&self, access: Access) -> Result<SharedStore, CliError> {
+        self.location.open(access).await?.ok_or_else(|| self.nothing_there())
+    }
+
+    fn nothing_there(&self) -> CliError {
+        CliError::NotFound(self.none_yet())
     }
 
     /// The store and the session that is meant, to look at its states. The store of a long session is opened so that the snapshots

@@ -103,8 +103,10 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
         return Err(CliError::Failed(why.to_owned()));
     }
     if !args.now {
+        // Words are kept of what this reads, and nothing is shown.
         index(context, &store).await?;
     }
+    let store = context.on_the_record(store).await?;
     let begin = Instant::now();
     let found = search(store.as_ref(), &query, args.limit, args.cursor).await?;
     let took = begin.elapsed();

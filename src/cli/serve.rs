@@ -7,6 +7,7 @@ use super::Context;
 use super::audit::{Cadence, CadenceArgs};
 use super::exit::{CliError, Exit};
 use super::host::{engine_with, interrupted};
+use super::location::Access;
 use super::metrics;
 use super::paint::Tone;
 use super::span::{LeaseArgs, span};
@@ -38,7 +39,7 @@ pub struct Args {
 /// # Errors
 /// When the store cannot be opened.
 pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
-    let store = context.store_or_new().await?;
+    let store = context.open_off_the_record(Access::Create).await?;
     // Before anything is there to be measured; kept until all is handed over.
     let page = match args.metrics {
         Some(address) => Some(metrics::serve(address).await?),

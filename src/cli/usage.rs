@@ -64,6 +64,8 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
         }
         Err(error) => return Err(error.into()),
     }
+    // What this has read is counted, and shown by the day.
+    let store = context.on_the_record(store).await?;
     let mut days = days(store.as_ref(), runner.id()).await?;
     if let Some(since) = args.since {
         let since = since.to_string();

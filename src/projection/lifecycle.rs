@@ -227,6 +227,8 @@ impl Projection for Lifecycle {
             | Event::Erased(_)
             | Event::NotErased(_)
             | Event::RetentionSet(_)
+            | Event::AccessSet(_)
+            | Event::AccessRead(_)
             | Event::Item(_)
             | Event::Unknown(_) => {}
         }

@@ -29,7 +29,10 @@ pub fn moment<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::
 }
 
 /// The same where there may be none.
-fn moment_if_any<S: Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+///
+/// # Errors
+/// Those of the serializer.
+pub fn moment_if_any<S: Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
     match at {
         Some(at) => moment(at, serializer),
         None => serializer.serialize_none(),

@@ -5,7 +5,9 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use super::action::{Action, EffectClass};
-use super::audit::{Erased, Erasing, HeadsListed, NotErased, OpenErasure, Published, RetentionSet, Sealed};
+use super::audit::{
+    AccessRead, AccessSet, Erased, Erasing, HeadsListed, NotErased, OpenErasure, Published, RetentionSet, Sealed,
+};
 use super::decide::BAD_ANSWER;
 use super::envelope::{Recorded, Source};
 use super::event::{
@@ -141,6 +143,11 @@ impl Session {
                 session.is_audit_log(None);
                 session.kept_days = body.days;
             }),
+            "audit.access_set" => self.read(event, |session, _, body: AccessSet| {
+                session.is_audit_log(None);
+                session.records_access = body.recorded;
+            }),
+            "audit.read" => self.read(event, |session, _, _: AccessRead| session.is_audit_log(None)),
             "workspace.captured" => self.read(event, |session, event, body: WorkspaceCaptured| {
                 let last = Some(LastSnapshot { at: event.seq, manifest: body.manifest });
                 session.snapshots = Some(Snapshots { due: SnapshotDue::NotYet, last, unchecked: false });

@@ -158,6 +158,43 @@ pub struct RetentionSet {
     pub by: String,
 }
 
+/// Body of `audit.access_set`: from now on it is written down who reads sessions of the store, or not any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessSet {
+    /// Whether it is.
+    pub recorded: bool,
+    /// Who has said so.
+    pub by: String,
+}
+
+/// Body of `audit.read`: somebody is about to read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessRead {
+    /// Who.
+    pub by: String,
+    /// What.
+    pub access: Access,
+    /// With which command of the program, without its arguments: they may say what nobody else is to know.
+    pub how: String,
+}
+
+/// What is read of a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "snake_case")]
+pub enum Access {
+    /// What one session holds.
+    Session {
+        /// The session.
+        session: SessionId,
+        /// Its last event then: no more than these are read, but for what is appended while whoever reads goes on reading.
+        upto: Seq,
+    },
+    /// Which sessions there are, with their titles.
+    List,
+    /// All sessions.
+    All,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

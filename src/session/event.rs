@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::audit::{Erased, Erasing, HeadsListed, NotErased, Published, RetentionSet, Sealed};
+use super::audit::{AccessRead, AccessSet, Erased, Erasing, HeadsListed, NotErased, Published, RetentionSet, Sealed};
 use super::delegation::{DelegateWait, Used};
 use super::envelope::{Kind, Recorded};
 use super::fork::Forked;
@@ -158,6 +158,10 @@ events! {
     NotErased(NotErased) = "audit.not_erased";
     /// How long sessions are kept at least.
     RetentionSet(RetentionSet) = "audit.retention_set";
+    /// Whether it is written down who reads sessions.
+    AccessSet(AccessSet) = "audit.access_set";
+    /// Somebody is about to read sessions.
+    AccessRead(AccessRead) = "audit.read";
 }
 
 /// Serialises a body; the types here have no map with other than text keys, so it cannot fail.

@@ -7,7 +7,7 @@ use super::delegation::Delegation;
 use super::fork::ForkedFrom;
 use super::id::{Digest, Epoch, NodeId, Seq};
 use super::model::ModelCall;
-use super::omit::is_zero;
+use super::omit::{is_false, is_zero};
 use super::phase::{Phase, StepProgress, StepRecord};
 use super::replay::ReplayProgress;
 use super::spec::{Condenser, Limits, SessionSpec};
@@ -41,6 +41,9 @@ pub struct Session {
     /// How many days sessions are kept at least, where this is the audit log of a store that says so.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub kept_days: u64,
+    /// Whether it is written down who reads sessions, where this is the audit log of a store that says so.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub records_access: bool,
     /// What is being taken out of the log of the store, where this is its audit log.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub erasing: Vec<OpenErasure>,

@@ -19,12 +19,16 @@ mod agent_tool_calls;
 mod agent_turns;
 #[cfg(feature = "cli")]
 mod asciicast;
+#[cfg(feature = "cli")]
+mod audit_access;
 #[cfg(feature = "audit")]
 mod audit_bundle;
 #[cfg(feature = "cli")]
 mod audit_cli;
 #[cfg(feature = "cli")]
 mod audit_erasure;
+#[cfg(feature = "cli")]
+mod audit_report;
 #[cfg(feature = "audit")]
 mod audit_sealing;
 #[cfg(feature = "audit")]

@@ -7,7 +7,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rekindle::session::audit::{Erased, Erasing, Erasure, Head, HeadsListed, NotErased, Published, RetentionSet, Sealed};
+use rekindle::session::audit::{
+    Access, AccessRead, AccessSet, Erased, Erasing, Erasure, Head, HeadsListed, NotErased, Published, RetentionSet, Sealed,
+};
 use rekindle::session::delegation::{DelegateWait, Used};
 use rekindle::session::event::Briefed;
 use rekindle::session::model::{CallReport, Judgement, ModelErrorClass, Summary};
@@ -335,6 +337,7 @@ fn every_kind_of_an_audit_log() -> Scenario {
     let (reason, by) = ("too old".to_owned(), "ada".to_owned());
     let erasing =
         |erasure: &Erasure| Event::Erasing(Erasing { erasure: erasure.clone(), reason: reason.clone(), by: by.clone() });
+    let read = |access| Event::AccessRead(AccessRead { by: by.clone(), access, how: "show".to_owned() });
     let refused = NotErased { erasure: body.clone(), error: "it is held".to_owned() };
     let mut scenario = Scenario::new();
     for (event, cause) in [
@@ -348,6 +351,10 @@ fn every_kind_of_an_audit_log() -> Scenario {
         (Event::RetentionSet(RetentionSet { days: 180, by: by.clone() }), None),
         // Somebody was killed over this one.
         (erasing(&body), None),
+        (Event::AccessSet(AccessSet { recorded: true, by: by.clone() }), None),
+        (read(Access::Session { session, upto: seq }), None),
+        (read(Access::List), None),
+        (read(Access::All), None),
     ] {
         let seq = scenario.session.version.next();
         let recorded = Recorded {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::Context;
 use super::super::exit::{CliError, Exit};
+use super::super::location::Access;
 use super::super::paint::Tone;
 use super::super::text::{count, one_line};
 use super::keys::Keys;
@@ -37,7 +38,7 @@ pub async fn against(context: &mut Context, file: &Path, keys: Vec<VerifierKey>)
         let file = file.display();
         return Err(CliError::Usage(format!("no key of the log in {file} is here; say which one signed it with --key")));
     }
-    let store = context.store().await?;
+    let store = context.open_off_the_record(Access::Read).await?;
     let against = check(store.as_ref(), &text, &keys).await?;
     if context.out.is_table() {
         print(context, &against, file)?;

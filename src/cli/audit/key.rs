@@ -2,6 +2,7 @@
 
 use super::super::Context;
 use super::super::exit::{CliError, Exit};
+use super::super::location::Access;
 use super::keys::Keys;
 use crate::audit::origin;
 
@@ -17,7 +18,7 @@ pub struct Args {}
 /// # Errors
 /// When nothing was sealed yet, or the key is not here.
 pub async fn run(context: &mut Context, _args: &Args) -> Result<Exit, CliError> {
-    let store = context.store().await?;
+    let store = context.open_off_the_record(Access::Read).await?;
     let Some(origin) = origin(store.as_ref()).await? else {
         let seal = context.command("audit seal");
         return Err(CliError::NotFound(format!("nothing of this store was sealed yet; `{seal}` does it and makes a key")));

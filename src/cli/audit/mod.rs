@@ -1,8 +1,10 @@
 //! `rekindle audit`: seal the log of the store, so that what happens to it afterwards can be proven to anybody.
 
+mod access;
 mod against;
 mod key;
 mod keys;
+mod report;
 mod retain;
 mod seal;
 
@@ -28,6 +30,8 @@ enum What {
     Seal(seal::Args),
     Key(key::Args),
     Retain(retain::Args),
+    Access(access::Args),
+    Report(report::Args),
 }
 
 /// Does what was asked for.
@@ -39,5 +43,7 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
         What::Seal(args) => Box::pin(seal::run(context, args)).await,
         What::Key(args) => key::run(context, &args).await,
         What::Retain(args) => retain::run(context, &args).await,
+        What::Report(args) => Box::pin(report::run(context, args)).await,
+        What::Access(args) => access::run(context, &args).await,
     }
 }

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::super::Context;
 use super::super::exit::{CliError, Exit};
+use super::super::location::Access;
 use super::super::run::talk::who;
 use super::super::text::count;
 use crate::audit::{Eraser, Retention};
@@ -45,11 +46,11 @@ fn days(text: &str) -> Result<u64, String> {
 pub async fn run(context: &mut Context, args: &Args) -> Result<Exit, CliError> {
     let days = match args.days {
         Some(days) => {
-            let store = context.store_for_writing().await?;
+            let store = context.open_off_the_record(Access::Write).await?;
             Eraser::begin(store, Arc::new(SystemClock), who()).await?.retain(days).await?;
             days
         }
-        None => Retention::of(context.store().await?.as_ref()).await?.days,
+        None => Retention::of(context.open_off_the_record(Access::Read).await?.as_ref()).await?.days,
     };
     if !context.out.is_table() {
         context.out.json(&View { days })?;

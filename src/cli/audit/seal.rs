@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::super::Context;
 use super::super::exit::{CliError, Exit};
+use super::super::location::Access;
 use super::super::paint::Tone;
 use super::super::span::span;
 use super::super::summary::field;
@@ -60,7 +61,7 @@ struct Published {
 /// # Errors
 /// When nothing could be sealed; a place that could not be published to ends with 1.
 pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
-    let store = context.store_for_writing().await?;
+    let store = context.open_off_the_record(Access::Write).await?;
     let key = key(context, store.as_ref(), args.origin, args.new_key).await?;
     let verifier = key.verifier().clone();
     let sealer = sealer(store, key)?.publishing_to(args.to);

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::super::Context;
 use super::super::exit::{CliError, Exit};
+use super::super::location::Access;
 use super::super::output::{Cell, Side, table};
 use super::super::run::talk::who;
 use super::super::text::{ago, count};
@@ -75,7 +76,11 @@ enum Outcome {
 /// # Errors
 /// When the store cannot be read or written, or is to be compacted while another process uses it.
 pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
-    let store = if args.dry_run { context.store().await? } else { context.store_for_writing().await? };
+    let store = if args.dry_run {
+        context.open_off_the_record(Access::Read).await?
+    } else {
+        context.open_off_the_record(Access::Write).await?
+    };
     if args.compact {
         // Before anything is purged, so that a refusal leaves everything as it is.
         room::alone(store.as_ref()).await?;

@@ -7,6 +7,7 @@ use super::super::Context;
 use super::super::address::{Address, find};
 use super::super::complete::sessions;
 use super::super::exit::{CliError, Exit};
+use super::super::location::Access;
 use crate::session::SessionId;
 
 /// Hold a session, so that nothing purges it
@@ -54,7 +55,7 @@ pub async fn release(context: &mut Context, args: ReleaseArgs) -> Result<Exit, C
 }
 
 async fn set(context: &mut Context, address: Address, hold: Option<String>) -> Result<Exit, CliError> {
-    let store = context.store_for_writing().await?;
+    let store = context.open_off_the_record(Access::Write).await?;
     let row = find(context, store.as_ref(), address.whole()?).await?;
     store.hold(row.id, hold.as_deref()).await?;
     store.close().await;

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::super::Context;
 use super::super::exit::{CliError, Exit};
+use super::super::location::Access;
 use super::super::summary::field;
 use super::super::text::{bytes, count};
 use crate::session::Timestamp;
@@ -33,7 +34,7 @@ struct View {
 /// # Errors
 /// When it cannot be read.
 pub async fn run(context: &mut Context, _args: Args) -> Result<Exit, CliError> {
-    let store = context.store().await?;
+    let store = context.open_off_the_record(Access::Read).await?;
     tell(context, store.as_ref()).await?;
     Ok(Exit::Done)
 }

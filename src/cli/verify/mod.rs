@@ -13,6 +13,7 @@ use crate::cli::address::{Address, chosen};
 use crate::cli::audit;
 use crate::cli::complete::sessions;
 use crate::cli::exit::{CliError, Exit};
+use crate::cli::location::Access;
 use crate::cli::paint::Tone;
 use crate::cli::text::{count, one_line};
 use crate::engine::EngineError;
@@ -101,7 +102,7 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
         Target::File(path) => return file::verify(context, &path, args.against.key),
         Target::StandardInput => return file::verify_input(context, args.against.key),
     };
-    let store = context.store().await?;
+    let store = context.open_off_the_record(Access::Read).await?;
     let (rows, upto) = chosen(context, store.as_ref(), (!args.all).then_some(&address)).await?;
     let mut found = Vec::with_capacity(rows.len());
     for row in &rows {

@@ -142,7 +142,7 @@ pub(super) fn of_event(event: &Event) -> Texts<'_> {
             texts.add(&erasing.by);
         }
         Event::NotErased(refused) => texts.add(&refused.error),
-        Event::Erased(_) | Event::RetentionSet(_) => {}
+        Event::Erased(_) | Event::RetentionSet(_) | Event::AccessSet(_) | Event::AccessRead(_) => {}
         Event::WorkspaceNotCaptured(missed) => texts.add(&missed.error),
         Event::WorkspaceCompared(compared) => texts.add_owned(strings_of(&compared.comparison)),
         // What another version wrote is looked for by all that it says.

@@ -148,6 +148,8 @@ pub(super) fn candidates(session: &Session, batch: &[Seen], with: With<'_>) -> V
         | Event::Erased(_)
         | Event::NotErased(_)
         | Event::RetentionSet(_)
+        | Event::AccessSet(_)
+        | Event::AccessRead(_)
         | Event::Unknown(_) => Vec::new(),
     }
 }
