@@ -64,10 +64,10 @@ use clap::{CommandFactory as _, Parser};
 
 use crate::audit::{AccessLedger, Recorder, is_access_recorded};
 use crate::engine::clock::SystemClock;
-use crate::store::{RUNG, SessionRow, SharedStore};
+use crate::store::{OpenOptions, RUNG, SessionRow, SharedStore};
 use address::Named;
 use exit::{CliError, Exit};
-use location::{Access, Location};
+use location::{Access, Location, usual_options};
 use output::{Format, Out};
 use paint::{ColorWhen, Paint};
 use run::talk::who;
@@ -333,7 +333,12 @@ impl Context {
 
     /// The store, for commands that show nobody what sessions hold: nothing is written down of what they read.
     async fn open_off_the_record(&self, access: Access) -> Result<SharedStore, CliError> {
-        self.location.open(access).await?.ok_or_else(|| self.nothing_there())
+        self.open_off_the_record_with(access, usual_options()).await
+    }
+
+    /// The same, with options of the store's own.
+    async fn open_off_the_record_with(&self, access: Access, options: OpenOptions) -> Result<SharedStore, CliError> {
+        self.location.open_with(access, options).await?.ok_or_else(|| self.nothing_there())
     }
 
     fn nothing_there(&self) -> CliError {

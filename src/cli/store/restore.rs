@@ -31,8 +31,7 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
     let backup = Backup::open(context, file).await?;
     let from = &backup.store;
     let bodies = bodies_of_copy(from.info().await?.encrypted, args.decrypt);
-    let to = context.location.open_with(Access::Create, OpenOptions { bodies, ..usual_options() }).await?;
-    let to = to.ok_or_else(|| CliError::NotFound(context.none_yet()))?;
+    let to = context.open_off_the_record_with(Access::Create, OpenOptions { bodies, ..usual_options() }).await?;
     if let Some(own) = own(from.as_ref(), to.as_ref()).await? {
         let what = format!(
             "the store holds session {own}, which the backup does not have as it is; restore into an empty one, or use `store copy` to add to it"
