@@ -79,6 +79,6 @@ fn main() {
     println!("| events | packed / JSON | packing, MB/s | restore, ms | packed | speed | last 50, ms | packed | speed |");
     println!("|---|---|---|---|---|---|---|---|---|");
     for size in sizes {
-        tokio.block_on(tokio::spawn(of(size))).expect("the bench runs");
+        tokio.block_on(async move { tokio::spawn(of(size)).await.expect("the bench runs") });
     }
 }
