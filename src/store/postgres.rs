@@ -8,6 +8,7 @@ mod decode;
 mod doorbell;
 mod fault;
 mod feed;
+mod kept;
 mod matching;
 mod open;
 mod reader;
@@ -71,6 +72,7 @@ impl Postgres {
         let committers = (!options.read_only).then(|| Committers::start(&servers, speech, options.outage_wait, doorbell.bell()));
         let readers = Readers {
             pool: pool.clone(),
+            kept: Arc::default(),
             servers: Arc::clone(&servers),
             patience: options.outage_wait,
             routed: found.distributed,
@@ -250,6 +252,9 @@ impl Dialect for Postgres {
             committers.close().await;
         }
         self.doorbell.close().await;
-        self.pool.close().await;
+        // From here on none is kept, and the one that is comes back.
+        let closed = self.pool.close();
+        self.readers.kept.let_go();
+        closed.await;
     }
 }
