@@ -332,7 +332,8 @@ def code_of(verdicts):
 def main(arguments):
     if not arguments:
         for line in sys.stdin.read().splitlines():
-            verdicts = check(*line.split("\t"))
+            path, _, key = line.partition("\t")
+            verdicts = check(path, key or None)
             print(code_of(verdicts), *(f"{word} {bad or '-'}" for word, bad, _ in verdicts or []))
         return 0
     verdicts = check(*arguments)

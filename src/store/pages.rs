@@ -10,9 +10,6 @@ use futures_util::future::{BoxFuture, MaybeDone, maybe_done};
 use super::read::PAGE_BYTES_MAX;
 use super::{Page, Read, Row, Store, StoreError};
 
-/// How long pages grow: a server takes as long to begin one as to read a hundred events.
-const ROWS_GROWN: u32 = 2048;
-
 /// A read of any length, oldest first, as pages.
 pub struct Pages<'s> {
     store: &'s dyn Store,
@@ -24,8 +21,8 @@ pub struct Pages<'s> {
 }
 
 impl<'s> Pages<'s> {
-    /// All that `read` asks for; its `limit` is how long the first page may be. The next ones are up to four times as long where
-    /// events are short.
+    /// All that `read` asks for; its `limit` is how long the first page may be. The next ones are longer where
+    /// the store wants that and events are short.
     pub fn new(store: &'s dyn Store, read: Read) -> Self {
         Self { store, rest: read, ahead: None, is_done: read.after >= read.upto }
     }
@@ -46,7 +43,7 @@ impl<'s> Pages<'s> {
         match rows.last() {
             // A damaged place may come where it does not belong; to read on from there would never end.
             Some(last) if more && last.seq() > self.rest.after => {
-                let rest = Read { after: last.seq(), limit: grown(self.rest.limit, &rows), ..self.rest };
+                let rest = Read { after: last.seq(), limit: grown(self.rest.limit, store.page_rows(), &rows), ..self.rest };
                 let mut ahead = maybe_done(store.read(rest));
                 // A read begins when it is asked for the first time, and goes on by itself.
                 let _ = poll_fn(|context| Poll::Ready(ahead.poll_unpin(context))).await;
@@ -65,10 +62,10 @@ impl<'s> Pages<'s> {
 }
 
 /// How long the page behind `rows` may be.
-fn grown(limit: u32, rows: &[Row]) -> u32 {
+fn grown(limit: u32, wanted: u32, rows: &[Row]) -> u32 {
     let bytes: usize = rows.iter().filter_map(Row::event).map(|event| event.body.as_json().len()).sum();
     // Twice as many must fit well: what does not would be read and thrown away.
-    if bytes < PAGE_BYTES_MAX / 4 { limit.max(ROWS_GROWN.min(limit.saturating_mul(2))) } else { limit }
+    if bytes < PAGE_BYTES_MAX / 4 { limit.max(wanted.min(limit.saturating_mul(2))) } else { limit }
 }
 
 fn taken<F: Future + Unpin>(mut done: MaybeDone<F>) -> Option<F::Output> {

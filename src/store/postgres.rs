@@ -103,6 +103,8 @@ impl Dialect for Postgres {
     type Db = sqlx::Postgres;
 
     const BEGIN_WRITE: &'static str = sql::BEGIN;
+    // The server takes as long to begin a page as to read a hundred events.
+    const PAGE_ROWS: u32 = 2048;
     const NOW: &'static str = sql::NOW;
     const PUT_BLOB: &'static str = sql::INSERT_BLOB;
     const LOCK_BLOB: Option<&'static str> = Some(sql::LOCK_BLOB);
