@@ -101,6 +101,10 @@ impl Store for Recorder {
         self.inner.append(append).await
     }
 
+    fn page_rows(&self) -> u32 {
+        self.inner.page_rows()
+    }
+
     async fn read(&self, read: Read) -> Result<Page, StoreError> {
         self.ledger.sessions(self.inner.as_ref(), &[read.session]).await?;
         self.inner.read(read).await

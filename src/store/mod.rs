@@ -57,6 +57,7 @@ pub use fork::holder;
 pub use inbox::{Inbox, Letter};
 pub use memory::MemoryStore;
 pub use pages::Pages;
+use read::PAGE_ROWS;
 pub use read::{
     DamagedEvent, FeedDamage, FeedPage, FeedRow, NodeRow, Order, Page, Read, Row, SessionFilter, Shard, Snapshot, StoreInfo,
 };
@@ -102,6 +103,11 @@ pub trait Store: Care + Inbox + ReadModels + SearchIndex {
 
     /// Reads one bounded page of one session's events. A page may end before `read.limit`; [`Page::more`] says whether to go on.
     async fn read(&self, read: Read) -> Result<Page, StoreError>;
+
+    /// How many events a page of a long read may well have, where they are short: more where it costs much to ask for one.
+    fn page_rows(&self) -> u32 {
+        PAGE_ROWS
+    }
 
     /// Reads the directory row of one session.
     async fn session(&self, id: SessionId) -> Result<Option<SessionRow>, StoreError>;

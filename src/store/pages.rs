@@ -7,6 +7,7 @@ use std::task::Poll;
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, MaybeDone, maybe_done};
 
+use super::read::PAGE_BYTES_MAX;
 use super::{Page, Read, Row, Store, StoreError};
 
 /// A read of any length, oldest first, as pages.
@@ -20,7 +21,8 @@ pub struct Pages<'s> {
 }
 
 impl<'s> Pages<'s> {
-    /// All that `read` asks for; its `limit` is how long one page may be.
+    /// All that `read` asks for; its `limit` is how long the first page may be. The next ones are longer where
+    /// the store wants that and events are short.
     pub fn new(store: &'s dyn Store, read: Read) -> Self {
         Self { store, rest: read, ahead: None, is_done: read.after >= read.upto }
     }
@@ -41,7 +43,7 @@ impl<'s> Pages<'s> {
         match rows.last() {
             // A damaged place may come where it does not belong; to read on from there would never end.
             Some(last) if more && last.seq() > self.rest.after => {
-                let rest = Read { after: last.seq(), ..self.rest };
+                let rest = Read { after: last.seq(), limit: grown(self.rest.limit, store.page_rows(), &rows), ..self.rest };
                 let mut ahead = maybe_done(store.read(rest));
                 // A read begins when it is asked for the first time, and goes on by itself.
                 let _ = poll_fn(|context| Poll::Ready(ahead.poll_unpin(context))).await;
@@ -57,6 +59,13 @@ impl<'s> Pages<'s> {
         }
         Ok(Some(rows))
     }
+}
+
+/// How long the page behind `rows` may be.
+fn grown(limit: u32, wanted: u32, rows: &[Row]) -> u32 {
+    let bytes: usize = rows.iter().filter_map(Row::event).map(|event| event.body.as_json().len()).sum();
+    // Twice as many must fit well: what does not would be read and thrown away.
+    if bytes < PAGE_BYTES_MAX / 4 { limit.max(wanted.min(limit.saturating_mul(2))) } else { limit }
 }
 
 fn taken<F: Future + Unpin>(mut done: MaybeDone<F>) -> Option<F::Output> {

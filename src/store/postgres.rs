@@ -8,6 +8,7 @@ mod decode;
 mod doorbell;
 mod fault;
 mod feed;
+mod kept;
 mod matching;
 mod open;
 mod reader;
@@ -73,6 +74,7 @@ impl Postgres {
         let committers = (!options.read_only).then(|| Committers::start(&servers, speech, options.outage_wait, doorbell.bell()));
         let readers = Readers {
             pool: pool.clone(),
+            kept: Arc::default(),
             servers: Arc::clone(&servers),
             patience: options.outage_wait,
             routed: found.distributed,
@@ -104,6 +106,8 @@ impl Dialect for Postgres {
     type Db = sqlx::Postgres;
 
     const BEGIN_WRITE: &'static str = sql::BEGIN;
+    // The server takes as long to begin a page as to read a hundred events.
+    const PAGE_ROWS: u32 = 2048;
     const NOW: &'static str = sql::NOW;
     const PUT_BLOB: &'static str = sql::INSERT_BLOB;
     const LOCK_BLOB: Option<&'static str> = Some(sql::LOCK_BLOB);
@@ -257,6 +261,9 @@ impl Dialect for Postgres {
             committers.close().await;
         }
         self.doorbell.close().await;
-        self.pool.close().await;
+        // From here on none is kept, and the one that is comes back.
+        let closed = self.pool.close();
+        self.readers.kept.let_go();
+        closed.await;
     }
 }

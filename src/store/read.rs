@@ -22,13 +22,16 @@ pub struct Read {
 /// A page ends once its bodies are this long together, in bytes, so that a reader's memory is bounded whatever the events are.
 pub(super) const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// A page of convenient size.
+pub(super) const PAGE_ROWS: u32 = 512;
+
 /// No page is longer than this, whatever a reader asks for.
 pub(super) const PAGE_ROWS_MAX: u32 = 16 * 1024;
 
 impl Read {
     /// Events after `after`, oldest first, a page of convenient size.
     pub const fn forward(session: SessionId, after: Seq) -> Self {
-        Self { session, after, upto: Seq(i64::MAX as u64), order: Order::OldestFirst, limit: 512 }
+        Self { session, after, upto: Seq(i64::MAX as u64), order: Order::OldestFirst, limit: PAGE_ROWS }
     }
 
     /// One event.

@@ -157,6 +157,10 @@ impl Store for FaultStore {
         self.failing(self.inner.append(append)).await
     }
 
+    fn page_rows(&self) -> u32 {
+        self.inner.page_rows()
+    }
+
     async fn read(&self, read: Read) -> Result<Page, StoreError> {
         self.inner.read(read).await
     }

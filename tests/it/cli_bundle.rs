@@ -154,7 +154,7 @@ fn a_bundle_of_a_sealed_store_says_whose_signature_its_session_bears() {
     assert!(rig.run(&["verify", "sealed"]).out.contains("by a key that this file itself brings"));
     let pinned = rig.run(&["verify", "sealed", "--key", &key]);
     assert!(pinned.code == 0 && pinned.out.contains(&format!("by {key}")), "{pinned:?}");
-    let check = |key: &str| checker(&["--key", key, "sealed"]).current_dir(rig.home.path()).output().unwrap().status.code();
+    let check = |key: &str| checker(&["sealed", key]).current_dir(rig.home.path()).output().unwrap().status.code();
     assert_eq!(check(&key), Some(0));
 
     // The same store under another key, as whoever rewrites it would seal it.

@@ -17,6 +17,7 @@ use super::super::{
 };
 use super::decode::{self, EventRow};
 use super::fault::Fault;
+use super::kept::Kept;
 use super::servers::Servers;
 use super::{condition, feed};
 use crate::session::{Digest, Seq, SessionId};
@@ -28,6 +29,8 @@ const RETRY_WAIT: Duration = Duration::from_millis(50);
 #[derive(Debug, Clone)]
 pub(super) struct Readers {
     pub(super) pool: PgPool,
+    /// The connection that was read through last.
+    pub(super) kept: Arc<Kept>,
     pub(super) servers: Arc<Servers>,
     /// How long a read is repeated while the server is away.
     pub(super) patience: Duration,
@@ -114,9 +117,14 @@ impl Readers {
         F: for<'c> Fn(&'c mut PgConnection, bool) -> futures_util::future::BoxFuture<'c, Result<T, Trouble>>,
     {
         self.servers.lead(&self.pool);
-        let mut connection = self.pool.acquire().await?;
+        let mut connection = match self.kept.take() {
+            Some(connection) => connection,
+            None => self.pool.acquire().await?,
+        };
         if self.servers.keeps_statements() {
-            return read(&mut connection, true).await;
+            let value = read(&mut connection, true).await?;
+            self.kept.put(connection, &self.pool);
+            return Ok(value);
         }
         // A pooler of transactions may answer from another connection between two messages that are not in one.
         let mut transaction = connection.begin_with(sql::BEGIN_READ).await?;
@@ -147,6 +155,8 @@ async fn page(connection: &mut PgConnection, named: bool, shard: Shard, secrecy:
         while let Some(row) = rows.try_next().await? {
             if page.rows.len() == limit || bytes >= PAGE_BYTES_MAX {
                 page.more = true;
+                // What the server has still to send would keep it busy for as long as nobody takes it.
+                while rows.try_next().await?.is_some() {}
                 break;
             }
             match decode::event(&row) {

@@ -13,7 +13,7 @@ use super::super::{OpenError, StoreError};
 /// How long one server may take to answer before the next is tried.
 const CONNECT_WAIT: Duration = Duration::from_secs(3);
 /// How long after its last use a connection is believed to be one still.
-const TRUSTED: Duration = Duration::from_millis(200);
+pub(super) const TRUSTED: Duration = Duration::from_millis(200);
 /// What `pooled` is while the pool must be told anew how to connect.
 const NOWHERE: usize = usize::MAX;
 

@@ -224,6 +224,10 @@ where
         }
     }
 
+    fn page_rows(&self) -> u32 {
+        D::PAGE_ROWS
+    }
+
     async fn read(&self, read: Read) -> Result<Page, StoreError> {
         match read.order {
             Order::OldestFirst => self.read_forward(read).await,
