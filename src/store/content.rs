@@ -1,7 +1,7 @@
 //! How bodies and content lie in the database: as they are, compressed, many bodies together, and any of these encrypted.
 
-use std::io;
 use std::sync::Arc;
+use std::{fmt, io};
 
 use super::chain::Salt;
 use super::cipher::{SessionKey, What};
@@ -180,13 +180,30 @@ pub(super) fn compress(bytes: &[u8]) -> Result<Vec<u8>, Bad> {
     zstd::bulk::compress(bytes, LEVEL).map_err(|error| format!("it cannot be compressed: {error}"))
 }
 
-/// The content that was compressed, which must not be longer than `max` bytes.
-pub(super) fn decompress(bytes: &[u8], max: usize) -> Result<Vec<u8>, Bad> {
-    let broken = || "it is not what was compressed".to_owned();
-    let length = zstd::zstd_safe::get_frame_content_size(bytes).map_err(|_| broken())?.ok_or_else(broken)?;
-    let length = usize::try_from(length).ok().filter(|length| *length <= max).ok_or_else(broken)?;
-    let content = zstd::bulk::decompress(bytes, length).map_err(|error| format!("it cannot be decompressed: {error}"))?;
-    if content.len() == length { Ok(content) } else { Err(broken()) }
+/// Decompresses content. To make what it works with takes as long as some of the work, so that it is kept.
+#[derive(Default)]
+pub(super) struct Decompressor(Option<zstd::bulk::Decompressor<'static>>);
+
+impl Decompressor {
+    /// The content that was compressed, which must not be longer than `max` bytes.
+    pub(super) fn decompress(&mut self, bytes: &[u8], max: usize) -> Result<Vec<u8>, Bad> {
+        let broken = || "it is not what was compressed".to_owned();
+        let failed = |error| format!("it cannot be decompressed: {error}");
+        let length = zstd::zstd_safe::get_frame_content_size(bytes).map_err(|_| broken())?.ok_or_else(broken)?;
+        let length = usize::try_from(length).ok().filter(|length| *length <= max).ok_or_else(broken)?;
+        let work = match &mut self.0 {
+            Some(work) => work,
+            None => self.0.insert(zstd::bulk::Decompressor::new().map_err(failed)?),
+        };
+        let content = work.decompress(bytes, length).map_err(failed)?;
+        if content.len() == length { Ok(content) } else { Err(broken()) }
+    }
+}
+
+impl fmt::Debug for Decompressor {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Decompressor")
+    }
 }
 
 /// A row of content.
@@ -222,18 +239,23 @@ impl Content {
     pub(super) fn whole(self, secrecy: &Secrecy, session: SessionId, max: usize) -> Result<Vec<u8>, Bad> {
         match self.opened(secrecy, session)? {
             (Layout::Plain, bytes) => Ok(bytes),
-            (Layout::Packed, bytes) => decompress(&bytes, max),
+            (Layout::Packed, bytes) => Decompressor::default().decompress(&bytes, max),
             (Layout::Segment, _) => Err("it holds the bodies of several events".to_owned()),
         }
     }
 
-    /// The segment that this is; `None` when it is none.
-    pub(super) fn segment(self, secrecy: &Secrecy, session: SessionId) -> Result<Result<Segment, Self>, Bad> {
+    /// The segment that this is, or what it was when it is none.
+    fn segment(
+        self,
+        secrecy: &Secrecy,
+        session: SessionId,
+        decompressor: &mut Decompressor,
+    ) -> Result<Result<Segment, Self>, Bad> {
         if Form::read(self.form)?.layout != Layout::Segment {
             return Ok(Err(self));
         }
         let (_, bytes) = self.opened(secrecy, session)?;
-        Segment::read(&bytes).map(Ok)
+        Segment::read(&bytes, decompressor).map(Ok)
     }
 }
 
@@ -343,12 +365,13 @@ impl Held {
 pub(super) struct Opener {
     secrecy: Secrecy,
     segments: Vec<(Digest, Segment)>,
+    decompressor: Decompressor,
 }
 
 impl Opener {
     /// One that has read nothing yet.
     pub(super) fn new(secrecy: &Secrecy) -> Self {
-        Self { secrecy: secrecy.clone(), segments: Vec::new() }
+        Self { secrecy: secrecy.clone(), segments: Vec::new(), decompressor: Decompressor::default() }
     }
 
     /// Decrypts a body that lies in its row.
@@ -376,7 +399,7 @@ impl Opener {
     pub(super) fn set_from(&mut self, digest: Digest, content: Content, row: &mut Row) -> Result<(), Bad> {
         let Row::Event { event, .. } = &*row else { return Ok(()) };
         let session = event.session;
-        match content.segment(&self.secrecy, session)? {
+        match content.segment(&self.secrecy, session, &mut self.decompressor)? {
             Ok(segment) => {
                 self.keep(digest, segment);
                 self.set_from_segment(digest, row)
@@ -390,7 +413,7 @@ impl Opener {
 
     /// Keeps a segment at hand for the rows of `session`; what is none is asked for again with the row that it belongs to.
     pub(super) fn take(&mut self, session: SessionId, digest: Digest, content: Content) {
-        if let Ok(Ok(segment)) = content.segment(&self.secrecy, session) {
+        if let Ok(Ok(segment)) = content.segment(&self.secrecy, session, &mut self.decompressor) {
             self.keep(digest, segment);
         }
     }

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::content::{Bad, compress, decompress};
+use super::content::{Bad, Decompressor, compress};
 use crate::session::{Seq, SessionId};
 
 /// A segment is closed once its bodies are this long together, in bytes: long enough to compress well, short enough to be read for
@@ -26,8 +26,9 @@ const NONE: u32 = u32::MAX;
 pub(super) struct Segment {
     session: SessionId,
     first: Seq,
+    /// Where in `bytes` each body is.
     places: Vec<Option<Range<usize>>>,
-    text: String,
+    bytes: Vec<u8>,
 }
 
 impl Segment {
@@ -52,19 +53,17 @@ impl Segment {
     }
 
     /// Reads what [`pack`](Self::pack) has made.
-    pub(super) fn read(bytes: &[u8]) -> Result<Self, Bad> {
-        let bytes = decompress(bytes, SEGMENT_BYTES_MAX)?;
-        Self::parse(&bytes).ok_or_else(|| "it is no segment".to_owned())
+    pub(super) fn read(bytes: &[u8], decompressor: &mut Decompressor) -> Result<Self, Bad> {
+        Self::parse(decompressor.decompress(bytes, SEGMENT_BYTES_MAX)?).ok_or_else(|| "it is no segment".to_owned())
     }
 
-    fn parse(bytes: &[u8]) -> Option<Self> {
+    fn parse(bytes: Vec<u8>) -> Option<Self> {
         let (session, rest) = bytes.split_first_chunk::<16>()?;
         let (first, rest) = rest.split_first_chunk::<8>()?;
         let (count, rest) = rest.split_first_chunk::<4>()?;
         let table = usize::try_from(u32::from_be_bytes(*count)).ok()?.checked_mul(4)?;
         let (table, text) = rest.split_at_checked(table)?;
-        let text = String::from_utf8(text.to_vec()).ok()?;
-        let mut end = 0_usize;
+        let mut end = bytes.len().checked_sub(text.len())?;
         let mut places = Vec::with_capacity(table.len() / 4);
         for length in table.as_chunks::<4>().0 {
             places.push(match u32::from_be_bytes(*length) {
@@ -72,29 +71,30 @@ impl Segment {
                 length => {
                     let begin = end;
                     end = begin.checked_add(usize::try_from(length).ok()?)?;
-                    text.get(begin..end)?;
                     Some(begin..end)
                 }
             });
         }
         let session = SessionId::from_slice(session)?;
-        (end == text.len()).then_some(Self { session, first: Seq(u64::from_be_bytes(*first)), places, text })
+        let first = Seq(u64::from_be_bytes(*first));
+        (end == bytes.len()).then_some(Self { session, first, places, bytes })
     }
 
     /// The body of an event.
     pub(super) fn body(&self, session: SessionId, seq: Seq) -> Result<&str, Bad> {
         let place = seq.0.checked_sub(self.first.0).and_then(|place| usize::try_from(place).ok());
         let range = place.filter(|_| session == self.session).and_then(|place| self.places.get(place)).cloned().flatten();
-        range.and_then(|range| self.text.get(range)).ok_or_else(|| "the segment holds no body of it".to_owned())
+        let body = range.and_then(|range| self.bytes.get(range)).ok_or_else(|| "the segment holds no body of it".to_owned())?;
+        std::str::from_utf8(body).map_err(|_| "it is not UTF-8".to_owned())
     }
 
     /// The same without the body of an event; `None` when none is left then.
     pub(super) fn without(&self, seq: Seq) -> Result<Option<Vec<u8>>, Bad> {
-        let seqs = (self.first.0..).map(Seq);
-        let bodies: Vec<Option<&str>> = seqs
-            .zip(&self.places)
-            .map(|(at, range)| range.clone().filter(|_| at != seq).and_then(|range| self.text.get(range)))
-            .collect();
+        let body = |(at, place): (Seq, &Option<Range<usize>>)| match place {
+            Some(_) if at != seq => self.body(self.session, at).map(Some),
+            Some(_) | None => Ok(None),
+        };
+        let bodies = (self.first.0..).map(Seq).zip(&self.places).map(body).collect::<Result<Vec<_>, Bad>>()?;
         if bodies.iter().all(Option::is_none) {
             return Ok(None);
         }
@@ -109,11 +109,15 @@ mod tests {
     use super::*;
     use crate::store::conformance::new_session;
 
+    fn read(bytes: &[u8]) -> Result<Segment, Bad> {
+        Segment::read(bytes, &mut Decompressor::default())
+    }
+
     #[test]
     fn a_segment_gives_each_body_back_and_none_of_others() {
         let session = new_session();
         let bytes = Segment::pack(session, Seq(5), &[Some("{}"), None, Some(""), Some("{\"é\":1}")]).unwrap();
-        let segment = Segment::read(&bytes).unwrap();
+        let segment = read(&bytes).unwrap();
         assert_eq!(segment.body(session, Seq(5)), Ok("{}"));
         assert_eq!(segment.body(session, Seq(7)), Ok(""));
         assert_eq!(segment.body(session, Seq(8)), Ok("{\"é\":1}"));
@@ -127,9 +131,11 @@ mod tests {
     fn what_is_taken_out_of_a_segment_is_not_in_its_bytes() {
         let session = new_session();
         let bytes = Segment::pack(session, Seq(1), &[Some("a secret word"), Some("{}")]).unwrap();
-        let rest = Segment::read(&bytes).unwrap().without(Seq(1)).unwrap().unwrap();
-        assert!(!String::from_utf8_lossy(&decompress(&rest, SEGMENT_BYTES_MAX).unwrap()).contains("secret"));
-        let rest = Segment::read(&rest).unwrap();
+        let rest = read(&bytes).unwrap().without(Seq(1)).unwrap().unwrap();
+        assert!(
+            !String::from_utf8_lossy(&Decompressor::default().decompress(&rest, SEGMENT_BYTES_MAX).unwrap()).contains("secret")
+        );
+        let rest = read(&rest).unwrap();
         assert!(rest.body(session, Seq(1)).is_err());
         assert_eq!(rest.body(session, Seq(2)), Ok("{}"));
         assert_eq!(rest.without(Seq(2)), Ok(None));
@@ -142,9 +148,9 @@ mod tests {
             let mut bytes = Segment::pack(session, Seq(1), &[Some("{\"a\":1}"), Some("{\"b\":2}")]).unwrap();
             let at = at.index(bytes.len());
             bytes[at] ^= byte;
-            let _ = Segment::read(&bytes);
-            let _ = Segment::read(&bytes[..cut.index(bytes.len())]);
-            let _ = Segment::parse(&bytes);
+            let _ = read(&bytes);
+            let _ = read(&bytes[..cut.index(bytes.len())]);
+            let _ = Segment::parse(bytes);
         }
     }
 }
