@@ -1,15 +1,18 @@
 //! Packed sessions: how small they are, and how fast they are restored and read, beside the same sessions as they were.
 //!
-//! `cargo bench --bench pack [-- EVENTS…]`
+//! `cargo bench --bench pack [-- EVENTS… RECORDING…]`: made-up events, whose words come by chance and so compress worse and are read
+//! slower than any agent's; and those of a recording, over and over.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a panic is how a bench fails")]
 
 mod support;
 
+use std::path::PathBuf;
 use std::time::Instant;
 
 use rekindle::engine::restore::{Trust, restore};
-use rekindle::session::SessionId;
-use rekindle::store::{Append, Directory, Expected, Packed, Read, SharedStore, Writer};
+use rekindle::session::{Body, EventId, NewEvent, Recorded, Seq, SessionId, Timestamp};
+use rekindle::store::{Append, Directory, Expected, MemoryStore, Packed, Read, Row, SharedStore, Store as _, Writer};
+use rekindle::trajectory::{import, read_file};
 use support::filled::fill;
 use support::{Stream, directory, ms, new_session, next_event, open, shown};
 
@@ -39,14 +42,60 @@ fn ratios(plain: &[f64], packed: &[f64]) -> Vec<f64> {
     plain.iter().zip(packed).map(|(plain, packed)| plain / packed).collect()
 }
 
-async fn of(count: usize) {
+/// What a session is filled with.
+enum Filling {
+    MadeUp(usize),
+    Recording(PathBuf),
+}
+
+/// How often the events of a recording are appended, so that a restore takes long enough to be measured.
+const TIMES: usize = 100;
+
+impl Filling {
+    fn of(argument: &str) -> Self {
+        argument.parse().map_or_else(|_| Self::Recording(argument.into()), Self::MadeUp)
+    }
+
+    fn name(&self) -> String {
+        match self {
+            Self::MadeUp(count) => format!("{count} made up"),
+            Self::Recording(path) => format!("{} × {TIMES}", path.file_name().unwrap_or_default().display()),
+        }
+    }
+
+    async fn fill(&self, store: &SharedStore, session: SessionId) {
+        let path = match self {
+            Self::MadeUp(count) => return fill(store, session, *count).await,
+            Self::Recording(path) => path,
+        };
+        let recording = read_file(path).expect("the recording is read");
+        let aside = MemoryStore::new();
+        let imported = import(&aside, Timestamp(0), &recording, None).await.expect("it is imported").session;
+        let rows = aside.read(Read::forward(imported, Seq::ZERO)).await.expect("it is read").rows;
+        fill(store, session, 1).await;
+        for _ in 0..TIMES {
+            let again = rows.iter().skip(1).filter_map(Row::event).map(|event| {
+                let Body::Json(body) = event.body.clone() else { panic!("nothing is redacted") };
+                let id = EventId::from_uuid(uuid::Uuid::now_v7());
+                let Recorded { kind, v, at, source, .. } = event.clone();
+                NewEvent { id, kind, v, at, source, cause: None, must_understand: false, body }
+            });
+            let append =
+                Append { session, expected: Expected::Any, writer: Writer::Anyone, events: again.collect(), directory: None };
+            store.append(append).await.expect("the append succeeds");
+        }
+    }
+}
+
+async fn of(filling: Filling) {
     let directory = directory();
     let store = open(&directory).await;
     let (plain, packed) = (new_session(), new_session());
     for session in [plain, packed] {
-        fill(&store, session, count).await;
+        filling.fill(&store, session).await;
         end(&store, session).await;
     }
+    let count = filling.name();
     let begin = Instant::now();
     let Packed { bytes_before, bytes_after, .. } = store.pack(packed).await.expect("the session is packed");
     let took = ms(begin);
@@ -72,13 +121,15 @@ async fn of(count: usize) {
 }
 
 fn main() {
-    let asked: Vec<usize> = std::env::args().skip(1).filter_map(|argument| argument.parse().ok()).collect();
-    let sizes = if asked.is_empty() { vec![1_000, 10_000, 100_000] } else { asked };
+    let mut asked: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    if asked.is_empty() {
+        asked = vec!["1000".to_owned(), "10000".to_owned(), "100000".to_owned()];
+    }
     let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     println!("one session, packed and as it was, by turns, median (min–max) of {ROUNDS} rounds\n");
     println!("| events | packed / JSON | packing, MB/s | restore, ms | packed | speed | last 50, ms | packed | speed |");
     println!("|---|---|---|---|---|---|---|---|---|");
-    for size in sizes {
-        tokio.block_on(async move { tokio::spawn(of(size)).await.expect("the bench runs") });
+    for argument in asked {
+        tokio.block_on(async move { tokio::spawn(of(Filling::of(&argument))).await.expect("the bench runs") });
     }
 }

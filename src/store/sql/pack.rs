@@ -9,12 +9,10 @@ use crate::store::chain::{Salt, Verifier};
 use crate::store::cipher::SessionKey;
 use crate::store::content::{self, Bad, Content, Form, INLINE_BYTES_MAX, Layout, Secrecy, with_salt};
 use crate::store::dialect::Dialect;
+use crate::store::read::PAGE_ROWS;
 use crate::store::segment::{SEGMENT_BYTES, Segment};
 use crate::store::statements::common as sql;
 use crate::store::{ENDED, Packed, Pages, Read, Row, Shard, Store, StoreError, no_session, not_ended};
-
-/// No segment holds more places than this.
-const PLACES_MAX: usize = 4096;
 
 /// How often a segment is made anew because one of its events was redacted meanwhile.
 const TRIES_MAX: u32 = 8;
@@ -61,8 +59,10 @@ impl Gathered {
         Seq(self.first.0.saturating_add(self.bodies.len() as u64))
     }
 
+    /// Whether what comes next belongs into another segment: at the end of a page, too, so that who reads page by page meets none twice.
     fn is_full(&self) -> bool {
-        self.bytes >= SEGMENT_BYTES || self.bodies.len() >= PLACES_MAX || !self.long.is_empty()
+        let ends_a_page = self.end().0 % u64::from(PAGE_ROWS) == 1;
+        self.bytes >= SEGMENT_BYTES || ends_a_page || !self.long.is_empty()
     }
 }
 
