@@ -337,12 +337,12 @@ impl<'b> Events<'b> {
 /// Bodies that are too long for their rows.
 #[derive(Default)]
 pub(super) struct LongBodies<'b> {
-    bodies: BTreeMap<(Shard, [u8; 32]), (&'b [u8], i32)>,
+    bodies: BTreeMap<(Shard, Digest), (&'b [u8], i32)>,
 }
 
 impl<'b> LongBodies<'b> {
     pub(super) fn push(&mut self, shard: Shard, digest: Digest, bytes: &'b [u8], form: i32) {
-        self.bodies.insert((shard, digest.0), (bytes, form));
+        self.bodies.insert((shard, digest), (bytes, form));
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -352,7 +352,7 @@ impl<'b> LongBodies<'b> {
     /// Writes them one by one: they are few, and each is long.
     pub(super) async fn insert(&self, connection: &mut PgConnection, speech: Speech) -> Result<(), Failure> {
         for ((shard, digest), (bytes, form)) in &self.bodies {
-            let insert = statement(sql::INSERT_BLOB, speech).bind(shard).bind(digest.as_slice()).bind(*bytes).bind(form);
+            let insert = statement(sql::INSERT_BLOB, speech).bind(shard).bind(digest.0.as_slice()).bind(*bytes).bind(form);
             insert.execute(&mut *connection).await?;
         }
         Ok(())

@@ -18,10 +18,7 @@ where
         if secrecy.is_at_hand(session) {
             return Ok(());
         }
-        let lost = match secrecy.key(session) {
-            Ok(_) => return Ok(()),
-            Err(lost) => lost,
-        };
+        let Err(lost) = secrecy.key(session) else { return Ok(()) };
         match self.dialect.session(session).await? {
             Some(row) if row.directory.phase == PURGED => Err(purged(session)),
             // Whoever began it meanwhile has made its key before.
