@@ -75,7 +75,10 @@ fn who_reads_or_writes_in_an_open_transaction_is_named() {
 #[test]
 fn room_inside_the_file_is_told_with_the_way_to_get_it_back() {
     let rig = rig();
-    execute(&rig, "insert into blob values (0, x'00', zeroblob(4000000)); delete from blob where digest = x'00'");
+    execute(
+        &rig,
+        "insert into blob (shard, digest, bytes) values (0, x'00', zeroblob(4000000)); delete from blob where digest = x'00'",
+    );
     assert_one(&found(&rig, &[], 0, "free"), "note", &["MiB", "gc --compact"]);
 }
 

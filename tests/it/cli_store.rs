@@ -159,6 +159,17 @@ async fn the_same_commands_work_on_a_server() {
         let said = rig.run(&[&["--store", url.as_str()], args.as_slice()].concat());
         assert_eq!(said.code, 0, "{args:?}: {said:?}");
     }
+    let shown = rig.run(&["--store", &url, "show", "kept"]);
+    let packed = rig.json(&["--store", &url, "store", "pack", "--older-than", "0m", "--compact", "-o", "json"]);
+    assert_eq!(packed["sessions"][0]["outcome"], "packed", "{packed}");
+    assert_eq!(rig.run(&["--store", &url, "show", "kept"]).out, shown.out);
+    assert_eq!(rig.run(&["--store", &url, "audit", "access", "on"]).code, 0);
+    assert_eq!(rig.run(&["--store", &url, "show", "kept"]).out, shown.out);
+    let report = rig.json(&["--store", &url, "audit", "report", "--from", "2020-01-01", "-o", "json"]);
+    let how: Vec<&str> = report["access"]["reads"].as_array().unwrap().iter().filter_map(|read| read["how"].as_str()).collect();
+    assert!(how.contains(&"show"), "{report}");
+    assert_eq!(report["sessions"][0]["name"], "kept", "{report}");
+    assert_eq!(rig.run(&["--store", &url, "audit", "access", "off"]).code, 0);
     let backup = rig.path("server.db");
     let said = rig.run(&["--store", &url, "store", "backup", backup.to_str().unwrap()]);
     assert_eq!(said.code, 0, "{said:?}");

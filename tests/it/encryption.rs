@@ -267,3 +267,44 @@ fn the_program_keeps_an_encrypted_store() {
     let gone = rig.run(&["--store", &format!("sqlite://{}", backup.display()), "show", "kept"]);
     assert!(gone.out.contains("no key of its session") && !gone.out.contains("fizz"), "{gone:?}");
 }
+
+#[cfg(feature = "postgres")]
+#[tokio::test]
+async fn no_table_of_a_server_holds_what_was_said_and_a_purge_leaves_nobody_able_to_read_its_dead_rows() {
+    use sqlx::{Connection as _, Row as _};
+
+    let place = Place::new();
+    let url = crate::postgres_server::shared().fresh_database().await;
+    let store = connect(&url, place.options()).await.unwrap();
+    let (session, other) = (session_that_says_it(&store).await, session_that_says_it(&store).await);
+    let node = rekindle::store::conformance::new_node();
+    let command = format!(r#"{{"do":"say","content":"{MARK}"}}"#);
+    let letter = rekindle::store::Letter { to: node, id: uuid::Uuid::now_v7(), session, command };
+    store.post(letter.clone()).await.unwrap();
+    assert_eq!(store.letters(node, 9).await.unwrap(), [letter]);
+    store.pack(other).await.unwrap();
+    let before = all_rows(&store, other, 10).await;
+    let mut connection = sqlx::PgConnection::connect(&url).await.unwrap();
+    for table in ["session", "event", "blob", "snapshot", "inbox"] {
+        let rows = sqlx::raw_sql(sqlx::AssertSqlSafe(format!("select row_to_json({table})::text from {table}")));
+        let rows = rows.fetch_all(&mut connection).await.unwrap();
+        assert!(!rows.is_empty(), "{table}");
+        for row in rows {
+            let row: String = row.get(0);
+            for form in forms_of_the_mark() {
+                // Bytes are shown as hexadecimal digits.
+                let digits: String = form.iter().map(|byte| format!("{byte:02x}")).collect();
+                assert!(!row.contains(&digits) && !row.contains(&*String::from_utf8_lossy(&form)), "{table}: {row}");
+            }
+        }
+    }
+    store.purge(session, Timestamp(1)).await.unwrap();
+    let keys: Vec<String> = std::fs::read_dir(place.path("keys"))
+        .unwrap()
+        .flat_map(|folder| std::fs::read_dir(folder.unwrap().path()).unwrap())
+        .map(|key| key.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert_eq!(keys, [format!("{other}.key")]);
+    assert_eq!(all_rows(&store, other, 10).await, before);
+    store.close().await;
+}

@@ -254,7 +254,9 @@ async fn an_index_from_before_models_were_noted_is_made_anew() {
     let store = place.open().await;
     told_apart(&store, 12).await;
     store.close().await;
-    let older = "drop table search_model; update store set format = 8; pragma user_version = 8; \
+    let older = "drop table search_model; alter table session drop column packed_seq; drop view event_text; \
+         create view event_text as select 1; alter table blob drop column form; \
+         alter table store drop column encrypted; update store set format = 8; pragma user_version = 8; \
          delete from _sqlx_migrations where version >= 9";
     place.sql().execute_batch(older).unwrap();
     let store = place.open().await;
@@ -340,8 +342,7 @@ async fn tables_of_an_older_version_that_cannot_be_changed_say_how_to_bring_them
     say(&store, new_session(), &["word"]).await;
     store.close().await;
     let older = "drop table search_word; drop table search_day; drop table search_model; alter table session drop column packed_seq; \
-         drop view event_text; create view event_text as select 1; \
-         alter table blob drop column form; alter table store drop column encrypted; update store set format = 6; \
+         drop view event_text; create view event_text as select 1; alter table blob drop column form; alter table store drop column encrypted; update store set format = 6; \
          pragma user_version = 6; drop index session_base; alter table session drop column base_session; \
          alter table session drop column base_seq; delete from _sqlx_migrations where version >= 7";
     place.sql().execute_batch(older).unwrap();
