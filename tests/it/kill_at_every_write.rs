@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 /// More writes than the import makes; a test fails when it is not.
-const WRITES_MAX: usize = 200;
+const WRITES_MAX: usize = 400;
 
 fn import(url: &str) -> Command {
     let recording = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/demo.json");
