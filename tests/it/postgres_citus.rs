@@ -32,7 +32,7 @@ rekindle::store_conformance!(
 );
 
 /// Statements for all sessions, which ask every worker: lists, searches, the heads of the feed, administration.
-const OF_ALL_SHARDS: [&str; 17] = [
+const OF_ALL_SHARDS: [&str; 18] = [
     "common::COUNTS",
     "common::HEADS",
     "common::CHECKPOINTS",
@@ -45,6 +45,7 @@ const OF_ALL_SHARDS: [&str; 17] = [
     "postgres::SESSIONS_BETWEEN",
     "common::FORKS_OF",
     "common::PACKABLE",
+    "common::HAS_SESSIONS",
     "postgres::FIND",
     "postgres::IDS_BETWEEN",
     "postgres::IDS_IN_PHASE",
