@@ -11,8 +11,8 @@ use super::access::AccessLedger;
 use crate::session::{Digest, NodeId, Seq, SessionId, SessionName, Timestamp};
 use crate::store::{
     Adoption, Alike, Append, Appended, Backup, Care, Compacted, Condition, Document, FeedCursor, FeedFlaw, FeedPage, Find, Hit,
-    Inbox, Indexed, Keeping, Letter, NodeRow, Packed, Page, Projected, ProjectionId, Quarantined, Read, ReadModels, SearchIndex,
-    SessionFilter, SessionRow, Shard, SharedStore, Snapshot, Store, StoreError, StoreInfo, WakeUps,
+    Inbox, Indexed, Keeping, Letter, NodeRow, Packed, Page, Pieces, Projected, ProjectionId, Quarantined, Read, ReadModels,
+    SearchIndex, SessionFilter, SessionRow, Shard, SharedStore, Snapshot, Store, StoreError, StoreInfo, WakeUps,
 };
 
 /// Passes everything on to a store, and writes down before anything of a session is handed out that it is.
@@ -108,6 +108,11 @@ impl Store for Recorder {
     async fn read(&self, read: Read) -> Result<Page, StoreError> {
         self.ledger.sessions(self.inner.as_ref(), &[read.session]).await?;
         self.inner.read(read).await
+    }
+
+    async fn read_in_pieces(&self, read: Read, pieces: Pieces) -> Result<Page, StoreError> {
+        self.ledger.sessions(self.inner.as_ref(), &[read.session]).await?;
+        self.inner.read_in_pieces(read, pieces).await
     }
 
     async fn session(&self, id: SessionId) -> Result<Option<SessionRow>, StoreError> {

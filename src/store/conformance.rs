@@ -47,7 +47,7 @@ pub use storage::*;
 
 use uuid::Uuid;
 
-use super::{Append, Appended, Expected, FeedCursor, Order, Page, Read, Row, SharedStore, StoreError, Writer};
+use super::{Append, Appended, Expected, FeedCursor, Order, Page, Pieces, Read, Row, SharedStore, StoreError, Writer};
 use crate::session::{EventId, Kind, NewEvent, NodeId, Recorded, Seq, SessionId, Source, Timestamp};
 
 /// Makes a `#[tokio::test]` of each guarantee; `$make` is an async function that returns a fresh empty store and what must outlive it.
@@ -123,6 +123,7 @@ macro_rules! store_conformance {
             odd_text_is_kept_byte_for_byte,
             long_bodies_are_kept_byte_for_byte,
             pages_of_long_bodies_are_bounded,
+            a_page_in_pieces_is_the_page,
             a_reader_that_sees_an_event_sees_all_before_it,
             // feed
             the_feed_has_all_events_in_commit_order,
@@ -199,6 +200,7 @@ macro_rules! store_conformance {
             a_session_that_is_not_there_cannot_be_verified,
             // packing
             a_packed_session_reads_as_before,
+            a_packed_session_is_read_in_pieces_as_before,
             what_is_redacted_in_a_packed_session_is_gone,
             a_packed_session_that_goes_on_is_packed_on,
             forks_of_packed_sessions_read_as_before,
@@ -277,6 +279,20 @@ pub async fn all_rows(store: &SharedStore, session: SessionId, limit: u32) -> Ve
             return rows;
         }
     }
+}
+
+/// Reads a page in pieces, which must be the page; how many rows of it came before it was whole.
+async fn in_pieces(store: &SharedStore, read: Read) -> usize {
+    let (pieces, mut taken) = Pieces::of(&read);
+    let rest = store.read_in_pieces(read, pieces).await.unwrap();
+    let mut rows = Vec::new();
+    while let Ok(piece) = taken.try_recv() {
+        rows.extend(piece);
+    }
+    let before = rows.len();
+    rows.extend(rest.rows);
+    assert_eq!(Page { rows, more: rest.more }, store.read(read).await.unwrap(), "{read:?}");
+    before
 }
 
 /// All events of a session.

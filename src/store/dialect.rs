@@ -11,7 +11,8 @@ use super::care::Backup;
 use super::content::Secrecy;
 use super::read::PAGE_ROWS;
 use super::{
-    Append, Appended, Condition, FeedCursor, FeedPage, Page, Read, SessionFilter, SessionRow, Shard, StoreError, Terms, WakeUps,
+    Append, Appended, Condition, FeedCursor, FeedPage, Page, Pieces, Read, SessionFilter, SessionRow, Shard, StoreError, Terms,
+    WakeUps,
 };
 use crate::session::{NodeId, SessionId};
 
@@ -149,8 +150,8 @@ pub trait Dialect: Send + Sync + 'static {
     /// Commits an append, together with whatever else waits.
     async fn append(&self, append: Append) -> Result<Appended, StoreError>;
 
-    /// Scans a session.
-    async fn read(&self, read: Read) -> Result<Page, StoreError>;
+    /// Scans a session. Rows go to `pieces`, where there are any, as they come; what is returned is the rest of the page.
+    async fn read(&self, read: Read, pieces: Option<Pieces>) -> Result<Page, StoreError>;
 
     /// Scans all sessions in commit order.
     async fn feed(&self, after: FeedCursor, limit: u32) -> Result<FeedPage, StoreError>;

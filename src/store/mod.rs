@@ -21,6 +21,7 @@ mod inbox;
 mod keys;
 mod memory;
 mod pages;
+mod pieces;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod read;
@@ -57,6 +58,7 @@ pub use fork::holder;
 pub use inbox::{Inbox, Letter};
 pub use memory::MemoryStore;
 pub use pages::Pages;
+pub use pieces::Pieces;
 use read::PAGE_ROWS;
 pub use read::{
     DamagedEvent, FeedDamage, FeedPage, FeedRow, NodeRow, Order, Page, Read, Row, SessionFilter, Shard, Snapshot, StoreInfo,
@@ -103,6 +105,12 @@ pub trait Store: Care + Inbox + ReadModels + SearchIndex {
 
     /// Reads one bounded page of one session's events. A page may end before `read.limit`; [`Page::more`] says whether to go on.
     async fn read(&self, read: Read) -> Result<Page, StoreError>;
+
+    /// The same for a read oldest first, whose rows go to `pieces` as they come, in order; what is returned is what of the page did not.
+    async fn read_in_pieces(&self, read: Read, pieces: Pieces) -> Result<Page, StoreError> {
+        let _ = pieces;
+        self.read(read).await
+    }
 
     /// How many events a page of a long read may well have, where they are short: more where it costs much to ask for one.
     fn page_rows(&self) -> u32 {

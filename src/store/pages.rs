@@ -1,123 +1,156 @@
-//! A session's events page by page, the next page on its way while the caller works on this one.
+//! A session's events in pieces, the next ones on their way while the caller works on those that are there.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, MaybeDone, maybe_done};
 
+use super::pieces::{Pieces, Taken};
 use super::read::{PAGE_BYTES_MAX, PAGE_ROWS_MAX};
 use super::{Page, Read, Row, Store, StoreError};
 use crate::session::Seq;
 
-/// How many pages are on their way while the caller works on one: to read a page may take longer than to work on it, and two are read
-/// at once.
-const AHEAD_MAX: usize = 2;
+/// How many pages are on their way behind the one that the caller works on.
+const AHEAD_MAX: usize = 1;
 
-/// A page on its way.
-type Coming<'s> = MaybeDone<BoxFuture<'s, Result<Page, StoreError>>>;
-
-/// A read of any length, oldest first, as pages.
+/// A read of any length, oldest first, in pieces.
 pub struct Pages<'s> {
     store: &'s dyn Store,
     /// What of it was not asked for yet; nothing where its `after` is not below its `upto`.
     rest: Read,
     /// The next pages. Seqs are dense, so that it is known where one behind a full one begins.
-    coming: VecDeque<(Read, Coming<'s>)>,
+    coming: VecDeque<Coming<'s>>,
+    /// What was handed out so far.
+    rows: u64,
+    bytes: u64,
+}
+
+/// A page on its way.
+struct Coming<'s> {
+    read: Read,
+    pieces: Pieces,
+    taken: Taken,
+    /// What of it was not handed over in pieces.
+    page: MaybeDone<BoxFuture<'s, Result<Page, StoreError>>>,
+}
+
+impl Coming<'_> {
+    /// The next piece that the store has handed over; `None` once there is no other one to come.
+    fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<Vec<Row>>> {
+        match self.page.poll_unpin(context) {
+            // All of its pieces are here; to wait for one could be put off for the sake of others, which is not the end.
+            Poll::Ready(()) => Poll::Ready(self.taken.try_recv().ok()),
+            Poll::Pending => match self.taken.poll_recv(context) {
+                Poll::Ready(Some(rows)) => Poll::Ready(Some(rows)),
+                Poll::Ready(None) | Poll::Pending => Poll::Pending,
+            },
+        }
+    }
+
+    /// Whether some of it was handed over.
+    fn has_begun(&self) -> bool {
+        self.pieces.last() > self.read.after
+    }
+
+    /// Lets it begin; it goes on by itself.
+    async fn begin(&mut self) {
+        let _ = poll_fn(|context| Poll::Ready(self.page.poll_unpin(context))).await;
+    }
+
+    fn into_page(mut self) -> Result<Page, StoreError> {
+        Pin::new(&mut self.page).take_output().unwrap_or_else(|| Ok(Page::default()))
+    }
 }
 
 impl<'s> Pages<'s> {
-    /// All that `read` asks for; its `limit` is how long the first page may be. The next ones are longer where
+    /// All that `read` asks for; its `limit` is how many events are asked for at first. Later on it is more where
     /// the store wants that and events are short.
     pub fn new(store: &'s dyn Store, read: Read) -> Self {
-        Self { store, rest: read, coming: VecDeque::new() }
+        Self { store, rest: read, coming: VecDeque::new(), rows: 0, bytes: 0 }
     }
 
-    /// The next page; `None` behind the last one. A call that is given up, or fails, can be made again and gives the same page.
+    /// The next events, some at least; `None` behind the last one. A call that is given up, or fails, can be made again and gives the
+    /// same ones.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub async fn next(&mut self) -> Result<Option<Vec<Row>>, StoreError> {
-        if self.coming.is_empty() {
-            self.ask();
-        }
-        let Some((read, coming)) = self.coming.front_mut() else { return Ok(None) };
-        let read = *read;
-        poll_fn(|context| coming.poll_unpin(context)).await;
-        if let Some(Ok(page)) = Pin::new(coming).output_mut() {
-            match page.rows.last().map(Row::seq) {
-                // A damaged place may come where it does not belong; to read on from there would never end.
-                Some(last) if page.more && last > read.after => {
-                    let limit = grown(read.limit, self.store.page_rows(), &page.rows);
-                    if last != end(&read) {
-                        self.go_on(Read { after: last, ..read });
+        loop {
+            self.ask_ahead().await;
+            let Some(coming) = self.coming.front_mut() else { return Ok(None) };
+            if let Some(rows) = poll_fn(|context| coming.poll_piece(context)).await {
+                return Ok(Some(self.counted(rows)));
+            }
+            // From here on nothing waits, so that what is taken is handed out.
+            let Some(coming) = self.coming.pop_front() else { return Ok(None) };
+            let (read, last) = (coming.read, coming.pieces.last());
+            match coming.into_page() {
+                Ok(page) => {
+                    self.go_on(&read, page.rows.last().map_or(last, Row::seq), page.more);
+                    if !page.rows.is_empty() {
+                        return Ok(Some(self.counted(page.rows)));
                     }
-                    self.rest.limit = self.rest.limit.max(limit);
-                    self.ask_ahead().await;
                 }
-                _ => self.go_on(Read { after: read.upto, ..read }),
+                Err(error) => {
+                    self.coming.clear();
+                    self.rest = Read { after: last, ..read };
+                    return Err(error);
+                }
             }
-        }
-        // From here on nothing waits, so that what is taken is handed out.
-        match self.coming.pop_front().and_then(|(_, coming)| taken(coming)) {
-            Some(Ok(page)) if page.rows.is_empty() => Ok(None),
-            Some(Ok(page)) => Ok(Some(page.rows)),
-            Some(Err(error)) => {
-                self.coming.clear();
-                self.rest = read;
-                Err(error)
-            }
-            None => Ok(None),
         }
     }
 
-    /// Lets the next pages begin.
+    /// Asks for the next page, and for those behind it once it comes.
     async fn ask_ahead(&mut self) {
-        while self.coming.len() <= AHEAD_MAX && self.ask() {
-            if let Some((_, coming)) = self.coming.back_mut() {
-                // A read begins when it is asked for the first time, and goes on by itself.
-                let _ = poll_fn(|context| Poll::Ready(coming.poll_unpin(context))).await;
+        let wanted = if self.coming.front().is_some_and(Coming::has_begun) { 1 + AHEAD_MAX } else { 1 };
+        while self.coming.len() < wanted && self.rest.after < self.rest.upto {
+            self.rest.limit = self.grown();
+            let read = self.rest;
+            self.rest.after = end(&read);
+            let (pieces, taken) = Pieces::of(&read);
+            let page = maybe_done(self.store.read_in_pieces(read, pieces.clone()));
+            self.coming.push_back(Coming { read, pieces, taken, page });
+            if let Some(coming) = self.coming.back_mut() {
+                coming.begin().await;
             }
+            // What that has spawned waits for this worker, and for no other, until this worker lets it begin.
+            tokio::task::yield_now().await;
         }
-        // What they have spawned waits for this worker, and for no other, until this worker lets it begin.
-        tokio::task::yield_now().await;
     }
 
-    /// Asks for the next page; false where nothing is left to ask for.
-    fn ask(&mut self) -> bool {
-        let read = self.rest;
-        if read.after >= read.upto {
-            return false;
+    /// Goes on behind a page that has ended at `last`, where that is not where it was thought to.
+    fn go_on(&mut self, read: &Read, last: Seq, more: bool) {
+        // A damaged place may come where it does not belong; to read on from there would never end.
+        let after = if more && last > read.after { last } else { read.upto };
+        if !more || last != end(read) {
+            self.coming.clear();
+            self.rest.after = after;
         }
-        self.rest.after = end(&read);
-        self.coming.push_back((read, maybe_done(self.store.read(read))));
-        true
     }
 
-    /// Goes on behind the page that is there elsewhere than was thought.
-    fn go_on(&mut self, read: Read) {
-        self.coming.truncate(1);
-        self.rest = Read { limit: self.rest.limit, ..read };
+    /// How long the next page may be.
+    fn grown(&self) -> u32 {
+        let limit = self.rest.limit;
+        let longer = self.store.page_rows().min(limit.saturating_mul(2));
+        // It must fit well: what does not would be read and thrown away.
+        let fits = self.bytes.saturating_mul(u64::from(longer)) < (PAGE_BYTES_MAX as u64 / 2).saturating_mul(self.rows);
+        if fits { limit.max(longer) } else { limit }
+    }
+
+    fn counted(&mut self, rows: Vec<Row>) -> Vec<Row> {
+        self.rows += rows.len() as u64;
+        self.bytes += rows.iter().filter_map(Row::event).map(|event| event.body.as_json().len() as u64).sum::<u64>();
+        rows
     }
 }
 
 /// The last event of a page that is full.
 fn end(read: &Read) -> Seq {
     Seq(read.after.0.saturating_add(u64::from(read.limit.min(PAGE_ROWS_MAX))))
-}
-
-/// How long the page behind `rows` may be.
-fn grown(limit: u32, wanted: u32, rows: &[Row]) -> u32 {
-    let bytes: usize = rows.iter().filter_map(Row::event).map(|event| event.body.as_json().len()).sum();
-    // Twice as many must fit well: what does not would be read and thrown away.
-    if bytes < PAGE_BYTES_MAX / 4 { limit.max(wanted.min(limit.saturating_mul(2))) } else { limit }
-}
-
-fn taken<F: Future + Unpin>(mut done: MaybeDone<F>) -> Option<F::Output> {
-    Pin::new(&mut done).take_output()
 }
 
 impl fmt::Debug for Pages<'_> {

@@ -28,8 +28,8 @@ use super::dialect::{Dialect, Forget, LeaseClock, Turn};
 use super::sealed::Sealed;
 use super::statements::postgres as sql;
 use super::{
-    Append, Appended, Condition, FeedCursor, FeedPage, OpenOptions, Page, Read, SessionFilter, SessionRow, Shard, StoreError,
-    Terms, WakeUps,
+    Append, Appended, Condition, FeedCursor, FeedPage, OpenOptions, Page, Pieces, Read, SessionFilter, SessionRow, Shard,
+    StoreError, Terms, WakeUps,
 };
 use crate::session::SessionId;
 use commit::Speech;
@@ -209,9 +209,9 @@ impl Dialect for Postgres {
         committers.append(shard, Sealed::new(append, self.secrecy())?).await
     }
 
-    async fn read(&self, read: Read) -> Result<Page, StoreError> {
+    async fn read(&self, read: Read, pieces: Option<Pieces>) -> Result<Page, StoreError> {
         self.readable()?;
-        self.readers.page(self.shard_of(read.session), read).await
+        self.readers.page(self.shard_of(read.session), read, pieces).await
     }
 
     async fn feed(&self, after: FeedCursor, limit: u32) -> Result<FeedPage, StoreError> {

@@ -26,8 +26,8 @@ use super::content::Secrecy;
 use super::dialect::{Dialect, Forget, LeaseClock, Turn};
 use super::statements::sqlite as sql;
 use super::{
-    Append, Appended, BoxError, Condition, FeedCursor, FeedPage, OpenError, OpenOptions, Page, Read, SessionFilter, SessionRow,
-    Shard, StoreError, Terms, WakeUps,
+    Append, Appended, BoxError, Condition, FeedCursor, FeedPage, OpenError, OpenOptions, Page, Pieces, Read, SessionFilter,
+    SessionRow, Shard, StoreError, Terms, WakeUps,
 };
 use crate::session::SessionId;
 use fault::{Fault, Health};
@@ -223,8 +223,8 @@ impl Dialect for Sqlite {
         }
     }
 
-    async fn read(&self, read: Read) -> Result<Page, StoreError> {
-        self.readers.page(read).await
+    async fn read(&self, read: Read, pieces: Option<Pieces>) -> Result<Page, StoreError> {
+        self.readers.page(read, pieces).await
     }
 
     async fn feed(&self, after: FeedCursor, limit: u32) -> Result<FeedPage, StoreError> {

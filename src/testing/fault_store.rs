@@ -9,8 +9,8 @@ use uuid::Uuid;
 use crate::session::{Digest, NodeId, Seq, SessionId, SessionName, Timestamp};
 use crate::store::{
     Adoption, Alike, Append, Appended, Backup, Care, Compacted, Condition, Document, FeedCursor, FeedFlaw, FeedPage, Find, Hit,
-    Inbox, Indexed, Keeping, Letter, NodeRow, Packed, Page, Projected, ProjectionId, Quarantined, Read, ReadModels, SearchIndex,
-    SessionFilter, SessionRow, Shard, SharedStore, Snapshot, Store, StoreError, StoreInfo, WakeUps,
+    Inbox, Indexed, Keeping, Letter, NodeRow, Packed, Page, Pieces, Projected, ProjectionId, Quarantined, Read, ReadModels,
+    SearchIndex, SessionFilter, SessionRow, Shard, SharedStore, Snapshot, Store, StoreError, StoreInfo, WakeUps,
 };
 
 /// One way for an append, or for what a projection stores, to fail.
@@ -163,6 +163,10 @@ impl Store for FaultStore {
 
     async fn read(&self, read: Read) -> Result<Page, StoreError> {
         self.inner.read(read).await
+    }
+
+    async fn read_in_pieces(&self, read: Read, pieces: Pieces) -> Result<Page, StoreError> {
+        self.inner.read_in_pieces(read, pieces).await
     }
 
     async fn session(&self, id: SessionId) -> Result<Option<SessionRow>, StoreError> {

@@ -66,6 +66,22 @@ pub async fn a_packed_session_reads_as_before(store: &SharedStore) {
     }
 }
 
+/// A segment after the other.
+pub async fn a_packed_session_is_read_in_pieces_as_before(store: &SharedStore) {
+    let session = new_session();
+    for _ in 0..4 {
+        store.append(append(session, Expected::Any, bodies())).await.unwrap();
+    }
+    end(store, session).await;
+    store.redact(session, Seq(60)).await.unwrap();
+    let before = all_rows(store, session, 512).await;
+    store.pack(session).await.unwrap();
+    for (after, limit) in [(0, 512), (0, 100), (40, 64), (50, 130), (200, 512)] {
+        in_pieces(store, Read { limit, ..Read::forward(session, Seq(after)) }).await;
+    }
+    assert_eq!(all_rows(store, session, 512).await, before);
+}
+
 /// From where it lay with others as well, which stay.
 pub async fn what_is_redacted_in_a_packed_session_is_gone(store: &SharedStore) {
     let session = ended(store).await;

@@ -111,6 +111,25 @@ pub async fn pages_of_long_bodies_are_bounded(store: &SharedStore) {
     assert_eq!(seqs(&all_rows(store, session, 512).await), (1..=12).collect::<Vec<_>>());
 }
 
+/// Also where a body is elsewhere, is gone, or belongs to the session that was forked.
+pub async fn a_page_in_pieces_is_the_page(store: &SharedStore) {
+    let session = new_session();
+    given(store, session, 149).await;
+    let long = event_of(format!("\"{}\"", "x".repeat(200_000)));
+    store.append(append(session, Expected::Exact(Seq(149)), vec![long])).await.unwrap();
+    given(store, session, 150).await;
+    store.redact(session, Seq(70)).await.unwrap();
+    let fork = forked(store, session, 200, 100).await;
+    for of in [session, fork] {
+        for (after, upto) in [(0, u64::MAX), (0, 300), (0, 64), (63, 128), (140, 160), (190, 290), (300, 300), (400, u64::MAX)] {
+            for limit in [0, 1, 63, 64, 65, 128, 512] {
+                let before = in_pieces(store, range(of, after, upto, Order::OldestFirst, limit)).await;
+                assert!(before <= limit as usize);
+            }
+        }
+    }
+}
+
 /// While others write.
 pub async fn a_reader_that_sees_an_event_sees_all_before_it(store: &SharedStore) {
     let session = new_session();

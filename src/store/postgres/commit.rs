@@ -334,7 +334,7 @@ async fn find(
     let mut found = HashMap::with_capacity(rows.len());
     let mut opener = Opener::new(&sealed.secrecy);
     for row in &rows {
-        let event = decode::event(row);
+        let event = decode::event(row, None);
         let row = match event {
             Ok(event) => reader::with_body(connection, speech.keeps_statements, shard, event, &mut opener).await?,
             Err(damaged) => Err(damaged),

@@ -1,7 +1,7 @@
 //! From rows to values. A row that is not what was written is named as damaged, and never more than that row.
 
 use sqlx::postgres::PgRow;
-use sqlx::{Decode, Postgres, Row as _, Type};
+use sqlx::{Decode, Postgres, Row as _};
 use uuid::Uuid;
 
 use super::super::content::Held;
@@ -17,25 +17,33 @@ pub(super) struct EventRow {
     pub(super) held: Held,
 }
 
-/// Reads a row of the event columns.
-pub(super) fn event(row: &PgRow) -> Result<EventRow, DamagedEvent> {
-    read_event(row).map_err(|what| DamagedEvent {
-        session: get::<Uuid>(row, 0).ok().map(SessionId::from_uuid),
-        seq: count(row, 1).map_or(Seq::ZERO, Seq),
+/// Where the session stands in a row of the event columns, for those that do not ask for one session.
+const SESSION: usize = 13;
+const POSITION: usize = 14;
+
+/// Reads a row of the event columns; `None` where the row says itself which session it is of.
+pub(super) fn event(row: &PgRow, session: Option<SessionId>) -> Result<EventRow, DamagedEvent> {
+    let session = match session {
+        Some(session) => Ok(session),
+        None => get(row, SESSION).map(SessionId::from_uuid),
+    };
+    let of_row = session.as_ref().ok().copied();
+    session.and_then(|session| read_event(row, session)).map_err(|what| DamagedEvent {
+        session: of_row,
+        seq: count(row, 0).map_or(Seq::ZERO, Seq),
         what,
     })
 }
 
-fn read_event(row: &PgRow) -> Result<EventRow, Bad> {
-    let blob = optional_digest(row, 10)?;
-    let digest = optional_digest(row, 12)?;
-    let salt = match get::<Option<&[u8]>>(row, 11)? {
+fn read_event(row: &PgRow, session: SessionId) -> Result<EventRow, Bad> {
+    let blob = optional_digest(row, 9)?;
+    let digest = optional_digest(row, 11)?;
+    let salt = match get::<Option<&[u8]>>(row, 10)? {
         None => None,
-        Some(bytes) => Some(bytes.try_into().map_err(|_| bad(11))?),
+        Some(bytes) => Some(bytes.try_into().map_err(|_| bad(10))?),
     };
-    // A json value travels as its text, byte for byte; the type of the column is known.
-    let body: Option<&str> = row.try_get_unchecked(9).map_err(|error| error.to_string())?;
-    let (body, held) = match (body, blob, digest) {
+    // A json value travels as its text, byte for byte.
+    let (body, held) = match (get::<Option<&str>>(row, 8)?, blob, digest) {
         (Some(body), None, None) => (Body::Json(body.to_owned()), if salt.is_some() { Held::Here } else { Held::Encrypted }),
         // Filled in by whoever fetches the blob.
         (None, Some(blob), None) => (Body::Json(String::new()), Held::InBlob(blob)),
@@ -43,24 +51,24 @@ fn read_event(row: &PgRow) -> Result<EventRow, Bad> {
         _ => return Err("its body is neither there, nor in a blob, nor redacted".to_owned()),
     };
     let event = Recorded {
-        session: SessionId::from_uuid(get(row, 0)?),
-        seq: Seq(count(row, 1)?),
-        id: EventId::from_uuid(get(row, 2)?),
-        kind: Kind::new(get::<&str>(row, 3)?),
-        v: u16::try_from(get::<i32>(row, 4)?).map_err(|_| bad(4))?,
-        at: Timestamp(get(row, 5)?),
-        source: get::<&str>(row, 6)?.parse().map_err(|_| bad(6))?,
-        cause: optional_count(row, 7)?.map(Seq),
-        must_understand: get(row, 8)?,
+        session,
+        seq: Seq(count(row, 0)?),
+        id: EventId::from_uuid(get(row, 1)?),
+        kind: Kind::new(get::<&str>(row, 2)?),
+        v: u16::try_from(get::<i32>(row, 3)?).map_err(|_| bad(3))?,
+        at: Timestamp(get(row, 4)?),
+        source: get::<&str>(row, 5)?.parse().map_err(|_| bad(5))?,
+        cause: optional_count(row, 6)?.map(Seq),
+        must_understand: get(row, 7)?,
         body,
     };
-    let hash = digest_at(row, 13)?;
+    let hash = digest_at(row, 12)?;
     Ok(EventRow { row: Row::Event { event, salt, digest, hash }, held })
 }
 
 /// The position of an event row.
 pub(super) fn position(row: &PgRow) -> Result<u64, Bad> {
-    count(row, 14)
+    count(row, POSITION)
 }
 
 /// Reads a row of the session columns.
@@ -112,8 +120,9 @@ fn bad(column: usize) -> Bad {
     format!("its column {column} does not hold what belongs there")
 }
 
-fn get<'r, T: Decode<'r, Postgres> + Type<Postgres>>(row: &'r PgRow, column: usize) -> Result<T, Bad> {
-    row.try_get(column).map_err(|error| error.to_string())
+/// The migrations say which types the columns have; to compare them row by row takes longer than to read what is in them.
+fn get<'r, T: Decode<'r, Postgres>>(row: &'r PgRow, column: usize) -> Result<T, Bad> {
+    row.try_get_unchecked(column).map_err(|error| error.to_string())
 }
 
 /// A whole number that is not negative.

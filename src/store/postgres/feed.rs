@@ -143,7 +143,7 @@ async fn feed_shard(
         }
         before = place;
         page.next.advance(shard, pos);
-        let event = match decode::event(row) {
+        let event = match decode::event(row, None) {
             Ok(event) => with_body(connection, named, shard, event, opener).await?,
             Err(damaged) => Err(damaged),
         };

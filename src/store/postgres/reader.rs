@@ -12,8 +12,8 @@ use super::super::content::{Content, Form, Held, Layout, Opener, SEGMENTS_KEPT, 
 use super::super::read::{PAGE_BYTES_MAX, PAGE_ROWS_MAX};
 use super::super::statements::postgres as sql;
 use super::super::{
-    DamagedEvent, FeedCursor, FeedPage, Order, Page, Read, Row, ServerCondition, SessionFilter, SessionRow, Shard, StoreError,
-    id_range,
+    DamagedEvent, FeedCursor, FeedPage, Order, Page, Pieces, Read, Row, ServerCondition, SessionFilter, SessionRow, Shard,
+    StoreError, id_range,
 };
 use super::decode::{self, EventRow};
 use super::fault::Fault;
@@ -52,11 +52,15 @@ impl From<sqlx::Error> for Trouble {
 }
 
 impl Readers {
-    pub(super) async fn page(&self, shard: Shard, read: Read) -> Result<Page, StoreError> {
+    pub(super) async fn page(&self, shard: Shard, read: Read, pieces: Option<Pieces>) -> Result<Page, StoreError> {
         let secrecy = self.secrecy.clone();
         self.run(move |connection, named| {
-            let secrecy = secrecy.clone();
-            Box::pin(async move { page(connection, named, shard, &secrecy, read).await })
+            let (secrecy, pieces) = (secrecy.clone(), pieces.clone());
+            Box::pin(async move {
+                // Another try goes on behind what was handed over.
+                let rest = pieces.as_ref().map_or(read, |pieces| pieces.rest_of(read));
+                page(connection, named, shard, &secrecy, rest, pieces.as_ref()).await
+            })
         })
         .await
     }
@@ -134,7 +138,14 @@ impl Readers {
     }
 }
 
-async fn page(connection: &mut PgConnection, named: bool, shard: Shard, secrecy: &Secrecy, read: Read) -> Result<Page, Trouble> {
+async fn page(
+    connection: &mut PgConnection,
+    named: bool,
+    shard: Shard,
+    secrecy: &Secrecy,
+    read: Read,
+    pieces: Option<&Pieces>,
+) -> Result<Page, Trouble> {
     let statement = match read.order {
         Order::OldestFirst => sql::EVENTS_FORWARD,
         Order::NewestFirst => sql::EVENTS_BACKWARD,
@@ -147,65 +158,82 @@ async fn page(connection: &mut PgConnection, named: bool, shard: Shard, secrecy:
         .bind(bounded(read.after))
         .bind(bounded(read.upto))
         .bind(i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1));
-    let mut page = Page::default();
-    let mut bytes = 0;
-    let mut held = Vec::new();
+    let mut drawn = Drawn { pieces, page: Page::default(), bytes: 0 };
+    // From the first one on whose body is elsewhere, which cannot be fetched before the statement has ended.
+    let mut waiting: Vec<EventRow> = Vec::new();
     {
         let mut rows = query.fetch(&mut *connection);
+        let (mut count, mut bytes) = (0, 0);
         while let Some(row) = rows.try_next().await? {
-            if page.rows.len() == limit || bytes >= PAGE_BYTES_MAX {
-                page.more = true;
+            if count == limit || bytes >= PAGE_BYTES_MAX {
+                drawn.page.more = true;
                 // What the server has still to send would keep it busy for as long as nobody takes it.
                 while rows.try_next().await?.is_some() {}
                 break;
             }
-            match decode::event(&row) {
-                Ok(event) => {
-                    bytes += bytes_of(&event.row);
-                    held.push(event.held);
-                    page.rows.push(event.row);
-                }
-                Err(DamagedEvent { seq, what, .. }) => {
-                    held.push(Held::Here);
-                    page.rows.push(Row::Damaged { seq, what });
-                }
+            let event = decode::event(&row, Some(read.session))
+                .unwrap_or_else(|event| EventRow { row: damaged(event), held: Held::Here });
+            count += 1;
+            bytes += bytes_of(&event.row);
+            match event.held {
+                Held::Here if waiting.is_empty() => drawn.push(event.row).await,
+                Held::Here | Held::Encrypted | Held::InBlob(_) => waiting.push(event),
             }
         }
     }
-    fill(connection, named, shard, secrecy, &mut page, &held).await?;
-    Ok(page)
+    fill(connection, named, shard, secrecy, &mut drawn, waiting).await?;
+    Ok(drawn.page)
 }
 
-/// Fetches and opens the bodies of a page that are not as they are in their rows, and cuts it where they make it too long.
+/// A page that is being read, and where its rows go meanwhile.
+struct Drawn<'p> {
+    pieces: Option<&'p Pieces>,
+    page: Page,
+    /// How long the bodies of its rows are together.
+    bytes: usize,
+}
+
+impl Drawn<'_> {
+    async fn push(&mut self, row: Row) {
+        self.bytes += bytes_of(&row);
+        self.page.rows.push(row);
+        if self.pieces.is_some_and(|pieces| pieces.take(&mut self.page.rows)) {
+            // Who waits for the piece waits for this worker, and for no other; this read can go on elsewhere.
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// Fetches and opens the bodies that are not as they are in their rows, and cuts the page where they make it too long.
 async fn fill(
     connection: &mut PgConnection,
     named: bool,
     shard: Shard,
     secrecy: &Secrecy,
-    page: &mut Page,
-    held: &[Held],
+    drawn: &mut Drawn<'_>,
+    waiting: Vec<EventRow>,
 ) -> Result<(), Trouble> {
     let mut opener = Opener::new(secrecy);
-    let mut bytes = 0;
-    for (index, held_here) in held.iter().enumerate() {
-        if bytes >= PAGE_BYTES_MAX {
-            page.rows.truncate(index);
-            page.more = true;
+    let held: Vec<Held> = waiting.iter().map(|event| event.held).collect();
+    for (event, index) in waiting.into_iter().zip(0..) {
+        if drawn.bytes >= PAGE_BYTES_MAX {
+            drawn.page.more = true;
             return Ok(());
         }
-        let Some(row) = page.rows.get_mut(index) else { return Ok(()) };
-        if let (Held::InBlob(digest), Row::Event { event, .. }) = (held_here, &*row)
-            && !opener.has(*digest)
+        if let (Held::InBlob(digest), Row::Event { event, .. }) = (event.held, &event.row)
+            && !opener.has(digest)
         {
             let next = held.get(index..).unwrap_or_default();
             fetch_segments(connection, named, (shard, event.session), &mut opener, next).await?;
         }
-        if let Err(DamagedEvent { seq, what, .. }) = open(connection, named, shard, *held_here, row, &mut opener).await? {
-            *row = Row::Damaged { seq, what };
-        }
-        bytes += bytes_of(row);
+        let row = with_body(connection, named, shard, event, &mut opener).await?;
+        drawn.push(row.unwrap_or_else(damaged)).await;
     }
     Ok(())
+}
+
+fn damaged(event: DamagedEvent) -> Row {
+    Row::Damaged { seq: event.seq, what: event.what }
 }
 
 /// Fetches the segments that the next rows ask for, all in one answer.

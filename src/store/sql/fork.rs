@@ -17,7 +17,7 @@ use crate::store::read::{PAGE_BYTES_MAX, PAGE_ROWS_MAX};
 use crate::store::sealed::Sealed;
 use crate::store::statements::common as sql;
 use crate::store::title::is_told_by;
-use crate::store::{Adoption, Append, Appended, Base, PURGED, Page, Read, Row, Snapshot, StoreError, no_event};
+use crate::store::{Adoption, Append, Appended, Base, PURGED, Page, Pieces, Read, Row, Snapshot, StoreError, no_event};
 
 impl<D> SqlStore<D>
 where
@@ -79,9 +79,10 @@ where
     }
 
     /// Reads oldest first.
-    pub(super) async fn read_forward(&self, read: Read) -> Result<Page, StoreError> {
-        let own = self.dialect.read(read).await?;
-        let begins_here = own.rows.first().is_some_and(|row| row.seq() == read.after.next());
+    pub(super) async fn read_forward(&self, read: Read, pieces: Option<Pieces>) -> Result<Page, StoreError> {
+        let own = self.dialect.read(read, pieces.clone()).await?;
+        let has_begun = pieces.is_some_and(|pieces| pieces.last() > read.after);
+        let begins_here = has_begun || own.rows.first().is_some_and(|row| row.seq() == read.after.next());
         if begins_here || read.limit == 0 || read.after >= read.upto {
             return Ok(own);
         }
@@ -95,7 +96,7 @@ where
 
     /// Reads newest first.
     pub(super) async fn read_backward(&self, read: Read) -> Result<Page, StoreError> {
-        let own = self.dialect.read(read).await?;
+        let own = self.dialect.read(read, None).await?;
         let ends_here = own.more || own.rows.last().is_some_and(|row| row.seq() == read.after.next());
         if ends_here || read.limit == 0 || read.after >= read.upto {
             return Ok(own);
@@ -112,7 +113,7 @@ where
             let room = part.limit.min(PAGE_ROWS_MAX).saturating_sub(u32::try_from(page.rows.len()).unwrap_or(u32::MAX));
             // One more than there is room for says whether there is more.
             let full = room == 0 || bytes >= PAGE_BYTES_MAX;
-            let found = self.dialect.read(Read { limit: if full { 1 } else { room }, ..part }).await?;
+            let found = self.dialect.read(Read { limit: if full { 1 } else { room }, ..part }, None).await?;
             if full {
                 page.more |= !found.rows.is_empty();
                 if page.more {
@@ -190,7 +191,7 @@ where
         let mut roots = HashMap::new();
         for base in adoptions.iter().filter_map(|adoption| adoption.base) {
             let Base { session, seq } = base;
-            match self.dialect.read(Read::one(session, seq)).await?.rows.pop() {
+            match self.dialect.read(Read::one(session, seq), None).await?.rows.pop() {
                 Some(Row::Event { hash, .. }) => roots.insert(base, hash),
                 _ => return Err(no_event(session, seq)),
             };
@@ -239,7 +240,7 @@ where
     pub(super) async fn title_told_by(&self, session: SessionId, seq: Seq) -> Result<Option<String>, StoreError> {
         let row = self.dialect.session(session).await?.map(|row| self.with_title(row));
         let Some(title) = row.and_then(|row| row.directory.title) else { return Ok(None) };
-        let page = self.dialect.read(Read::one(session, seq)).await?;
+        let page = self.dialect.read(Read::one(session, seq), None).await?;
         Ok(match page.rows.first().and_then(Row::event) {
             Some(Recorded { body: Body::Json(body), .. }) if is_told_by(&title, body) => Some(title),
             _ => None,

@@ -27,7 +27,7 @@ use super::cursor::StoreMark;
 use super::dialect::{Dialect, LeaseClock};
 use super::statements::common as sql;
 use super::{
-    Append, Appended, Base, Expected, FeedCursor, FeedPage, LEASE_MAX, NodeRow, Order, Page, RUNG, Read, SNAPSHOTS_KEPT,
+    Append, Appended, Base, Expected, FeedCursor, FeedPage, LEASE_MAX, NodeRow, Order, Page, Pieces, RUNG, Read, SNAPSHOTS_KEPT,
     SessionFilter, SessionRow, Shard, Snapshot, Store, StoreError, StoreInfo, WakeUps, chain, is_name_of, is_ours, is_reached,
     no_event, no_session,
 };
@@ -230,7 +230,14 @@ where
 
     async fn read(&self, read: Read) -> Result<Page, StoreError> {
         match read.order {
-            Order::OldestFirst => self.read_forward(read).await,
+            Order::OldestFirst => self.read_forward(read, None).await,
+            Order::NewestFirst => self.read_backward(read).await,
+        }
+    }
+
+    async fn read_in_pieces(&self, read: Read, pieces: Pieces) -> Result<Page, StoreError> {
+        match read.order {
+            Order::OldestFirst => self.read_forward(read, Some(pieces)).await,
             Order::NewestFirst => self.read_backward(read).await,
         }
     }

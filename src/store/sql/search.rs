@@ -236,7 +236,7 @@ where
         }
         let (mut traces, mut last) = (Vec::new(), after);
         loop {
-            let page = match self.dialect.read(Read { upto, ..Read::forward(session, last) }).await {
+            let page = match self.dialect.read(Read { upto, ..Read::forward(session, last) }, None).await {
                 Ok(page) => page,
                 Err(StoreError::Damaged { .. }) => return Ok(Traces::All),
                 Err(error) => return Err(error),

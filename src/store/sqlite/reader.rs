@@ -13,8 +13,8 @@ use super::super::content::{Content, Held, Opener, Secrecy};
 use super::super::read::{PAGE_BYTES_MAX, PAGE_ROWS_MAX};
 use super::super::statements::sqlite as sql;
 use super::super::{
-    BoxError, DamagedEvent, FeedCursor, FeedDamage, FeedPage, FeedRow, FileCondition, Order, Page, Read, Row, SessionFilter,
-    SessionRow, StoreError, id_range,
+    BoxError, DamagedEvent, FeedCursor, FeedDamage, FeedPage, FeedRow, FileCondition, Order, Page, Pieces, Read, Row,
+    SessionFilter, SessionRow, StoreError, id_range,
 };
 use super::decode::{self, EventRow};
 use super::fault::{Fault, Health};
@@ -93,9 +93,9 @@ impl Readers {
         task.await.map_err(|error| StoreError::Unavailable(error.into()))?
     }
 
-    pub(super) async fn page(&self, read: Read) -> Result<Page, StoreError> {
+    pub(super) async fn page(&self, read: Read, pieces: Option<Pieces>) -> Result<Page, StoreError> {
         let secrecy = self.source.secrecy.clone();
-        self.run(move |connection| page(connection, &secrecy, read)).await
+        self.run(move |connection| page(connection, &secrecy, read, pieces.as_ref())).await
     }
 
     pub(super) async fn feed(&self, after: FeedCursor, limit: u32) -> Result<FeedPage, StoreError> {
@@ -144,7 +144,7 @@ impl Readers {
     }
 }
 
-fn page(connection: &Connection, secrecy: &Secrecy, read: Read) -> Result<Page, StoreError> {
+fn page(connection: &Connection, secrecy: &Secrecy, read: Read, pieces: Option<&Pieces>) -> Result<Page, StoreError> {
     let mut page = Page::default();
     let limit = usize::try_from(read.limit.min(PAGE_ROWS_MAX)).unwrap_or(usize::MAX);
     let statement = match read.order {
@@ -152,31 +152,31 @@ fn page(connection: &Connection, secrecy: &Secrecy, read: Read) -> Result<Page, 
         Order::NewestFirst => sql::EVENTS_BACKWARD,
     };
     // What could not be read, if the database itself gives up in the middle: the next in order.
-    let failed = |error: rusqlite::Error, rows: &[Row]| {
+    let failed = |error: rusqlite::Error| {
         let next = match read.order {
-            Order::OldestFirst => Seq(rows.last().map_or(read.after, Row::seq).0.saturating_add(1)),
-            Order::NewestFirst => rows.last().map_or(read.upto, |row| Seq(row.seq().0.saturating_sub(1))),
+            Order::OldestFirst => Seq(read.after.0.saturating_add(1)),
+            Order::NewestFirst => read.upto,
         };
         unreadable(read.session, next, error)
     };
     let query = || -> Result<_, rusqlite::Error> { connection.prepare_cached(statement) };
-    let mut statement = query().map_err(|error| failed(error, &[]))?;
+    let mut statement = query().map_err(failed)?;
     let parameters = params![SHARD, read.session.as_bytes(), bounded(read.after), bounded(read.upto), rows_of(limit + 1)];
-    let mut rows = statement.query(parameters).map_err(|error| failed(error, &[]))?;
+    let mut rows = statement.query(parameters).map_err(failed)?;
     let mut opener = Opener::new(secrecy);
-    let mut bytes = 0;
+    let (mut count, mut bytes) = (0, 0);
     loop {
         let row = match rows.next() {
             Ok(Some(row)) => row,
             Ok(None) => return Ok(page),
             // What was read before is delivered; who asks for the rest hears of the damage.
-            Err(_) if !page.rows.is_empty() => {
+            Err(_) if count > 0 => {
                 page.more = true;
                 return Ok(page);
             }
-            Err(error) => return Err(failed(error, &page.rows)),
+            Err(error) => return Err(failed(error)),
         };
-        if page.rows.len() == limit || bytes >= PAGE_BYTES_MAX {
+        if count == limit || bytes >= PAGE_BYTES_MAX {
             page.more = true;
             return Ok(page);
         }
@@ -184,8 +184,12 @@ fn page(connection: &Connection, secrecy: &Secrecy, read: Read) -> Result<Page, 
             Ok(row) => row,
             Err(DamagedEvent { seq, what, .. }) => Row::Damaged { seq, what },
         };
+        count += 1;
         bytes += bytes_of(&row);
         page.rows.push(row);
+        if let Some(pieces) = pieces {
+            pieces.take(&mut page.rows);
+        }
     }
 }
 

@@ -264,15 +264,26 @@ pub const INSERT_EVENTS: &str = concat!(insert_events!("new.shard", ""), "order 
 /// Writes events of the shard `$16`, whose row takes part for the same reason.
 pub const INSERT_EVENTS_ROUTED: &str = concat!(insert_events!("shard.shard", "shard, "), "where shard.shard = $16");
 
+macro_rules! columns_of_place {
+    () => {
+        "event.seq, event.event_id, event.kind, event.v, event.at, event.source, event.cause, event.must_understand, \
+         event.body, event.blob, event.salt, event.digest, event.hash"
+    };
+}
 macro_rules! columns_of_event {
     () => {
-        "event.session_id, event.seq, event.event_id, event.kind, event.v, event.at, event.source, event.cause, \
-         event.must_understand, event.body, event.blob, event.salt, event.digest, event.hash, event.pos"
+        concat!(columns_of_place!(), ", event.session_id, event.pos")
     };
 }
 macro_rules! event_columns {
     () => {
         concat!("select ", columns_of_event!(), " from event ")
+    };
+}
+/// Whoever asks for one session knows which it is: a column more of each row is not for nothing.
+macro_rules! columns_of_session {
+    () => {
+        concat!("select ", columns_of_place!(), " from event ")
     };
 }
 macro_rules! session_columns {
@@ -286,10 +297,10 @@ macro_rules! session_columns {
 pub const EVENTS_BY_ID: &str = concat!(event_columns!(), "where shard = $1 and event_id = any($2::uuid[])");
 /// Reads a session forward.
 pub const EVENTS_FORWARD: &str =
-    concat!(event_columns!(), "where shard = $1 and session_id = $2 and seq > $3 and seq <= $4 order by seq limit $5");
+    concat!(columns_of_session!(), "where shard = $1 and session_id = $2 and seq > $3 and seq <= $4 order by seq limit $5");
 /// Reads a session backward.
 pub const EVENTS_BACKWARD: &str =
-    concat!(event_columns!(), "where shard = $1 and session_id = $2 and seq > $3 and seq <= $4 order by seq desc limit $5");
+    concat!(columns_of_session!(), "where shard = $1 and session_id = $2 and seq > $3 and seq <= $4 order by seq desc limit $5");
 /// How far the feed of each shard goes.
 pub const FEED_HEADS: &str = "select shard, head_pos from shard";
 /// Reads the feed of one shard.
