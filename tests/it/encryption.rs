@@ -247,7 +247,9 @@ fn the_program_keeps_an_encrypted_store() {
     let listed = rig.run(&["ls"]);
     assert!(listed.out.contains("shell library"), "{listed:?}");
     assert_eq!(rig.run(&["verify", "kept"]).code, 0);
-    rig.run(&["search", "fizz"]).assert_refused(1, &["encrypted", "rekindle show"]);
+    for search in [&["search", "fizz"][..], &["search", "--now", "fizz"]] {
+        rig.run(search).assert_refused(1, &[&StoreError::Unsearchable.to_string()]);
+    }
     let bytes = || {
         let files = ["", "-wal"].map(|suffix| std::fs::read(format!("{}{suffix}", rig.store().display())).unwrap_or_default());
         files.concat()
