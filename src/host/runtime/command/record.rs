@@ -1,14 +1,15 @@
 //! What was launched is on this machine's disk, so that a later engine finds it, and `doctor` what nobody needs any more.
 
 use std::env;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::process;
+use crate::private;
 use crate::session::{Digest, Epoch, SessionId};
 
 /// Something that was launched.
@@ -48,7 +49,7 @@ impl Record {
     pub(super) fn hold(self, path: PathBuf) -> io::Result<Held> {
         let new = path.with_extension(format!("{}.new", std::process::id()));
         let _ = fs::remove_file(&new);
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+        let mut file = private::options().create_new(true).open(&new)?;
         file.lock()?;
         file.write_all(&serde_json::to_vec(&self)?)?;
         fs::rename(&new, &path)?;
