@@ -96,6 +96,10 @@ pub trait Care: Send + Sync + 'static {
     /// [`StoreError::Invalid`] when the file exists.
     async fn backup(&self, to: &Path) -> Result<Backup, StoreError>;
 
+    /// Those of these sessions whose keys are not there, or cannot be used: nothing that they have said can be read. None where nothing is
+    /// encrypted.
+    async fn keyless(&self, sessions: Vec<SessionId>) -> Result<Vec<SessionId>, StoreError>;
+
     /// How the database below is.
     async fn condition(&self) -> Result<Condition, StoreError>;
 

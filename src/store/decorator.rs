@@ -82,6 +82,7 @@ decorator! {
         async fn hold(&self, session: SessionId, reason: Option<&str>) -> Result<(), StoreError>;
         async fn purge(&self, session: SessionId, at: Timestamp) -> Result<(), StoreError>;
         async fn backup(&self, to: &Path) -> Result<Backup, StoreError>;
+        async fn keyless(&self, sessions: Vec<SessionId>) -> Result<Vec<SessionId>, StoreError>;
         async fn condition(&self) -> Result<Condition, StoreError>;
         async fn feed_flaws(&self) -> Result<Vec<FeedFlaw>, StoreError>;
         async fn packable(&self, before: Timestamp, limit: u32) -> Result<Vec<SessionId>, StoreError>;
