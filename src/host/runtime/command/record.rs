@@ -1,14 +1,13 @@
 //! What was launched is on this machine's disk, so that a later engine finds it, and `doctor` what nobody needs any more.
 
-use std::env;
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::process;
+use crate::host::runtime::own_directory::{self, is_at};
 use crate::private;
 use crate::session::{Digest, Epoch, SessionId};
 
@@ -81,32 +80,10 @@ fn log(path: &Path) -> PathBuf {
     path.with_extension("log")
 }
 
-fn is_at(file: &File, path: &Path) -> bool {
-    let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
-    let open = file.metadata().map(identity).ok();
-    open.is_some() && fs::symlink_metadata(path).map(identity).ok() == open
-}
-
 /// Where the records of this user are; nobody else can read them.
 fn directory() -> io::Result<PathBuf> {
-    let user = nix::unistd::geteuid();
-    let own = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute() && path.is_dir());
-    let base = match own {
-        Some(own) => own.join("rekindle"),
-        None => env::temp_dir().join(format!("rekindle-{user}")),
-    };
-    for directory in [base.clone(), base.join("launched")] {
-        match DirBuilder::new().mode(0o700).create(&directory) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
-        }
-        let found = fs::symlink_metadata(&directory)?;
-        if !found.is_dir() || found.uid() != user.as_raw() || found.mode() & 0o077 != 0 {
-            let what = format!("{} is not a directory of this user's alone", directory.display());
-            return Err(io::Error::new(io::ErrorKind::PermissionDenied, what));
-        }
-    }
-    Ok(base.join("launched"))
+    const REFUSED: u32 = 0o077;
+    own_directory::make(own_directory::directory(REFUSED)?.join("launched"), REFUSED)
 }
 
 /// A runtime that was launched and is still on record.
