@@ -6,6 +6,9 @@
 
 pub mod session;
 
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "host"))]
+mod private;
+
 pub mod store;
 
 pub mod projection;

@@ -186,7 +186,7 @@ fn of_store(error: &StoreError) -> Exit {
         StoreError::Conflict { .. } | StoreError::Fenced { .. } | StoreError::Moved { .. } => Exit::Conflict,
         StoreError::Ahead { .. } | StoreError::OtherStore => Exit::NotFound,
         StoreError::Damaged { .. } => Exit::Unverified,
-        StoreError::Reused { .. } | StoreError::Invalid(_) => Exit::Failure,
+        StoreError::Reused { .. } | StoreError::Invalid(_) | StoreError::Unsearchable => Exit::Failure,
         StoreError::Unknown(_)
         | StoreError::Poisoned(_)
         | StoreError::Full(_)

@@ -97,11 +97,6 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
         }
         return Ok(Exit::Done);
     };
-    if store.info().await?.encrypted {
-        let why = "what sessions say is encrypted in this store, so it keeps no index of their words; `rekindle show S`, `tail S` and \
-                   `export S` read each session";
-        return Err(CliError::Failed(why.to_owned()));
-    }
     if !args.now {
         // Words are kept of what this reads, and nothing is shown.
         index(context, &store).await?;

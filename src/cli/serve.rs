@@ -13,7 +13,7 @@ use super::paint::Tone;
 use super::span::{LeaseArgs, span};
 use crate::engine::{EngineError, EngineOptions, FailedBy, Served, Status};
 use crate::projection::search::Indexer;
-use crate::store::SharedStore;
+use crate::store::{SharedStore, StoreError};
 
 /// Run this machine as a node: take over every session that has something left to do and that nobody runs
 ///
@@ -76,14 +76,12 @@ const INDEX_AGAIN: Duration = Duration::from_secs(10);
 
 /// Keeps the search index up with the log, in the background.
 async fn index(store: SharedStore) {
-    match store.info().await {
-        // Its words would be as good as what is hidden.
-        Ok(info) if info.encrypted => return,
-        _ => {}
-    }
     let mut indexer = Indexer::new(store);
     loop {
         let Err(error) = indexer.follow().await;
+        if matches!(error, StoreError::Unsearchable) {
+            return;
+        }
         tracing::warn!(%error, "the search index is not kept up, and is tried again");
         tokio::time::sleep(INDEX_AGAIN).await;
     }

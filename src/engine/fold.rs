@@ -114,11 +114,6 @@ impl Fold {
         self.verifier.hash()
     }
 
-    /// Whether something that was folded in had been taken out of the log.
-    pub const fn is_redacted(&self) -> bool {
-        self.redacted
-    }
-
     /// Folds on up to event `upto`; there where it stands already, nothing happens.
     ///
     /// # Errors

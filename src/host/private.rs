@@ -1,9 +1,11 @@
 //! Files that only their user can read: never read when others could have, replaced whole or not at all, by one after the other.
 
-use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+use crate::private;
 
 /// Why such a file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -86,14 +88,14 @@ pub fn change<T, E: From<PrivateFileError>>(
     // A link is followed, so that it stays one.
     let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-    DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed("make", directory))?;
+    private::make_directory(directory).map_err(failed("make", directory))?;
     let beside = |suffix: &str| {
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(suffix);
         directory.join(name)
     };
     let lock = beside(".lock");
-    let held = private().truncate(false).open(&lock).map_err(failed("open", &lock))?;
+    let held = private::options().create(true).truncate(false).open(&lock).map_err(failed("open", &lock))?;
     held.lock().map_err(failed("lock", &lock))?;
     let (text, done) = change(path, read(path, bytes_max)?.map(|(_, text)| text))?;
     // What an earlier one left that was cut off is no use to anybody; nobody else writes here while the lock is held.
@@ -102,20 +104,10 @@ pub fn change<T, E: From<PrivateFileError>>(
         io::ErrorKind::NotFound => Ok(()),
         _ => Err(error),
     });
-    let written = written.and_then(|()| private().create_new(true).open(&new)).and_then(|mut file| {
-        file.write_all(text.as_bytes())?;
-        file.sync_all()
-    });
+    let written = written.and_then(|()| private::write_new(&new, text.as_bytes()));
     written.and_then(|()| fs::rename(&new, path)).map_err(failed("write", path))?;
     File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed("write", directory))?;
     Ok(done)
-}
-
-/// How files are opened that nobody else may read.
-fn private() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).mode(0o600);
-    options
 }
 
 /// Refuses a file that others could read or change.

@@ -88,11 +88,6 @@ impl FileLines {
         self.whole
     }
 
-    /// The last action that wrote to it.
-    pub const fn last_written(&self) -> Option<Seq> {
-        self.last
-    }
-
     /// The last event that wrote it or showed some of it.
     pub fn last_known(&self) -> Option<Seq> {
         self.last.max(self.shown)

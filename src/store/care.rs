@@ -96,14 +96,18 @@ pub trait Care: Send + Sync + 'static {
     /// [`StoreError::Invalid`] when the file exists.
     async fn backup(&self, to: &Path) -> Result<Backup, StoreError>;
 
+    /// Those of these sessions whose keys are not there, or cannot be used: nothing that they have said can be read. None where nothing is
+    /// encrypted.
+    async fn keyless(&self, sessions: Vec<SessionId>) -> Result<Vec<SessionId>, StoreError>;
+
     /// How the database below is.
     async fn condition(&self) -> Result<Condition, StoreError>;
 
     /// Places of the feed that are not what they should be; at most 100 of each shard. Reads every position there is.
     async fn feed_flaws(&self) -> Result<Vec<FeedFlaw>, StoreError>;
 
-    /// The sessions that have [ended](super::ENDED) that changed last before a moment and that packing would make smaller, oldest first, at
-    /// most `limit`.
+    /// Lists sessions that can be packed and are not yet: they have [ended](super::ENDED) and did not change from `before` on. The one
+    /// that rests the longest comes first; at most `limit`.
     async fn packable(&self, before: Timestamp, limit: u32) -> Result<Vec<SessionId>, StoreError>;
 
     /// Packs what a session that has ended has said: its bodies are compressed, many together. Every reader gets them as before; one that is

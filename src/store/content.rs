@@ -412,6 +412,7 @@ impl Opener {
     }
 
     /// Keeps a segment at hand for the rows of `session`; what is none is asked for again with the row that it belongs to.
+    #[cfg(feature = "postgres")]
     pub(super) fn take(&mut self, session: SessionId, digest: Digest, content: Content) {
         if let Ok(Ok(segment)) = content.segment(&self.secrecy, session, &mut self.decompressor) {
             self.keep(digest, segment);

@@ -64,6 +64,11 @@ pub enum StoreError {
     /// The request cannot be stored as it is: a bug in the caller, never retry.
     #[error("{0}")]
     Invalid(String),
+    /// What sessions say is encrypted, so that no index of their words is kept.
+    #[error(
+        "what sessions say is encrypted in this store, so it keeps no index of their words and cannot be searched; `rekindle show`, `tail` and `export` read each session"
+    )]
+    Unsearchable,
     /// Stored data is not what was written: stop, call a person. Other sessions stay readable.
     #[error(
         "session {session} is damaged at event {seq}: {what}; the other sessions can be read, and a copy of the store may hold this one whole"

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::cipher::{KEY_BYTES, SessionKey};
+use crate::private;
 use crate::session::SessionId;
 
 /// How many keys are kept at hand.
@@ -51,12 +52,12 @@ impl KeyRing {
     pub(super) fn make(&self, session: SessionId) -> io::Result<Arc<SessionKey>> {
         let file = self.file(session);
         let folder = file.parent().unwrap_or(&self.directory);
-        private_directory(folder)?;
+        private::make_directory(folder)?;
         let mut bytes = [0; KEY_BYTES];
         getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
         // It appears under its name at once and whole, or not at all.
         let draft = folder.join(format!(".{}", uuid::Uuid::now_v7()));
-        write_private(&draft, &bytes)?;
+        private::write_new(&draft, &bytes)?;
         let linked = fs::hard_link(&draft, &file);
         fs::remove_file(&draft)?;
         match linked {
@@ -107,27 +108,6 @@ impl KeyRing {
         let folder = name.get(name.len().saturating_sub(2)..).unwrap_or_default();
         self.directory.join(folder).join(format!("{name}.key"))
     }
-}
-
-#[cfg(unix)]
-fn private_directory(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
-}
-
-#[cfg(not(unix))]
-fn private_directory(path: &Path) -> io::Result<()> {
-    fs::create_dir_all(path)
-}
-
-fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
 }
 
 #[cfg(test)]

@@ -12,6 +12,8 @@ pub mod conformance;
 mod content;
 mod copy;
 mod cursor;
+#[cfg(any(feature = "audit", feature = "testing", test))]
+mod decorator;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod dialect;
 mod error;
@@ -53,6 +55,8 @@ pub use condition::{Compacted, Condition, FeedFlaw, FileCondition, Holder, Holde
 pub use copy::{Copied, copy};
 use cursor::StoreMark;
 pub use cursor::{FeedCursor, InvalidCursor};
+#[cfg(any(feature = "audit", feature = "testing", test))]
+pub(crate) use decorator::Decorator;
 pub use error::{BoxError, OpenError, StoreError};
 pub use fork::holder;
 pub use inbox::{Inbox, Letter};

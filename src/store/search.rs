@@ -176,7 +176,8 @@ pub struct Hit {
     pub place: Place,
 }
 
-/// Keeps which words stand in which events.
+/// Keeps which words stand in which events; fails with [`StoreError::Unsearchable`] where what sessions say is encrypted, since its words
+/// would say as much.
 #[async_trait]
 pub trait SearchIndex: Send + Sync + 'static {
     /// How far the index has read the feed.
@@ -185,8 +186,7 @@ pub trait SearchIndex: Send + Sync + 'static {
     /// Moves the index of one shard and stores what was made of the events on the way, in one transaction. What was redacted or
     /// purged meanwhile is not stored. Beginning anew (`from` 0) lets go what another version has made.
     ///
-    /// Fails with [`StoreError::Moved`] and stores nothing when the index is not where the caller knew it, and with
-    /// [`StoreError::Invalid`] where what sessions say is encrypted: its words would say as much.
+    /// Fails with [`StoreError::Moved`] and stores nothing when the index is not where the caller knew it.
     async fn index(&self, indexed: Indexed) -> Result<(), StoreError>;
 
     /// Finds events that are in the index, newest first: by the feed where there is one shard, else by their time.

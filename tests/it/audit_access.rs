@@ -1,5 +1,6 @@
 //! Who reads sessions is written down before anything is shown, where the store says so; where it cannot be, nothing is shown.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -67,6 +68,24 @@ fn every_command_reads_on_the_record_but_those_that_are_known_not_to() {
     files(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src/cli")), &mut found);
     found.sort();
     assert_eq!(found, OFF_THE_RECORD);
+}
+
+/// What a store is asked without a word: it writes, or shows nobody what sessions hold.
+const WITHOUT_A_WORD: &str = "adopt answer append begin checkpoint close compact condition drop_projection end_lease feed_flaws feed_head hold \
+     index indexed info keeping keyless letters name node nodes pack packable page_rows post project projections purge put_blob \
+     put_blobs put_snapshot quarantined redact renew_lease session settle take_answer wake_ups withdraw";
+
+#[test]
+fn every_method_of_a_store_is_on_the_record_but_those_that_are_known_to_show_nothing() {
+    let methods = |file: &str| -> BTreeSet<String> {
+        let text = fs::read_to_string(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")).join(file)).unwrap();
+        let names = text.lines().filter_map(|line| line.split_once("fn ")?.1.split_once("(&self").map(|(name, _)| name));
+        names.filter(|name| !name.starts_with('$') && *name != "inner").map(str::to_owned).collect()
+    };
+    let all = methods("store/decorator.rs");
+    let recorded = methods("audit/recorder.rs");
+    let found: Vec<&str> = all.difference(&recorded).map(String::as_str).collect();
+    assert_eq!(found, WITHOUT_A_WORD.split_whitespace().collect::<Vec<_>>());
 }
 
 /// A home with two sessions, in which who reads is written down.

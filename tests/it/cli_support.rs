@@ -42,8 +42,15 @@ impl Rig {
         {
             command.env_remove(name);
         }
-        for name in ["OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GITHUB_TOKEN", "GITLAB_TOKEN", "BITBUCKET_TOKEN", "REKINDLE_CONFIG"]
-        {
+        for name in [
+            "REKINDLE_SESSION_KEYS",
+            "OPENAI_API_KEY",
+            "ANTHROPIC_API_KEY",
+            "GITHUB_TOKEN",
+            "GITLAB_TOKEN",
+            "BITBUCKET_TOKEN",
+            "REKINDLE_CONFIG",
+        ] {
             command.env_remove(name);
         }
         command.env("XDG_DATA_HOME", self.home.path()).env("TMPDIR", self.home.path());

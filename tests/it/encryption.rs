@@ -9,6 +9,8 @@ use rekindle::store::{
     copy, verify_session,
 };
 
+use serde_json::Value;
+
 use crate::cli_support::Rig;
 
 /// What nobody may find.
@@ -247,7 +249,9 @@ fn the_program_keeps_an_encrypted_store() {
     let listed = rig.run(&["ls"]);
     assert!(listed.out.contains("shell library"), "{listed:?}");
     assert_eq!(rig.run(&["verify", "kept"]).code, 0);
-    rig.run(&["search", "fizz"]).assert_refused(1, &["encrypted", "rekindle show"]);
+    for search in [&["search", "fizz"][..], &["search", "--now", "fizz"]] {
+        rig.run(search).assert_refused(1, &[&StoreError::Unsearchable.to_string()]);
+    }
     let bytes = || {
         let files = ["", "-wal"].map(|suffix| std::fs::read(format!("{}{suffix}", rig.store().display())).unwrap_or_default());
         files.concat()
@@ -266,6 +270,42 @@ fn the_program_keeps_an_encrypted_store() {
     assert_eq!(purged.code, 0, "{purged:?}");
     let gone = rig.run(&["--store", &format!("sqlite://{}", backup.display()), "show", "kept"]);
     assert!(gone.out.contains("no key of its session") && !gone.out.contains("fizz"), "{gone:?}");
+}
+
+#[test]
+fn doctor_names_the_sessions_whose_keys_are_missing_and_the_ways_out() {
+    let rig = Rig::new();
+    assert_eq!(rig.run(&["store", "init", "--encrypt"]).code, 0);
+    let recording = rig.recording("r.json", &[("true", "", 0)]);
+    for number in 1..=12 {
+        assert_eq!(rig.run(&["import", &recording, "--name", &format!("s{number}")]).code, 0);
+    }
+    let keys = |rig: &Rig| {
+        let doctor = rig.run(&["doctor", "-o", "json"]);
+        let findings: Vec<Value> = serde_json::from_str(&doctor.out).unwrap();
+        let bad = findings.iter().filter(|finding| finding["state"] == "bad").count();
+        let keys = findings.into_iter().find(|finding| finding["check"] == "keys").unwrap();
+        (doctor.code, bad, keys)
+    };
+    assert_eq!((keys(&rig).0, keys(&rig).2["found"].as_str().unwrap()), (0, "the keys of 12 sessions are there"));
+    let (place, away) = (rig.path("rekindle/session-keys"), rig.path("away"));
+    std::fs::rename(&place, &away).unwrap();
+    let (code, bad, found) = keys(&rig);
+    let text = found["found"].as_str().unwrap();
+    assert_eq!((code, bad), (5, 1), "said once: {found}");
+    assert!(text.contains("12 sessions") && text.contains(place.to_str().unwrap()) && text.ends_with("and 2 others"), "{text}");
+    // One way out is to bring them back, the other to let a session go.
+    std::fs::rename(&away, &place).unwrap();
+    let lost = SessionId::named(&"s7".parse().unwrap()).to_string();
+    std::fs::remove_file(place.join(&lost[lost.len() - 2..]).join(format!("{lost}.key"))).unwrap();
+    let (code, bad, found) = keys(&rig);
+    assert_eq!((code, bad), (5, 1), "{found}");
+    assert!(found["found"].as_str().unwrap().ends_with(&format!("that can be used: {lost}")), "{found}");
+    assert!(found["advice"].as_str().unwrap().contains("purge SESSION --reason TEXT"), "{found}");
+    let purged = rig.run(&["purge", &lost, "--reason", "its key is lost"]);
+    assert_eq!(purged.code, 0, "{purged:?}");
+    let (code, _, found) = keys(&rig);
+    assert_eq!((code, found["state"].as_str()), (0, Some("well")), "{found}");
 }
 
 #[cfg(feature = "postgres")]

@@ -54,7 +54,7 @@ const OF_ALL_SHARDS: [&str; 18] = [
 ];
 
 /// Statements that only a store on one server runs, or one that is not distributed yet; a routed one is beside them.
-const OF_ONE_SERVER: [&str; 12] = [
+const OF_ONE_SERVER: [&str; 11] = [
     "postgres::BYTES",
     "postgres::INSERT_SHARDS",
     "postgres::HEADS",
@@ -64,7 +64,6 @@ const OF_ONE_SERVER: [&str; 12] = [
     "postgres::COMMIT_ONE",
     "postgres::COMMIT_EVENT",
     "postgres::TAKE_POSITIONS",
-    "postgres::INSERT_BLOBS",
     "postgres::INSERT_EVENTS",
     "postgres::FEED_OF_SHARDS",
 ];

@@ -6,10 +6,7 @@ use crate::cli::Context;
 use crate::cli::exit::CliError;
 use crate::host::runtime::local::{Leftover, leftovers};
 use crate::session::Seq;
-use crate::store::{Read, Row, Store};
-
-/// The phases of sessions that need no runtime any more.
-const ENDED: [&str; 3] = ["closed", "start_failed", crate::store::PURGED];
+use crate::store::{ENDED, Read, Row, Store};
 
 /// Processes that run on without their engine, and fences that nobody needs; with `sweep` they go.
 pub(super) async fn of_leftovers(context: &Context, store: Option<&dyn Store>, sweep: bool) -> Result<Vec<Finding>, CliError> {
@@ -87,6 +84,6 @@ async fn has_ended(store: Option<&dyn Store>, left: &Leftover) -> Result<bool, C
     }
     let first = Read::one(row.id, Seq(1));
     let page = store.read(first).await?;
-    // A session of the same id may be in another store; what was purged has no first event to tell by.
+    // A session of the same id may be in another store.
     Ok(matches!(page.rows.first(), Some(Row::Event { hash, .. }) if hash.short() == left.birth))
 }

@@ -2,6 +2,7 @@
 
 mod database;
 mod finding;
+mod keys;
 mod launched;
 mod leftovers;
 mod logs;
@@ -16,7 +17,8 @@ use super::exit::{CliError, Exit};
 use super::location::Access;
 use super::program::program;
 use super::{Context, text};
-use crate::store::{SessionFilter, Store};
+use crate::session::SessionId;
+use crate::store::{PURGED, SessionFilter, Store};
 use finding::{Finding, State};
 
 /// Examine the store and this machine, and say what to do about what is not well
@@ -63,12 +65,17 @@ async fn of_store(context: &Context, store: &dyn Store, deep: bool) -> Result<Ve
     let info = store.info().await?;
     let rows = store.sessions(SessionFilter::All, u32::MAX).await?;
     let condition = store.condition().await?;
+    let kept: Vec<SessionId> = rows.iter().filter(|row| row.directory.phase != PURGED).map(|row| row.id).collect();
+    let (count, keyless) = (kept.len(), store.keyless(kept).await?);
     let mut findings = database::of_database(context, &info);
     findings.extend(space::of_space(context, &condition));
     findings.extend(transactions::of_transactions(&condition));
     findings.extend(sessions::of_sessions(context, store).await?);
     findings.extend(projections::of_projections(context, store).await?);
-    findings.extend(rows::of_rows(context, store, &rows, info.sessions).await?);
+    if info.encrypted {
+        findings.push(keys::of_keys(context, &keyless, count));
+    }
+    findings.extend(rows::of_rows(context, store, &rows, &keyless.into_iter().collect(), info.sessions).await?);
     if deep {
         findings.extend(logs::of_logs(context, store, &rows).await?);
         findings.extend(logs::of_feed(store).await?);

@@ -1,20 +1,24 @@
 //! Rows that are not what was written, as far as a glance tells: each session's own row, and the event at its head.
 
+use std::collections::BTreeSet;
+
 use super::text::count;
 use super::{Finding, State};
 use crate::cli::Context;
 use crate::cli::exit::CliError;
+use crate::session::SessionId;
 use crate::store::{PURGED, Read, Row, SessionRow, Store};
 
 /// How many sessions are looked at, those that changed last. `--deep` looks at all.
 const SESSIONS_MAX: usize = 1000;
 
-/// Rows that cannot be read, and heads that are not what the directory says. `counted` is how many sessions there were before they
-/// were listed as `rows`.
+/// Rows that cannot be read, and heads that are not what the directory says. Those of sessions without a key are nothing to tell by.
+/// `counted` is how many sessions there were before they were listed as `rows`.
 pub(super) async fn of_rows(
     context: &Context,
     store: &dyn Store,
     rows: &[SessionRow],
+    keyless: &BTreeSet<SessionId>,
     counted: u64,
 ) -> Result<Vec<Finding>, CliError> {
     let mut findings = Vec::new();
@@ -23,7 +27,8 @@ pub(super) async fn of_rows(
         let found = format!("the rows of {} cannot be read, so no list shows them", count(unreadable, "session"));
         findings.push(Finding::new("rows", State::Bad, found).advice("bring them back from a copy of the store"));
     }
-    let looked_at = rows.iter().filter(|row| row.directory.phase != PURGED).take(SESSIONS_MAX);
+    let can_be_read = |row: &&SessionRow| row.directory.phase != PURGED && !keyless.contains(&row.id);
+    let looked_at = rows.iter().filter(can_be_read).take(SESSIONS_MAX);
     let mut whole = 0;
     for row in looked_at {
         match head(store, row).await? {

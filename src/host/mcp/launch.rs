@@ -16,7 +16,8 @@ use tokio::sync::watch;
 use super::tail::Tail;
 
 /// Watches over the server.
-const WARDEN: &str = include_str!("warden.sh");
+const WARDEN: &str =
+    concat!(include_str!("../runtime/machine.sh"), include_str!("../runtime/sweep.sh"), include_str!("warden.sh"));
 /// Where the warden has the pipe that only the engine holds open.
 const GUARD_FD: i32 = 3;
 /// Where the warden tells how far it has come.

@@ -2,6 +2,7 @@
 
 pub mod command;
 pub mod local;
+mod own_directory;
 pub mod remote;
 
 use std::fmt;

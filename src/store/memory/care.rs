@@ -131,6 +131,10 @@ impl Care for MemoryStore {
         Ok(Backup::ByCopy)
     }
 
+    async fn keyless(&self, _sessions: Vec<SessionId>) -> Result<Vec<SessionId>, StoreError> {
+        Ok(Vec::new())
+    }
+
     async fn condition(&self) -> Result<Condition, StoreError> {
         self.state().map(|_| Condition::Memory)
     }

@@ -106,6 +106,13 @@ where
         self.dialect.backup(to).await
     }
 
+    async fn keyless(&self, sessions: Vec<SessionId>) -> Result<Vec<SessionId>, StoreError> {
+        let secrecy = self.dialect.secrecy().clone();
+        // It waits for the disk.
+        let find = move || sessions.into_iter().filter(|session| secrecy.key(*session).is_err()).collect();
+        tokio::task::spawn_blocking(find).await.map_err(|error| StoreError::Unavailable(error.into()))
+    }
+
     async fn condition(&self) -> Result<Condition, StoreError> {
         self.dialect.readable()?;
         self.dialect.condition().await

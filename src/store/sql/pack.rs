@@ -103,11 +103,14 @@ where
     /// Packs a session from where it was left on.
     pub(super) async fn pack_session(&self, session: SessionId) -> Result<Packed, StoreError> {
         let mut packed = Packed::default();
-        self.pack_kept(session, &mut packed).await?;
+        let (mut upto, mut head) = self.packed_upto(session).await?;
+        if upto < head {
+            self.pack_kept(session, &mut packed).await?;
+        }
         for attempt in 1.. {
-            match self.pack_bodies(session, &mut packed).await {
+            match self.pack_bodies(session, upto, head, &mut packed).await {
                 // What was packed stays packed; the rest is read anew.
-                Err(StoreError::Busy(_)) if attempt < TRIES_MAX => {}
+                Err(StoreError::Busy(_)) if attempt < TRIES_MAX => (upto, head) = self.packed_upto(session).await?,
                 done => return done.map(|()| packed),
             }
         }
@@ -125,8 +128,8 @@ where
         Ok((seq(packed), seq(head)))
     }
 
-    async fn pack_bodies(&self, session: SessionId, packed: &mut Packed) -> Result<(), StoreError> {
-        let (upto, head) = self.packed_upto(session).await?;
+    /// Packs the bodies of the events after `upto` and up to `head`.
+    async fn pack_bodies(&self, session: SessionId, upto: Seq, head: Seq, packed: &mut Packed) -> Result<(), StoreError> {
         let base = self.base_of(session).await?.map_or(Seq::ZERO, |base| base.seq);
         let begin = upto.max(base);
         // What is damaged stays as it is, for whoever wants to look at it.
@@ -206,10 +209,6 @@ where
 
     /// Compresses the content that a session was given.
     async fn pack_kept(&self, session: SessionId, packed: &mut Packed) -> Result<(), StoreError> {
-        let (upto, head) = self.packed_upto(session).await?;
-        if upto >= head {
-            return Ok(());
-        }
         let failed = |error| self.dialect.failed_read(error);
         let (shard, secrecy) = (self.dialect.shard_of(session), self.dialect.secrecy());
         for row in self.fetch(statement(sql::KEPT_BY).bind(shard).bind(session.as_uuid())).await? {

@@ -18,9 +18,6 @@ use crate::session::{Body, Recorded, Seq, SessionId, Timestamp};
 
 /// A session with more events than this is not taken out of the index event by event; the index is made anew.
 const FORGOTTEN_MAX: usize = 20_000;
-/// What whoever wants to index an encrypted store is told.
-const UNSEARCHED: &str = "what sessions say is encrypted in this store, so it keeps no index of their words and cannot be searched; \
-     `rekindle show`, `tail` and `export` read each session";
 /// The most hits that are found at once.
 const HITS_MAX: u32 = 10_000;
 
@@ -36,14 +33,13 @@ where
     usize: ColumnIndex<<D::Db as sqlx::Database>::Row>,
 {
     async fn indexed(&self) -> Result<FeedCursor, StoreError> {
+        self.is_searchable()?;
         self.checkpoint(&search_projection()).await
     }
 
     async fn index(&self, indexed: Indexed) -> Result<(), StoreError> {
         indexed.validate()?;
-        if self.dialect.secrecy().is_encrypted() {
-            return Err(StoreError::Invalid(UNSEARCHED.to_owned()));
-        }
+        self.is_searchable()?;
         let entries = entries::<D>(&indexed.entries);
         // Of their own, so that the words are not looked through again and again.
         let places = D::INDEX_DAYS.map(|days| (days, places(&indexed.entries)));
@@ -89,6 +85,7 @@ where
 
     async fn find(&self, find: Find) -> Result<Vec<Hit>, StoreError> {
         self.dialect.readable()?;
+        self.is_searchable()?;
         let failed = |error| self.dialect.failed_read(error);
         let end = Place { at: Timestamp(i64::MAX), shard: i32::MAX, pos: u64::MAX };
         let behind = find.behind.unwrap_or(end);
@@ -197,6 +194,11 @@ where
     for<'q> String: Encode<'q, D::Db> + Decode<'q, D::Db> + Type<D::Db>,
     usize: ColumnIndex<<D::Db as sqlx::Database>::Row>,
 {
+    /// Refuses where words would be as good as what is hidden.
+    fn is_searchable(&self) -> Result<(), StoreError> {
+        if self.dialect.secrecy().is_encrypted() { Err(StoreError::Unsearchable) } else { Ok(()) }
+    }
+
     /// Lets events of a session go, after one and up to another, together with what is indexed of them. What they have left in the
     /// index is found out before the transaction, which is then short; `work` is told, and does all once more where that is not all.
     pub(super) async fn forgetting<F>(&self, session: SessionId, after: Seq, upto: Seq, work: F) -> Result<(), StoreError>

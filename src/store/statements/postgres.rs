@@ -227,10 +227,6 @@ pub const TAKE_POSITIONS: &str = "update shard set head_pos = shard.head_pos + t
 /// Takes positions in the feed of one shard.
 pub const TAKE_POSITIONS_ROUTED: &str = "update shard set head_pos = head_pos + $2 where shard = $1 returning shard, head_pos";
 
-/// Keeps long bodies once. Those that are there already are locked, so that nobody removes them before the commit.
-pub const INSERT_BLOBS: &str = "insert into blob (shard, digest, bytes) \
-     select distinct on (shard, digest) * from unnest($1::integer[], $2::bytea[], $3::bytea[]) as new (shard, digest, bytes) \
-     order by shard, digest on conflict (shard, digest) do update set digest = excluded.digest";
 /// Writes an event of another store, as it is there.
 pub const INSERT_EVENT_ROW: &str = "insert into event (pos, shard, session_id, seq, event_id, kind, v, at, source, cause, \
      must_understand, body, blob, salt, digest, hash) \
@@ -414,7 +410,6 @@ pub const ALL: &[(&str, &str)] = &[
     ("COMMIT_EVENT", COMMIT_EVENT),
     ("TAKE_POSITIONS", TAKE_POSITIONS),
     ("TAKE_POSITIONS_ROUTED", TAKE_POSITIONS_ROUTED),
-    ("INSERT_BLOBS", INSERT_BLOBS),
     ("INSERT_EVENT_ROW", INSERT_EVENT_ROW),
     ("INSERT_BLOB", INSERT_BLOB),
     ("KEEP_BASE", KEEP_BASE),

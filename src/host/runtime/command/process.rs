@@ -2,7 +2,6 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -13,6 +12,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 
 use crate::host::runtime::remote::API_KEY_VARIABLE;
+use crate::private;
 
 /// The variable that holds the mark.
 const MARK_VARIABLE: &str = "REKINDLE_LAUNCHED";
@@ -40,7 +40,7 @@ impl Process {
         let (program, arguments) = words.split_first().ok_or_else(|| io::Error::other("the launcher has no words"))?;
         // A file, since a pipe would end with this engine, and what is launched may outlive it.
         let _ = fs::remove_file(&log);
-        let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&log)?;
+        let file = private::options().append(true).create_new(true).open(&log)?;
         let mut child = Command::new(program)
             .args(arguments)
             .env(API_KEY_VARIABLE, key)

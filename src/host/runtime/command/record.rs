@@ -1,14 +1,14 @@
 //! What was launched is on this machine's disk, so that a later engine finds it, and `doctor` what nobody needs any more.
 
-use std::env;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::process;
+use crate::host::runtime::own_directory::{self, is_at};
+use crate::private;
 use crate::session::{Digest, Epoch, SessionId};
 
 /// Something that was launched.
@@ -48,7 +48,7 @@ impl Record {
     pub(super) fn hold(self, path: PathBuf) -> io::Result<Held> {
         let new = path.with_extension(format!("{}.new", std::process::id()));
         let _ = fs::remove_file(&new);
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+        let mut file = private::options().create_new(true).open(&new)?;
         file.lock()?;
         file.write_all(&serde_json::to_vec(&self)?)?;
         fs::rename(&new, &path)?;
@@ -80,32 +80,10 @@ fn log(path: &Path) -> PathBuf {
     path.with_extension("log")
 }
 
-fn is_at(file: &File, path: &Path) -> bool {
-    let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
-    let open = file.metadata().map(identity).ok();
-    open.is_some() && fs::symlink_metadata(path).map(identity).ok() == open
-}
-
 /// Where the records of this user are; nobody else can read them.
 fn directory() -> io::Result<PathBuf> {
-    let user = nix::unistd::geteuid();
-    let own = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute() && path.is_dir());
-    let base = match own {
-        Some(own) => own.join("rekindle"),
-        None => env::temp_dir().join(format!("rekindle-{user}")),
-    };
-    for directory in [base.clone(), base.join("launched")] {
-        match DirBuilder::new().mode(0o700).create(&directory) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
-        }
-        let found = fs::symlink_metadata(&directory)?;
-        if !found.is_dir() || found.uid() != user.as_raw() || found.mode() & 0o077 != 0 {
-            let what = format!("{} is not a directory of this user's alone", directory.display());
-            return Err(io::Error::new(io::ErrorKind::PermissionDenied, what));
-        }
-    }
-    Ok(base.join("launched"))
+    const REFUSED: u32 = 0o077;
+    own_directory::make(own_directory::directory(REFUSED)?.join("launched"), REFUSED)
 }
 
 /// A runtime that was launched and is still on record.

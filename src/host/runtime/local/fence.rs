@@ -3,11 +3,10 @@
 //! An owner that was stopped for a while may wake up beside its successor. Whoever makes a runtime of a higher epoch first ends the
 //! processes of the one before, and whoever has a lower one is refused, before each action.
 
-use std::env;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -18,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::kill;
 use super::launch::{self, KILL_WAIT};
 use crate::engine::ports::Provision;
+use crate::host::runtime::own_directory::{self, is_at};
 
 /// How often it is looked whether a process has ended.
 const LOOK: Duration = Duration::from_millis(5);
@@ -228,31 +228,9 @@ pub(super) fn options() -> OpenOptions {
     options
 }
 
-/// Whether `file` is what stands at `path` now.
-pub(super) fn is_at(file: &File, path: &Path) -> bool {
-    let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
-    let open = file.metadata().map(identity).ok();
-    open.is_some() && fs::symlink_metadata(path).map(identity).ok() == open
-}
-
 /// Where the fences of this user are; nobody else can write there.
 pub(super) fn directory() -> io::Result<PathBuf> {
-    let user = nix::unistd::geteuid();
-    let own = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute() && path.is_dir());
-    let directory = match own {
-        Some(own) => own.join("rekindle"),
-        None => env::temp_dir().join(format!("rekindle-{user}")),
-    };
-    match DirBuilder::new().mode(0o700).create(&directory) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
-    }
-    let found = fs::symlink_metadata(&directory)?;
-    if !found.is_dir() || found.uid() != user.as_raw() || found.mode() & 0o022 != 0 {
-        let what = format!("{} is not a directory that only this user can write to", directory.display());
-        return Err(io::Error::new(io::ErrorKind::PermissionDenied, what));
-    }
-    Ok(directory)
+    own_directory::directory(0o022)
 }
 
 fn boot() -> Option<String> {

@@ -4,35 +4,7 @@ set -eu
 PATH=$PATH:/usr/sbin:/sbin
 # Read while /proc still shows the machine's process ids: the engine enters the namespaces by this one.
 read -r host _ < /proc/self/stat
-# /proc is the one directory that is replaced anyway, so the new root is built on top of it and nothing is made in the real root.
-mount -t tmpfs -o mode=0755 rekindle /proc
-cd /proc
-shopt -s dotglob nullglob
-# Names are collected first: each program that is started takes milliseconds, and a root directory has some twenty entries.
-links=() directories=() files=()
-for entry in /*; do
-    case $entry in /proc | /workspace) continue ;; esac
-    if [ -L "$entry" ]; then
-        links+=("$entry")
-    elif [ -d "$entry" ]; then
-        directories+=("${entry#/}")
-    elif [ -f "$entry" ]; then
-        files+=("${entry#/}")
-    fi
-done
-mkdir -- "${directories[@]}" workspace proc
-[ "${#links[@]}" -eq 0 ] || cp -P -- "${links[@]}" .
-for name in "${files[@]}"; do
-    : > "./$name"
-    mount --bind "/$name" "./$name"
-done
-for name in "${directories[@]}"; do
-    mount --rbind "/$name" "./$name"
-done
-mount --rbind "$1" workspace
-mount -t proc proc proc
-pivot_root . .
-umount -l .
+see_machine "$1"
 cd /
 printf '%s\n' "$host"
 exec >/dev/null 2>&1

@@ -26,7 +26,7 @@ use super::sandbox::places::Places;
 use super::sandbox::{self, Asked, Made};
 
 /// Ends what is left when there are no namespaces.
-const WATCHDOG: &str = include_str!("watchdog.sh");
+const WATCHDOG: &str = concat!(include_str!("../sweep.sh"), include_str!("watchdog.sh"));
 /// How long the end of all processes may take.
 pub(super) const KILL_WAIT: Duration = Duration::from_secs(10);
 /// What root keeps in a sandbox: power over the session's own files and processes.

@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::fence::{self, Held};
+use crate::host::runtime::own_directory;
 use crate::session::SessionId;
 
 /// The fence of a session, and what stands behind it.
@@ -82,7 +83,7 @@ impl Leftover {
         file.lock()?;
         let held = Held::read(&mut file)?;
         let (_, is_kept) = state(&held)?;
-        if is_kept || !fence::is_at(&file, &self.fence) {
+        if is_kept || !own_directory::is_at(&file, &self.fence) {
             return Ok(false);
         }
         if let Some(runtime) = &held.runtime {

@@ -18,7 +18,7 @@ use super::sandbox::places::Places;
 use super::sandbox::{bwrap, view};
 
 /// Builds namespaces in which the whole machine is found.
-const OPEN: &str = include_str!("init.sh");
+const OPEN: &str = concat!(include_str!("../machine.sh"), include_str!("init.sh"));
 /// How long building the namespaces may take.
 const BUILD_WAIT: Duration = Duration::from_secs(20);
 /// The first of the descriptors by which a program enters; programs close them before anything of the session's runs.

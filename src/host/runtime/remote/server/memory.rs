@@ -3,15 +3,15 @@
 //! That something begins is on the disk before it does. Bounded: the oldest are forgotten, and known to be.
 
 use std::collections::VecDeque;
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::private;
 use crate::session::{Digest, Epoch, Seq};
 
 /// How many are remembered at most.
@@ -83,7 +83,7 @@ impl Memory {
     /// # Errors
     /// When it cannot be read or written, or another process uses it.
     pub(super) fn open(directory: &Path, born: Seq) -> io::Result<Self> {
-        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        private::make_directory(directory)?;
         let lock = locked(directory)?;
         let salt = Uuid::new_v4();
         let (kept, tasks) = match read(&directory.join(NAME))? {
@@ -203,8 +203,8 @@ impl Memory {
 const NAME: &str = "tasks";
 
 fn options() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.create(true).append(true).mode(0o600);
+    let mut options = private::options();
+    options.create(true).append(true);
     options
 }
 
