@@ -1,7 +1,8 @@
 // Checks bundles of sessions (rekindle-bundle/1) with nothing but Node's own library, and knows nothing of the program.
-// It judges integrity and completeness; the third verdict, determinism, takes the program that folds the events.
-//     node check_bundle.mjs FILE [KEY]    ends with 0 (nothing fails), 5 (something does) or 2 (no bundle)
-//     node check_bundle.mjs < LIST        many: each line is a file, or a file, a tab and a key (NAME+ID+BASE64)
+//     node check_bundle.mjs FILE [KEY]    judges one file; KEY, written NAME+ID+BASE64, is whose signature it must bear
+//     node check_bundle.mjs < LIST        many: each line is a file, or a file, a tab and a key
+// Of each it says 0 (nothing fails), 5 (something does) or 2 (no bundle), with which it ends for one file; then whether
+// integrity and completeness hold, each with the first bad event. Determinism takes the program that folds events.
 import { isUtf8 } from "node:buffer";
 import { createHash, createPublicKey, verify } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -13,12 +14,12 @@ const TYPES = { // The one form in JSON that a field of each type has.
   uuid: '"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"', salt: '"[0-9a-f]{32}"', hash: HASH, number: NATURAL,
   hashes: `\\[(?:${HASH}(?:,${HASH})*)?\\]`, cause: `null|${NATURAL}`, time: `-[1-9][0-9]*|${NATURAL}`,
 };
-const ENVELOPE = "session:uuid seq:number id:uuid kind:text v:number at:time source:source cause:cause must_understand:bool";
+const ENVELOPE = "session:uuid seq:number id:uuid kind:text v:number at:time source:source cause:cause";
 const LINES = [ // The kinds of lines, the rank of each in their order, and the fields of its record.
   ["header", 0, "format:format session:uuid name:name head:number hash:hash of:number by:text at:time"],
   ["ancestor", 1, "session:uuid upto:number hash:hash"],
-  ["event", 2, `${ENVELOPE} body:text salt:salt hash:hash`],
-  ["event", 2, `${ENVELOPE} digest:hash hash:hash`],
+  ["event", 2, `${ENVELOPE} must_understand:bool body:text salt:salt hash:hash`],
+  ["event", 2, `${ENVELOPE} must_understand:bool digest:hash hash:hash`],
   ["damaged", 2, "seq:number what:text"],
   ["blob", 3, "digest:hash content:text"],
   ["key", 4, "vkey:text"],
@@ -37,6 +38,7 @@ const [SIGNER, TEXT] = ["[^+\\p{White_Space}\\p{Cc}]+", "[^\\0-\\x1f]+"];
 const KEY = RegExp(`^(${SIGNER})\\+([0-9a-f]{8})\\+(A[Q-Za-f][A-Za-z0-9+/]{42})$`, "u");
 const NOTE = RegExp(`^((${TEXT})\n(${NATURAL})\n(${TEXT})\n(?:${TEXT}\n)*)\n((?:— ${SIGNER} [^ \n]+\n){1,100})$`, "u");
 
+const raw = (text) => Buffer.from(text, "latin1");
 const unbase64 = (text) => Buffer.from(text, "base64");
 const isBase64 = (text) => unbase64(text).toString("base64") === text; // In its one form, that is.
 const hex = (digits) => Buffer.from(digits.replaceAll("-", ""), "hex");
@@ -47,7 +49,7 @@ const least = (numbers) => numbers.reduce((a, b) => (a < b ? a : b));
 
 /** The kind, the rank and the record of a line; nothing where it is not in the one form that such a line has. */
 function parse(line) {
-  const text = isUtf8(Buffer.from(line, "latin1")) ? Buffer.from(line, "latin1").toString() : "";
+  const text = isUtf8(raw(line)) ? raw(line).toString() : "";
   const { kind, rank, pattern } = LINES.find((form) => form.pattern.test(text)) ?? {};
   const written = Object.entries(pattern?.exec(text).groups ?? {});
   const fields = written.map(([name, value]) => [name, /^[-0-9]/.test(value) ? BigInt(value) : JSON.parse(value)]);
@@ -84,7 +86,7 @@ function readKey(vkey) {
   const [, name, id, base64] = KEY.exec(vkey) ?? [];
   if (!name || hashed(name, "\n", unbase64(base64)).slice(0, 8) !== id) return null;
   const jwk = { kty: "OKP", crv: "Ed25519", x: unbase64(base64).toString("base64url", 1) };
-  return { name, id, key: createPublicKey({ key: jwk, format: "jwk" }) };
+  return { name, id, public: createPublicKey({ key: jwk, format: "jwk" }) };
 }
 
 /** Whether a checkpoint (c2sp.org/tlog-checkpoint) that a trusted key of its log signed has the event in its tree. */
@@ -93,9 +95,10 @@ function isProven(event, { index, path, checkpoint }, trusted) {
   if (!event || !message || Buffer.byteLength(checkpoint) > 2 ** 20 || BigInt(size) >= 2n ** 64n) return false;
   const signatures = lines.trimEnd().split("\n").map((line) => line.split(" ").slice(1));
   if (signatures.some(([, text]) => !isBase64(text) || unbase64(text).length < 5)) return false;
-  const by = ({ name, id }) => signatures.find((one) => one[0] === name && unbase64(one[1]).toString("hex", 0, 4) === id);
-  const signers = trusted.map(readKey).filter((signer) => signer && by(signer));
-  const holds = (signer) => verify(null, Buffer.from(message), signer.key, unbase64(by(signer)[1]).subarray(4));
+  const idOf = (signature) => unbase64(signature).toString("hex", 0, 4);
+  const by = (key) => signatures.find(([name, signature]) => name === key.name && idOf(signature) === key.id);
+  const signers = trusted.map(readKey).filter((key) => key && by(key));
+  const holds = (key) => verify(null, Buffer.from(message), key.public, unbase64(by(key)[1]).subarray(4));
   if (!signers.every(holds) || !signers.some(({ name }) => name === origin)) return false;
   const leaf = sha("\0rekindle/head/1\0", hex(event.session), big(event.seq), hex(event.hash));
   return treeRoot(leaf, index, BigInt(size), path.map(hex)) === root;
@@ -119,19 +122,19 @@ function check(path, pinned) {
   if (!header?.format || header.head < 1n || header.head > header.of || (pinned && !readKey(pinned))) return [];
   const there = { ancestor: [], event: [], damaged: [], blob: [], key: [], proof: [], end: [] };
   const [faults, wanted] = [[], new Map()];
+  let [spec, waiting, lost] = [null, new Set(), []]; // Which actions wait for an outcome, and will never have one.
   const demand = (holds, seq) => holds || faults.push(["fails", seq]);
-
   function want(digest, by, isTree) {
     if (!/^"[0-9a-f]{64}"$/.test(JSON.stringify(digest))) return;
     const known = wanted.get(digest) ?? { by, isTree, isThere: false };
-    demand(known.isTree || !isTree || !known.isThere, null); // Else what it refers to was not wanted in time.
+    demand(known.isTree || !isTree || !known.isThere, null); // It was read as no directory.
     wanted.set(digest, { ...known, isTree: known.isTree || isTree });
   }
   function blob({ digest, content }) {
     const known = wanted.get(digest) ?? { by: null, isThere: true };
     const isWhole = isBase64(content) && hashed(unbase64(content)) === digest;
     demand(isWhole, known.by);
-    demand(!known.isThere, null); // Nor may there be any that nothing before it wants.
+    demand(!known.isThere, null); // Twice, or for nothing.
     if (!isWhole || known.isThere) return;
     wanted.set(digest, { ...known, isThere: true });
     const entries = known.isTree && isUtf8(unbase64(content)) ? look(unbase64(content), "entries") : [];
@@ -140,15 +143,35 @@ function check(path, pinned) {
       if (entry?.kind === "directory") want(entry.tree, known.by, true);
     }
   }
+  function act({ kind, seq, cause, body }) {
+    const [isAction, isForAll] = RUNS.exec(kind) ?? [];
+    if (kind === "session.created") spec = look(body, "spec");
+    if (/^observation(\.|$)/.test(kind)) waiting.delete(cause);
+    if (isAction && (isForAll || spec?.agent != null) && spec?.origin?.type !== "import") waiting.add(seq);
+    if (kind === "session.closed") [lost, waiting] = [[...lost, ...waiting], new Set()];
+  }
   function event(record, place) {
     const { session, seq, kind, hash } = record;
+    act(record);
     CONTENT.get(kind)?.forEach((path) => want(look(record.body, path), seq, kind === "workspace.captured"));
     demand(seq === place && seq <= header.head, place);
     const holder = there.ancestor.find(({ upto }) => seq <= upto) ?? header;
     demand(session === holder.session && hash === eventHash(there.event.at(-1)?.hash ?? "0".repeat(64), record), seq);
     demand((seq !== holder.upto || hash === holder.hash) && (seq !== header.head || hash === header.hash), seq);
   }
-
+  function completeness() {
+    const seqs = new Set(there.event.map(({ seq }) => seq));
+    let missing = 1n;
+    while (seqs.has(missing)) missing += 1n;
+    if (missing <= header.head) return ["fails", missing];
+    if (!there.end.length) return ["fails", null];
+    const lacking = [...wanted.values()].filter(({ isThere }) => !isThere).map(({ by }) => by);
+    if (lacking.length) return ["fails", least(lacking)];
+    const isCounted = ([name, count]) => name === "sha256" || BigInt(there[name.replace(/s$/, "")].length) === count;
+    if (!Object.entries(there.end[0]).every(isCounted)) return ["fails", null];
+    if (lost.length) return ["fails", least(lost)];
+    return waiting.size ? ["open", least([...waiting])] : ["holds", null];
+  }
   for (const [at, { kind, rank, record }] of entries.entries()) {
     const place = BigInt(there.event.length) + 1n;
     const here = place <= header.head ? place : null;
@@ -161,39 +184,11 @@ function check(path, pinned) {
     if (kind === "key") demand(readKey(vkey) && vkey === (pinned || vkey), null);
     const trusted = pinned ? [pinned] : there.key.map((key) => key.vkey);
     if (kind === "proof") demand(isProven(there.event[seq - 1n], record, trusted), seq);
-    const above = kind === "end" ? Buffer.from([...lines.slice(0, at + 1), ""].join("\n"), "latin1") : "";
-    if (kind === "end") demand(hashed(above) === sha256, null);
+    if (kind === "end") demand(hashed(raw([...lines.slice(0, at + 1), ""].join("\n"))) === sha256, null);
     there[kind]?.push(record);
   }
   demand((!rest || !there.end.length) && (!pinned || there.proof.length), null);
-  return [faults[0] ?? ["holds", null], completeness(header.head, there, [...wanted.values()])];
-}
-
-function completeness(head, there, wanted) {
-  const [seqs, [end], [waiting, lost]] = [new Set(there.event.map(({ seq }) => seq)), there.end, actions(there.event)];
-  const lacking = wanted.filter(({ isThere }) => !isThere).map(({ by }) => by);
-  const isCounted = ([name, count]) => name === "sha256" || BigInt(there[name.replace(/s$/, "")].length) === count;
-  let missing = 1n;
-  while (seqs.has(missing)) missing += 1n;
-  if (missing <= head) return ["fails", missing];
-  if (!end) return ["fails", null];
-  if (lacking.length) return ["fails", least(lacking)];
-  if (!Object.entries(end).every(isCounted)) return ["fails", null];
-  if (lost.length) return ["fails", least(lost)];
-  return waiting.length ? ["open", least(waiting)] : ["holds", null];
-}
-
-/** The actions that have no outcome: of a session that lives, and of one that is closed. */
-function actions(events) {
-  let [spec, waiting, lost] = [null, new Set(), []];
-  for (const { kind, seq, cause, body } of events) {
-    const [isAction, isForAll] = RUNS.exec(kind) ?? [];
-    if (kind === "session.created") spec = look(body, "spec");
-    if (/^observation(\.|$)/.test(kind)) waiting.delete(cause);
-    if (isAction && (isForAll || spec?.agent != null) && spec?.origin?.type !== "import") waiting.add(seq);
-    if (kind === "session.closed") [lost, waiting] = [[...lost, ...waiting], new Set()];
-  }
-  return [[...waiting], lost];
+  return [faults[0] ?? ["holds", null], completeness()];
 }
 
 const [file, key] = process.argv.slice(2);
