@@ -14,12 +14,11 @@ const TYPES = { // The one form in JSON that a field of each type has.
   uuid: '"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"', salt: '"[0-9a-f]{32}"', hash: HASH, number: NATURAL,
   hashes: `\\[(?:${HASH}(?:,${HASH})*)?\\]`, cause: `null|${NATURAL}`, time: `-[1-9][0-9]*|${NATURAL}`,
 };
-const ENVELOPE = "session:uuid seq:number id:uuid kind:text v:number at:time source:source cause:cause";
 const LINES = [ // The kinds of lines, the rank of each in their order, and the fields of its record.
   ["header", 0, "format:format session:uuid name:name head:number hash:hash of:number by:text at:time"],
   ["ancestor", 1, "session:uuid upto:number hash:hash"],
-  ["event", 2, `${ENVELOPE} must_understand:bool body:text salt:salt hash:hash`],
-  ["event", 2, `${ENVELOPE} must_understand:bool digest:hash hash:hash`],
+  ["event", 2, "session:uuid seq:number id:uuid kind:text v:number at:time source:source cause:cause " +
+    "must_understand:bool (?:body:text salt:salt|digest:hash) hash:hash"],
   ["damaged", 2, "seq:number what:text"],
   ["blob", 3, "digest:hash content:text"],
   ["key", 4, "vkey:text"],
@@ -43,16 +42,15 @@ const unbase64 = (text) => Buffer.from(text, "base64");
 const isBase64 = (text) => unbase64(text).toString("base64") === text; // In its one form, that is.
 const hex = (digits) => Buffer.from(digits.replaceAll("-", ""), "hex");
 const big = (number, size = 8) => hex(BigInt.asUintN(8 * size, BigInt(number)).toString(16).padStart(2 * size, "0"));
-const sha = (...parts) => createHash("sha256").update(Buffer.concat(parts.map((part) => Buffer.from(part)))).digest();
-const hashed = (...parts) => sha(...parts).toString("hex");
+const sha = (...parts) => createHash("sha256").update(Buffer.concat(parts.map((one) => Buffer.from(one)))).digest("hex");
 const least = (numbers) => numbers.reduce((a, b) => (a < b ? a : b));
 
 /** The kind, the rank and the record of a line; nothing where it is not in the one form that such a line has. */
 function parse(line) {
   const text = isUtf8(raw(line)) ? raw(line).toString() : "";
   const { kind, rank, pattern } = LINES.find((form) => form.pattern.test(text)) ?? {};
-  const written = Object.entries(pattern?.exec(text).groups ?? {});
-  const fields = written.map(([name, value]) => [name, /^[-0-9]/.test(value) ? BigInt(value) : JSON.parse(value)]);
+  const read = (value = null) => (/^[-0-9]/.test(value) ? BigInt(value) : JSON.parse(value));
+  const fields = Object.entries(pattern?.exec(text).groups ?? {}).map(([name, value]) => [name, read(value)]);
   const limit = (name) => (name === "v" ? 2n ** 16n : kind === "end" ? 2n ** 64n : 2n ** 63n);
   const isOutside = ([name, value]) => typeof value === "bigint" && (value >= limit(name) || value < -limit(name));
   return fields.some(isOutside) ? {} : { kind, rank, record: Object.fromEntries(fields) };
@@ -78,13 +76,13 @@ function eventHash(before, { session, seq, id, kind, v, at, source, cause, must_
   const answers = cause === null ? "" : big(cause);
   const fields = [hex(session), big(seq), hex(id), kind, big(v, 2), big(at), source, answers, [must_understand]];
   const framed = fields.map((field) => Buffer.from(field)).flatMap((field) => [big(field.length), field]);
-  return hashed("rekindle/event/1\0", hex(before), ...framed, digest ? hex(digest) : sha(hex(salt), body));
+  return sha("rekindle/event/1\0", hex(before), ...framed, hex(digest ?? sha(hex(salt), body)));
 }
 
 /** A verifier key of Ed25519 as signed notes (c2sp.org/signed-note) write it; nothing if it is none. */
 function readKey(vkey) {
   const [, name, id, base64] = KEY.exec(vkey) ?? [];
-  if (!name || hashed(name, "\n", unbase64(base64)).slice(0, 8) !== id) return null;
+  if (!name || sha(name, "\n", unbase64(base64)).slice(0, 8) !== id) return null;
   const jwk = { kty: "OKP", crv: "Ed25519", x: unbase64(base64).toString("base64url", 1) };
   return { name, id, public: createPublicKey({ key: jwk, format: "jwk" }) };
 }
@@ -101,7 +99,7 @@ function isProven(event, { index, path, checkpoint }, trusted) {
   const holds = (key) => verify(null, Buffer.from(message), key.public, unbase64(by(key)[1]).subarray(4));
   if (!signers.every(holds) || !signers.some(({ name }) => name === origin)) return false;
   const leaf = sha("\0rekindle/head/1\0", hex(event.session), big(event.seq), hex(event.hash));
-  return treeRoot(leaf, index, BigInt(size), path.map(hex)) === root;
+  return treeRoot(leaf, index, BigInt(size), [...path]) === root;
 }
 
 /** The root of a tree of `size` leaves (RFC 9162, 2.1), from the hash of one and what lies beside its way up. */
@@ -109,9 +107,9 @@ function treeRoot(hash, index, size, path) {
   for (let [at, last] = [index, size - 1n]; last > 0n; [at, last] = [at / 2n, last / 2n]) {
     if (at % 2n === 0n && at === last) continue;
     if (path.length === 0) return null;
-    hash = at % 2n === 1n ? sha("\x01", path.shift(), hash) : sha("\x01", hash, path.shift());
+    hash = sha("\x01", hex(at % 2n === 1n ? path.shift() + hash : hash + path.shift()));
   }
-  return index < size && path.length === 0 ? hash.toString("base64") : null;
+  return index < size && path.length === 0 ? hex(hash).toString("base64") : null;
 }
 
 /** The two verdicts, each with the first bad event where that is known; none where this is no bundle. */
@@ -132,7 +130,7 @@ function check(path, pinned) {
   }
   function blob({ digest, content }) {
     const known = wanted.get(digest) ?? { by: null, isThere: true };
-    const isWhole = isBase64(content) && hashed(unbase64(content)) === digest;
+    const isWhole = isBase64(content) && sha(unbase64(content)) === digest;
     demand(isWhole, known.by);
     demand(!known.isThere, null); // Twice, or for nothing.
     if (!isWhole || known.isThere) return;
@@ -184,7 +182,7 @@ function check(path, pinned) {
     if (kind === "key") demand(readKey(vkey) && vkey === (pinned || vkey), null);
     const trusted = pinned ? [pinned] : there.key.map((key) => key.vkey);
     if (kind === "proof") demand(isProven(there.event[seq - 1n], record, trusted), seq);
-    if (kind === "end") demand(hashed(raw([...lines.slice(0, at + 1), ""].join("\n"))) === sha256, null);
+    if (kind === "end") demand(sha(raw([...lines.slice(0, at + 1), ""].join("\n"))) === sha256, null);
     there[kind]?.push(record);
   }
   demand((!rest || !there.end.length) && (!pinned || there.proof.length), null);
