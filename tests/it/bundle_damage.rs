@@ -31,7 +31,7 @@ pub struct Good<'a> {
 type Doing = fn(&Good<'_>, &mut Chance) -> Option<(Vec<u8>, bool)>;
 
 /// Everything that is done, by name.
-pub const DOINGS: [(&str, Doing); 26] = [
+pub const DOINGS: [(&str, Doing); 28] = [
     ("a bit is flipped", flip),
     ("it is cut off", cut),
     ("a line is cut off its end", cut_end),
@@ -58,6 +58,8 @@ pub const DOINGS: [(&str, Doing); 26] = [
     ("content is left out", no_blob),
     ("content that nobody asked for", extra_blob),
     ("a line is written in another way", form),
+    ("a text that is hard to read is put in", hard_text),
+    ("a checkpoint is written in another way", checkpoint),
 ];
 
 /// Does it, where it can be done to this one.
@@ -362,4 +364,46 @@ fn form(good: &Good<'_>, chance: &mut Chance) -> Option<(Vec<u8>, bool)> {
     };
     lines[at] = written.into_bytes();
     Some((sealed(&lines), true))
+}
+
+/// What readers of JSON, of numbers and of texts take in different ways; it may land where nothing covers it.
+fn hard_text(good: &Good<'_>, chance: &mut Chance) -> Option<(Vec<u8>, bool)> {
+    const TEXTS: [&str; 16] = [
+        "\"",
+        "\\",
+        "\\ud800",
+        "\\u001F",
+        "\\/",
+        "0",
+        "-",
+        "9223372036854775808",
+        "18446744073709551616",
+        "e5",
+        ".0",
+        " ",
+        "\u{7f}",
+        "\u{feff}",
+        "=",
+        "A",
+    ];
+    let mut bytes = good.bytes.to_vec();
+    let at = chance.below(bytes.len());
+    let text = chance.of::<&str>(&TEXTS).bytes();
+    bytes.splice(at..at + chance.below(2), text);
+    Some((sealed(&lines(&bytes)), false))
+}
+
+/// As notes may be, and as they may not.
+fn checkpoint(good: &Good<'_>, chance: &mut Chance) -> Option<(Vec<u8>, bool)> {
+    const TEXTS: [&str; 10] =
+        ["\n", "— ", " ", "0", "\u{1}", "\u{85}", "=", "— a AAAAAAA=\n", "— a AAAAAA==\n", "— log.example/one AAAAAAA=\n"];
+    let mut records = good.records.clone();
+    let record = records.iter_mut().find_map(|record| match record {
+        Record::Proof(proof) => Some(proof),
+        _ => None,
+    })?;
+    let places: Vec<usize> = record.checkpoint.char_indices().map(|(at, _)| at).collect();
+    let at = if chance.one_in(2) { record.checkpoint.len() } else { *chance.of(&places) };
+    record.checkpoint.insert_str(at, chance.of::<&str>(&TEXTS));
+    Some((sealed_records(&records), false))
 }

@@ -389,7 +389,7 @@ impl Files {
     /// What the checker says of each, in one run.
     pub fn checked(&self) -> Vec<String> {
         let mut checker = checker(&[]);
-        let mut child = checker.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("python3 is needed");
+        let mut child = checker.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("node is needed");
         let mut input = child.stdin.take().unwrap();
         let list = self.list.clone();
         let writer = std::thread::spawn(move || input.write_all(list.as_bytes()).unwrap());
@@ -402,7 +402,7 @@ impl Files {
 
 /// The checker.
 pub fn checker(args: &[&str]) -> Command {
-    let mut command = Command::new("python3");
-    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/check_bundle.py")).args(args);
+    let mut command = Command::new("node");
+    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/check_bundle.mjs")).args(args);
     command
 }

@@ -97,7 +97,7 @@ impl Reading {
         let rank = record.rank();
         let in_order = rank >= self.rank && self.end.is_none();
         if in_order {
-            self.pass_to(rank);
+            self.rank = rank;
         } else {
             self.judge.fault(self.here(), "a line stands where it should not".to_owned());
         }
@@ -130,14 +130,6 @@ impl Reading {
         self.lineage.iter().find(|ancestor| seq <= ancestor.upto).map_or(self.header.session, |ancestor| ancestor.session)
     }
 
-    /// What is over once a line of this rank comes.
-    fn pass_to(&mut self, rank: u8) {
-        if self.rank <= EVENTS && rank > EVENTS {
-            self.judge.end(self.header.hash);
-        }
-        self.rank = rank;
-    }
-
     fn ancestor(&mut self, ancestor: Ancestor) {
         let last = self.lineage.last().map_or(Seq::ZERO, |last| last.upto);
         if ancestor.upto <= last || ancestor.upto > self.header.head {
@@ -162,6 +154,7 @@ impl Reading {
         }
         let (seq, hash) = (self.judge.seq(), self.judge.hash());
         self.proofs.chained(hash);
+        self.judge.end(self.header.hash);
         if self.lineage.iter().any(|ancestor| ancestor.upto == seq && ancestor.hash != hash) {
             self.judge.fault(Some(seq), format!("event {seq} has another hash than the fork says that it goes on from"));
         }
@@ -192,7 +185,6 @@ impl Reading {
 
     /// `is_cut`: the file ends in the middle of a line.
     fn eof(&mut self, is_cut: bool) {
-        self.pass_to(END);
         if self.end.is_some() && is_cut {
             self.judge.fault(None, "something stands behind the end".to_owned());
         }
@@ -218,8 +210,3 @@ impl Reading {
         VerifiedBundle { header, signed: proofs.signed(), verdicts, state, counts }
     }
 }
-
-/// The rank of events.
-const EVENTS: u8 = 2;
-/// The rank of the end.
-const END: u8 = 6;
