@@ -14,8 +14,9 @@ use super::read::{PAGE_BYTES_MAX, PAGE_ROWS_MAX};
 use super::{Page, Read, Row, Store, StoreError};
 use crate::session::Seq;
 
-/// How many pages are on their way behind the one that the caller works on.
-const AHEAD_MAX: usize = 1;
+/// How many events are asked for behind the page that the caller works on: of a store that reads on threads of its own several short
+/// pages at once, of one that is asked over a network one long page.
+const AHEAD_ROWS: u32 = 1536;
 
 /// A read of any length, oldest first, in pieces.
 pub struct Pages<'s> {
@@ -106,8 +107,7 @@ impl<'s> Pages<'s> {
 
     /// Asks for the next page, and for those behind it once it comes.
     async fn ask_ahead(&mut self) {
-        let wanted = if self.coming.front().is_some_and(Coming::has_begun) { 1 + AHEAD_MAX } else { 1 };
-        while self.coming.len() < wanted && self.rest.after < self.rest.upto {
+        while self.rest.after < self.rest.upto && self.wants_more() {
             self.rest.limit = self.grown();
             let read = self.rest;
             self.rest.after = end(&read);
@@ -120,6 +120,13 @@ impl<'s> Pages<'s> {
             // What that has spawned waits for this worker, and for no other, until this worker lets it begin.
             tokio::task::yield_now().await;
         }
+    }
+
+    /// Whether another page is to be asked for now: the first one, or one behind a page that comes and will be full.
+    fn wants_more(&self) -> bool {
+        let Some(front) = self.coming.front() else { return true };
+        let ahead: u32 = self.coming.iter().skip(1).map(|coming| coming.read.limit).sum();
+        front.has_begun() && self.fits(front.read.limit) && ahead < AHEAD_ROWS
     }
 
     /// Goes on behind a page that has ended at `last`, where that is not where it was thought to.
@@ -136,9 +143,13 @@ impl<'s> Pages<'s> {
     fn grown(&self) -> u32 {
         let limit = self.rest.limit;
         let longer = self.store.page_rows().min(limit.saturating_mul(2));
-        // It must fit well: what does not would be read and thrown away.
-        let fits = self.bytes.saturating_mul(u64::from(longer)) < (PAGE_BYTES_MAX as u64 / 2).saturating_mul(self.rows);
-        if fits { limit.max(longer) } else { limit }
+        if self.fits(longer.saturating_mul(2)) { limit.max(longer) } else { limit }
+    }
+
+    /// Whether so many events are one page, if they are as long as those that were handed out: what does not fit would be read and
+    /// thrown away.
+    fn fits(&self, rows: u32) -> bool {
+        self.bytes.saturating_mul(u64::from(rows)) < (PAGE_BYTES_MAX as u64).saturating_mul(self.rows)
     }
 
     fn counted(&mut self, rows: Vec<Row>) -> Vec<Row> {
@@ -161,9 +172,62 @@ impl fmt::Debug for Pages<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use async_trait::async_trait;
+
     use super::*;
     use crate::store::conformance::{append, event_of, events, new_session};
-    use crate::store::{Expected, MemoryStore};
+    use crate::store::{Decorator, Expected, MemoryStore};
+
+    /// Hands pages over in pieces, and counts their rows.
+    struct InPieces {
+        inner: MemoryStore,
+        rows: AtomicUsize,
+    }
+
+    #[async_trait]
+    impl Decorator for InPieces {
+        fn inner(&self) -> &dyn Store {
+            &self.inner
+        }
+
+        async fn read_in_pieces(&self, read: Read, pieces: Pieces) -> Result<Page, StoreError> {
+            let page = self.inner.read(read).await?;
+            self.rows.fetch_add(page.rows.len(), Ordering::Relaxed);
+            let mut rest = Page { more: page.more, ..Page::default() };
+            for row in page.rows {
+                rest.rows.push(row);
+                pieces.take(&mut rest.rows);
+                tokio::task::yield_now().await;
+            }
+            Ok(rest)
+        }
+    }
+
+    async fn read_all(store: &dyn Store, session: crate::session::SessionId, limit: u32) -> Vec<u64> {
+        let mut pages = Pages::new(store, Read { limit, ..Read::forward(session, Seq::ZERO) });
+        let mut seqs = Vec::new();
+        while let Some(rows) = pages.next().await.unwrap() {
+            assert!(!rows.is_empty());
+            seqs.extend(rows.iter().map(|row| row.seq().0));
+        }
+        seqs
+    }
+
+    #[tokio::test]
+    async fn pieces_come_in_order_and_nothing_is_read_twice_however_long_bodies_are() {
+        for size in [1, 1_000, 60_000] {
+            let store = InPieces { inner: MemoryStore::new(), rows: AtomicUsize::default() };
+            let session = new_session();
+            for _ in 0..4 {
+                let bodies = (0..250).map(|_| event_of(format!("\"{}\"", "x".repeat(size)))).collect();
+                store.inner.append(append(session, Expected::Any, bodies)).await.unwrap();
+            }
+            assert_eq!(read_all(&store, session, 128).await, (1..=1000).collect::<Vec<_>>(), "bodies of {size} bytes");
+            assert_eq!(store.rows.load(Ordering::Relaxed), 1000, "bodies of {size} bytes");
+        }
+    }
 
     #[tokio::test]
     async fn every_event_comes_once_also_after_a_call_that_was_given_up() {
