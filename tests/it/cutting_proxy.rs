@@ -1,4 +1,4 @@
-//! Stands between a client and an HTTP server, and cuts connections when a test says so.
+//! Stands between a client and a server, and cuts connections when a test says so.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -47,6 +47,11 @@ impl CuttingProxy {
     /// The next `count` answers break off in the middle.
     pub fn cut_answers(&self, count: u64) {
         self.state.answers.store(count, Ordering::SeqCst);
+    }
+
+    /// How many answers are still to break off.
+    pub fn uncut(&self) -> u64 {
+        self.state.answers.load(Ordering::SeqCst)
     }
 
     /// The next `count` requests reach the server, and its answers nobody.

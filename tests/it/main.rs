@@ -150,6 +150,8 @@ mod postgres_nodes;
 mod postgres_outages;
 #[cfg(feature = "postgres")]
 mod postgres_pooler;
+#[cfg(all(feature = "host", feature = "postgres"))]
+mod postgres_reads;
 #[cfg(feature = "postgres")]
 mod postgres_server;
 #[cfg(feature = "postgres")]
