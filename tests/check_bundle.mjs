@@ -10,7 +10,7 @@ import { readFileSync } from "node:fs";
 const [NATURAL, HASH] = ["0|[1-9][0-9]*", '"[0-9a-f]{64}"'];
 const TYPES = { // The one form in JSON that a field of each type has.
   format: '"rekindle-bundle/1"', source: '"(?:user|agent|environment)"', name: 'null|"[A-Za-z0-9._-]{1,128}"',
-  text: String.raw`"[^"\\\0-\x1f]*(?:\\(?:["\\bfnrt]|u00(?:0[0-7bef]|1[0-9a-f]))[^"\\\0-\x1f]*)*"`, bool: "true|false",
+  text: String.raw`"[^"\\\0-\x1f]*"`, bool: "true|false",
   uuid: '"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"', salt: '"[0-9a-f]{32}"', hash: HASH, number: NATURAL,
   hashes: `\\[(?:${HASH}(?:,${HASH})*)?\\]`, cause: `null|${NATURAL}`, time: `-[1-9][0-9]*|${NATURAL}`,
 };
@@ -28,6 +28,7 @@ const LINES = [ // The kinds of lines, the rank of each in their order, and the 
   const fields = form.replaceAll(/(\w+):(\w+)/g, (_, name, type) => `"${name}":(?<${name}>${TYPES[type]})`);
   return { kind, rank, pattern: RegExp(`^\\{"${kind}":\\{${fields.replaceAll(" ", ",")}\\}\\}$`) };
 });
+const ESCAPE = /\\(?:["\\bfnrt]|u00(?:0[0-7bef]|1[0-9a-f]))/g; // As few as JSON needs.
 const CONTENT = new Map([ // Where the events of a kind name content that lies beside the log.
   ["session.created", ["spec.origin.trajectory"]], ["start.step_finished", ["outcome.report.organisation.contents"]],
   ["model.briefed", ["prompt", "tools"]], ["model.responded", ["prompt"]], ["workspace.captured", ["manifest"]],
@@ -48,9 +49,11 @@ const least = (numbers) => numbers.reduce((a, b) => (a < b ? a : b));
 /** The kind, the rank and the record of a line; nothing where it is not in the one form that such a line has. */
 function parse(line) {
   const text = isUtf8(raw(line)) ? raw(line).toString() : "";
-  const { kind, rank, pattern } = LINES.find((form) => form.pattern.test(text)) ?? {};
-  const read = (value = null) => (/^[-0-9]/.test(value) ? BigInt(value) : JSON.parse(value));
-  const fields = Object.entries(pattern?.exec(text).groups ?? {}).map(([name, value]) => [name, read(value)]);
+  const shape = text.replaceAll(ESCAPE, "~"); // Which no field but a text can hold.
+  const { kind, rank, pattern } = LINES.find((form) => form.pattern.test(shape)) ?? {};
+  const written = kind && JSON.parse(text)[kind];
+  const read = (name, value) => (/^[-0-9]/.test(value) ? BigInt(value) : written[name]);
+  const fields = Object.entries(pattern?.exec(shape).groups ?? {}).map(([name, value]) => [name, read(name, value)]);
   const limit = (name) => (name === "v" ? 2n ** 16n : kind === "end" ? 2n ** 64n : 2n ** 63n);
   const isOutside = ([name, value]) => typeof value === "bigint" && (value >= limit(name) || value < -limit(name));
   return fields.some(isOutside) ? {} : { kind, rank, record: Object.fromEntries(fields) };

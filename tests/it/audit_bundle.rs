@@ -7,7 +7,9 @@ use rekindle::audit::{SignerKey, Verdict};
 use rekindle::session::Seq;
 
 use crate::bundle_damage::{DOINGS, Good, damaged};
-use crate::bundle_support::{Chance, Files, checker, exported, judged, random_session, records, said, sealed_records, signed};
+use crate::bundle_support::{
+    Chance, Files, checker, event_at, events, exported, judged, random_session, records, said, sealed_records, signed,
+};
 
 /// How many sessions are exported; each is damaged in every way that there is.
 const SESSIONS: u64 = 150;
@@ -106,6 +108,21 @@ async fn the_checker_says_of_one_file_what_holds_and_ends_with_the_code_for_it()
         let expected = format!("{}\n", said(&judged(&bytes, None)));
         assert_eq!((output.status.code(), String::from_utf8(output.stdout).unwrap()), (Some(code), expected));
     }
+}
+
+#[tokio::test]
+async fn the_checker_judges_long_texts_of_which_every_character_is_escaped() {
+    let filled = random_session(&mut Chance::new(1)).await;
+    let mut records = records(&exported(&filled, filled.head).await);
+    let body = format!("\"{}\"", "\\n".repeat(5_000_000));
+    let last = *events(&records).last().unwrap();
+    let event = event_at(&mut records, last);
+    event.body = Some(body);
+    event.salt = Some([7; 16]);
+    event.digest = None;
+    let mut files = Files::new();
+    files.add(&sealed_records(&records), None);
+    assert_eq!(files.checked(), [said(&judged(&sealed_records(&records), None))]);
 }
 
 #[test]
