@@ -126,7 +126,9 @@ impl<'s> Pages<'s> {
     fn wants_more(&self) -> bool {
         let Some(front) = self.coming.front() else { return true };
         let ahead: u32 = self.coming.iter().skip(1).map(|coming| coming.read.limit).sum();
-        front.has_begun() && self.fits(front.read.limit) && ahead < AHEAD_ROWS
+        // Where it is not known how far the log goes, most of what is behind a page would be asked for in vain.
+        let is_bounded = self.rest.upto < Read::END;
+        is_bounded && front.has_begun() && self.fits(front.read.limit) && ahead < AHEAD_ROWS
     }
 
     /// Goes on behind a page that has ended at `last`, where that is not where it was thought to.
@@ -177,13 +179,27 @@ mod tests {
     use async_trait::async_trait;
 
     use super::*;
+    use crate::session::SessionId;
     use crate::store::conformance::{append, event_of, events, new_session};
     use crate::store::{Decorator, Expected, MemoryStore};
 
     /// Hands pages over in pieces, and counts their rows.
     struct InPieces {
         inner: MemoryStore,
+        pages: AtomicUsize,
         rows: AtomicUsize,
+    }
+
+    impl InPieces {
+        /// A store with a session of 1000 events.
+        async fn filled(session: SessionId, size: usize) -> Self {
+            let inner = MemoryStore::new();
+            for _ in 0..4 {
+                let bodies = (0..250).map(|_| event_of(format!("\"{}\"", "x".repeat(size)))).collect();
+                inner.append(append(session, Expected::Any, bodies)).await.unwrap();
+            }
+            Self { inner, pages: AtomicUsize::default(), rows: AtomicUsize::default() }
+        }
     }
 
     #[async_trait]
@@ -194,6 +210,7 @@ mod tests {
 
         async fn read_in_pieces(&self, read: Read, pieces: Pieces) -> Result<Page, StoreError> {
             let page = self.inner.read(read).await?;
+            self.pages.fetch_add(1, Ordering::Relaxed);
             self.rows.fetch_add(page.rows.len(), Ordering::Relaxed);
             let mut rest = Page { more: page.more, ..Page::default() };
             for row in page.rows {
@@ -205,8 +222,8 @@ mod tests {
         }
     }
 
-    async fn read_all(store: &dyn Store, session: crate::session::SessionId, limit: u32) -> Vec<u64> {
-        let mut pages = Pages::new(store, Read { limit, ..Read::forward(session, Seq::ZERO) });
+    async fn read_all(store: &dyn Store, read: Read) -> Vec<u64> {
+        let mut pages = Pages::new(store, read);
         let mut seqs = Vec::new();
         while let Some(rows) = pages.next().await.unwrap() {
             assert!(!rows.is_empty());
@@ -218,14 +235,23 @@ mod tests {
     #[tokio::test]
     async fn pieces_come_in_order_and_nothing_is_read_twice_however_long_bodies_are() {
         for size in [1, 1_000, 60_000] {
-            let store = InPieces { inner: MemoryStore::new(), rows: AtomicUsize::default() };
-            let session = new_session();
-            for _ in 0..4 {
-                let bodies = (0..250).map(|_| event_of(format!("\"{}\"", "x".repeat(size)))).collect();
-                store.inner.append(append(session, Expected::Any, bodies)).await.unwrap();
+            for upto in [Seq(1000), Read::END] {
+                let session = new_session();
+                let store = InPieces::filled(session, size).await;
+                let read = Read { limit: 128, upto, ..Read::forward(session, Seq::ZERO) };
+                assert_eq!(read_all(&store, read).await, (1..=1000).collect::<Vec<_>>(), "bodies of {size} bytes");
+                assert_eq!(store.rows.load(Ordering::Relaxed), 1000, "bodies of {size} bytes");
             }
-            assert_eq!(read_all(&store, session, 128).await, (1..=1000).collect::<Vec<_>>(), "bodies of {size} bytes");
-            assert_eq!(store.rows.load(Ordering::Relaxed), 1000, "bodies of {size} bytes");
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_asked_for_behind_the_end() {
+        let session = new_session();
+        for (upto, limit, pages) in [(Seq(1000), 1000, 1), (Seq(1000), 500, 2), (Read::END, 1001, 1), (Seq(100), 500, 1)] {
+            let store = InPieces::filled(session, 1).await;
+            read_all(&store, Read { limit, upto, ..Read::forward(session, Seq::ZERO) }).await;
+            assert_eq!(store.pages.load(Ordering::Relaxed), pages, "up to {upto} in pages of {limit}");
         }
     }
 

@@ -29,9 +29,12 @@ pub(super) const PAGE_ROWS: u32 = 512;
 pub(super) const PAGE_ROWS_MAX: u32 = 16 * 1024;
 
 impl Read {
+    /// Behind every event.
+    pub(super) const END: Seq = Seq(i64::MAX as u64);
+
     /// Events after `after`, oldest first, a page of convenient size.
     pub const fn forward(session: SessionId, after: Seq) -> Self {
-        Self { session, after, upto: Seq(i64::MAX as u64), order: Order::OldestFirst, limit: PAGE_ROWS }
+        Self { session, after, upto: Self::END, order: Order::OldestFirst, limit: PAGE_ROWS }
     }
 
     /// One event.
@@ -41,7 +44,7 @@ impl Read {
 
     /// The newest `limit` events, newest first.
     pub const fn last(session: SessionId, limit: u32) -> Self {
-        Self { session, after: Seq::ZERO, upto: Seq(i64::MAX as u64), order: Order::NewestFirst, limit }
+        Self { session, after: Seq::ZERO, upto: Self::END, order: Order::NewestFirst, limit }
     }
 }
 
