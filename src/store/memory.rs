@@ -240,14 +240,6 @@ fn unborn(id: SessionId) -> SessionRow {
     }
 }
 
-/// How much of a page a row takes.
-fn bytes_of(row: &Row) -> usize {
-    match row {
-        Row::Event { event, .. } => event.body.as_json().len(),
-        Row::Damaged { .. } => 0,
-    }
-}
-
 #[async_trait]
 impl Store for MemoryStore {
     async fn append(&self, append: Append) -> Result<Appended, StoreError> {
@@ -277,7 +269,7 @@ impl Store for MemoryStore {
                 page.more = true;
                 break;
             }
-            bytes += bytes_of(row);
+            bytes += row.body_bytes();
             page.rows.push(row.clone());
         }
         Ok(page)
@@ -354,7 +346,7 @@ impl Store for MemoryStore {
         for (session, seq) in state.feed.iter().skip(begin).take(limit) {
             position += 1;
             if let Some(row) = state.event(*session, *seq) {
-                bytes += bytes_of(row);
+                bytes += row.body_bytes();
                 page.rows.push(FeedRow { shard: SHARD, pos: position, row: row.clone() });
             }
             page.next.advance(SHARD, position);
@@ -409,7 +401,7 @@ impl Store for MemoryStore {
     async fn info(&self) -> Result<StoreInfo, StoreError> {
         let state = self.state()?;
         let rows = state.sessions.values().flat_map(|entry| &entry.events);
-        let bytes = rows.map(bytes_of).chain(state.blobs.values().map(Vec::len)).sum::<usize>();
+        let bytes = rows.map(Row::body_bytes).chain(state.blobs.values().map(Vec::len)).sum::<usize>();
         Ok(StoreInfo {
             address: "memory:".to_owned(),
             format: super::FORMAT,

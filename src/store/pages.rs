@@ -156,7 +156,7 @@ impl<'s> Pages<'s> {
 
     fn counted(&mut self, rows: Vec<Row>) -> Vec<Row> {
         self.rows += rows.len() as u64;
-        self.bytes += rows.iter().filter_map(Row::event).map(|event| event.body.as_json().len() as u64).sum::<u64>();
+        self.bytes += rows.iter().map(|row| row.body_bytes() as u64).sum::<u64>();
         rows
     }
 }

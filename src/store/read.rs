@@ -98,6 +98,11 @@ impl Row {
         }
     }
 
+    /// How long its body is as JSON, in bytes: by this a page is bounded.
+    pub(super) fn body_bytes(&self) -> usize {
+        self.event().map_or(0, |event| event.body.as_json().len())
+    }
+
     /// The place in the session.
     pub const fn seq(&self) -> Seq {
         match self {

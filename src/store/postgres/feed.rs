@@ -10,7 +10,7 @@ use super::super::read::{PAGE_BYTES_MAX, PAGE_ROWS_MAX};
 use super::super::statements::postgres as sql;
 use super::super::{DamagedEvent, FeedCursor, FeedDamage, FeedPage, FeedRow, Shard, StoreError};
 use super::decode;
-use super::reader::{Trouble, bytes_of, with_body};
+use super::reader::{Trouble, with_body};
 use crate::session::Seq;
 
 /// Reads what stands in the feeds of all shards behind `after`.
@@ -149,7 +149,7 @@ async fn feed_shard(
         };
         match event {
             Ok(row) => {
-                bytes += bytes_of(&row);
+                bytes += row.body_bytes();
                 page.rows.push(FeedRow { shard, pos, row });
             }
             Err(event) => page.damaged.push(FeedDamage { shard, pos, event }),

@@ -174,7 +174,7 @@ async fn page(
             let event = decode::event(&row, Some(read.session))
                 .unwrap_or_else(|event| EventRow { row: damaged(event), held: Held::Here });
             count += 1;
-            bytes += bytes_of(&event.row);
+            bytes += event.row.body_bytes();
             match event.held {
                 Held::Here if waiting.is_empty() => drawn.push(event.row).await,
                 Held::Here | Held::Encrypted | Held::InBlob(_) => waiting.push(event),
@@ -195,7 +195,7 @@ struct Drawn<'p> {
 
 impl Drawn<'_> {
     async fn push(&mut self, row: Row) {
-        self.bytes += bytes_of(&row);
+        self.bytes += row.body_bytes();
         self.page.rows.push(row);
         if self.pieces.is_some_and(|pieces| pieces.take(&mut self.page.rows)) {
             // Who waits for the piece waits for this worker, and for no other; this read can go on elsewhere.
@@ -336,13 +336,6 @@ async fn open(
         }
     };
     Ok(opened.map_err(|what| held.damaged(row, &what)))
-}
-
-pub(super) fn bytes_of(row: &Row) -> usize {
-    match row {
-        Row::Event { event, .. } => event.body.as_json().len(),
-        Row::Damaged { .. } => 0,
-    }
 }
 
 /// The same place as a number that the database can hold.

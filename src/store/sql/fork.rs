@@ -121,7 +121,7 @@ where
                 }
                 continue;
             }
-            bytes += found.rows.iter().map(bytes_of).sum::<usize>();
+            bytes += found.rows.iter().map(Row::body_bytes).sum::<usize>();
             page.rows.extend(found.rows);
             page.more = found.more;
             if page.more {
@@ -262,12 +262,5 @@ where
             }
         }
         Ok(forks)
-    }
-}
-
-fn bytes_of(row: &Row) -> usize {
-    match row {
-        Row::Event { event, .. } => event.body.as_json().len(),
-        Row::Damaged { .. } => 0,
     }
 }

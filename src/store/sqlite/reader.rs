@@ -185,7 +185,7 @@ fn page(connection: &Connection, secrecy: &Secrecy, read: Read, pieces: Option<&
             Err(DamagedEvent { seq, what, .. }) => Row::Damaged { seq, what },
         };
         count += 1;
-        bytes += bytes_of(&row);
+        bytes += row.body_bytes();
         page.rows.push(row);
         if let Some(pieces) = pieces {
             pieces.take(&mut page.rows);
@@ -212,7 +212,7 @@ fn feed(connection: &Connection, secrecy: &Secrecy, after: FeedCursor, limit: u3
         page.next.advance(SHARD, pos);
         match decode::event(row, None).and_then(|row| with_body(connection, row, &mut opener)) {
             Ok(row) => {
-                bytes += bytes_of(&row);
+                bytes += row.body_bytes();
                 page.rows.push(FeedRow { shard: SHARD, pos, row });
             }
             Err(event) => page.damaged.push(FeedDamage { shard: SHARD, pos, event }),
@@ -276,13 +276,6 @@ fn content(connection: &Connection, digest: Digest) -> Result<Content, String> {
         statement.query_row(params![SHARD, digest.0], |row| Ok(Content { bytes: row.get(0)?, form: row.get(1)? }))
     };
     read().map_err(|error| error.to_string())
-}
-
-fn bytes_of(row: &Row) -> usize {
-    match row {
-        Row::Event { event, .. } => event.body.as_json().len(),
-        Row::Damaged { .. } => 0,
-    }
 }
 
 /// The same place as a number that the database can hold.
