@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::TryStreamExt as _;
 use postgres_server::Server;
-use rekindle::engine::restore::{Trust, restore};
+use rekindle::engine::restore::{Trust, restore, restore_at, snapshot};
 use rekindle::session::{Body, NewEvent, Recorded, Seq, Session, SessionId};
 use rekindle::store::{Append, Expected, OpenOptions, Order, Read, SessionFilter, SharedStore, Writer, connect, verify_session};
 use sqlx::postgres::PgConnection;
@@ -233,11 +233,18 @@ async fn raw_fold(connection: &mut PgConnection, shard: i32, session: SessionId)
     ms(begin)
 }
 
-/// What `resume` does of a session without a snapshot: the fold, and the proof that it is the one that was appended.
-async fn our_restore(store: &SharedStore, session: SessionId) -> f64 {
+/// What `resume` does: the fold, and the proof that it is the one that was appended, from a snapshot or from the first event.
+async fn our_restore(store: &SharedStore, session: SessionId, trust: Trust) -> f64 {
     let begin = Instant::now();
-    restore(store.as_ref(), session, Trust::Nothing).await.unwrap();
+    let restored = restore(store.as_ref(), session, trust).await.unwrap();
+    assert_eq!(restored.proof.snapshot.is_some(), trust == Trust::Snapshot);
     ms(begin)
+}
+
+/// The snapshot that a run has kept when it is killed at the worst moment: it keeps one after 256 events.
+async fn keep_snapshot(store: &SharedStore, session: SessionId, head: u64) {
+    let kept = restore_at(store.as_ref(), session, Seq(head - 255), Trust::Nothing).await.unwrap();
+    store.put_snapshot(snapshot(session, &kept.session, kept.hash)).await.unwrap();
 }
 
 async fn restores(url: &str, store: &SharedStore) {
@@ -253,16 +260,25 @@ async fn restores(url: &str, store: &SharedStore) {
         // As the server does by itself within a minute of so many inserts; until then it plans each page anew.
         sqlx::raw_sql("analyze event; analyze session").execute(&mut connection).await.unwrap();
         assert_well_planned(&mut connection, &of_session(RAW_SCAN, session, shard)).await;
-        let (mut ours, mut raw, mut verified) = (vec![], vec![], vec![]);
+        keep_snapshot(store, session, count as u64).await;
+        let (mut ours, mut raw, mut resumed, mut verified) = (vec![], vec![], vec![], vec![]);
         // The small ones are over before a scheduler has noticed them.
         for _ in 0..ROUNDS * (50_000 / count).min(10) {
             raw.push(raw_fold(&mut connection, shard, session).await);
-            ours.push(our_restore(store, session).await);
+            ours.push(our_restore(store, session, Trust::Nothing).await);
+            resumed.push(our_restore(store, session, Trust::Snapshot).await);
             let begin = Instant::now();
             verify_session(store.as_ref(), session).await.unwrap();
             verified.push(ms(begin));
         }
-        println!("| restore {count} events | {} | {} | {} |", shown(&ours, 1), shown(&raw, 1), of_rounds(&ours, &raw));
+        let ratio = of_rounds(&resumed, &raw);
+        println!("| restore {count} events from the snapshot of a run | {} | {} | {ratio} |", shown(&resumed, 1), shown(&raw, 1));
+        println!(
+            "| restore {count} events from the first one | {} | {} | {} |",
+            shown(&ours, 1),
+            shown(&raw, 1),
+            of_rounds(&ours, &raw)
+        );
         println!("| check the chain of {count} | {} | | |", shown(&verified, 1));
         last = Some((session, shard));
     }

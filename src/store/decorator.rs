@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use super::{
     Adoption, Alike, Append, Appended, Backup, Care, Compacted, Condition, Document, FeedCursor, FeedFlaw, FeedPage, Find, Hit,
-    Inbox, Indexed, Keeping, Letter, NodeRow, Packed, Page, Pieces, Projected, ProjectionId, Quarantined, Read, ReadModels,
-    SearchIndex, SessionFilter, SessionRow, Shard, Snapshot, Store, StoreError, StoreInfo, WakeUps,
+    Inbox, Indexed, Keeping, Letter, NodeRow, Packed, Page, Paging, Pieces, Projected, ProjectionId, Quarantined, Read,
+    ReadModels, SearchIndex, SessionFilter, SessionRow, Shard, Snapshot, Store, StoreError, StoreInfo, WakeUps,
 };
 use crate::session::{Digest, NodeId, Seq, SessionId, SessionName, Timestamp};
 
@@ -53,7 +53,7 @@ macro_rules! decorator {
 
 decorator! {
     Store {
-        fn page_rows(&self) -> u32;
+        fn paging(&self) -> Paging;
         fn wake_ups(&self) -> WakeUps;
         async fn append(&self, append: Append) -> Result<Appended, StoreError>;
         async fn read(&self, read: Read) -> Result<Page, StoreError>;

@@ -9,10 +9,9 @@ use tokio::sync::OwnedMutexGuard;
 
 use super::care::Backup;
 use super::content::Secrecy;
-use super::read::PAGE_ROWS;
 use super::{
-    Append, Appended, Condition, FeedCursor, FeedPage, Page, Pieces, Read, SessionFilter, SessionRow, Shard, StoreError, Terms,
-    WakeUps,
+    Append, Appended, Condition, FeedCursor, FeedPage, Page, Paging, Pieces, Read, SessionFilter, SessionRow, Shard, StoreError,
+    Terms, WakeUps,
 };
 use crate::session::{NodeId, SessionId};
 
@@ -55,8 +54,8 @@ pub trait Dialect: Send + Sync + 'static {
 
     /// Begins a transaction that writes.
     const BEGIN_WRITE: &'static str;
-    /// How many events a page of a long read may well have.
-    const PAGE_ROWS: u32 = PAGE_ROWS;
+    /// How it is best asked for a whole session.
+    const PAGING: Paging;
     /// Reads the database's clock in microseconds.
     const NOW: &'static str;
     /// Keeps content once; where others may be removing it just now, it is locked until the commit.

@@ -63,9 +63,9 @@ pub use inbox::{Inbox, Letter};
 pub use memory::MemoryStore;
 pub use pages::Pages;
 pub use pieces::Pieces;
-use read::PAGE_ROWS;
 pub use read::{
-    DamagedEvent, FeedDamage, FeedPage, FeedRow, NodeRow, Order, Page, Read, Row, SessionFilter, Shard, Snapshot, StoreInfo,
+    DamagedEvent, FeedDamage, FeedPage, FeedRow, NodeRow, Order, Page, Paging, Read, Row, SessionFilter, Shard, Snapshot,
+    StoreInfo,
 };
 pub use read_models::{Change, Document, DocumentWrite, Projected, ProjectionId, Quarantined, ReadModels, session_key};
 pub use search::{Alike, Find, Hit, IndexEntry, Indexed, Place, SearchIndex, Term, Terms, search_projection};
@@ -116,9 +116,9 @@ pub trait Store: Care + Inbox + ReadModels + SearchIndex {
         self.read(read).await
     }
 
-    /// How many events a page of a long read may well have, where they are short: more where it costs much to ask for one.
-    fn page_rows(&self) -> u32 {
-        PAGE_ROWS
+    /// How it is best asked for a whole session.
+    fn paging(&self) -> Paging {
+        Paging { rows: read::PAGE_ROWS, at_once: 1 }
     }
 
     /// Reads the directory row of one session.

@@ -14,10 +14,6 @@ use super::read::{PAGE_BYTES_MAX, PAGE_ROWS_MAX};
 use super::{Page, Read, Row, Store, StoreError};
 use crate::session::Seq;
 
-/// How many events are asked for behind the page that the caller works on: of a store that reads on threads of its own several short
-/// pages at once, of one that is asked over a network one long page.
-const AHEAD_ROWS: u32 = 1536;
-
 /// A read of any length, oldest first, in pieces.
 pub struct Pages<'s> {
     store: &'s dyn Store,
@@ -117,18 +113,15 @@ impl<'s> Pages<'s> {
             if let Some(coming) = self.coming.back_mut() {
                 coming.begin().await;
             }
-            // What that has spawned waits for this worker, and for no other, until this worker lets it begin.
-            tokio::task::yield_now().await;
         }
     }
 
     /// Whether another page is to be asked for now: the first one, or one behind a page that comes and will be full.
     fn wants_more(&self) -> bool {
         let Some(front) = self.coming.front() else { return true };
-        let ahead: u32 = self.coming.iter().skip(1).map(|coming| coming.read.limit).sum();
         // Where it is not known how far the log goes, most of what is behind a page would be asked for in vain.
         let is_bounded = self.rest.upto < Read::END;
-        is_bounded && front.has_begun() && self.fits(front.read.limit) && ahead < AHEAD_ROWS
+        is_bounded && front.has_begun() && self.fits(front.read.limit) && self.coming.len() < self.store.paging().at_once
     }
 
     /// Goes on behind a page that has ended at `last`, where that is not where it was thought to.
@@ -144,7 +137,7 @@ impl<'s> Pages<'s> {
     /// How long the next page may be.
     fn grown(&self) -> u32 {
         let limit = self.rest.limit;
-        let longer = self.store.page_rows().min(limit.saturating_mul(2));
+        let longer = self.store.paging().rows.min(limit.saturating_mul(2));
         if self.fits(longer.saturating_mul(2)) { limit.max(longer) } else { limit }
     }
 
@@ -180,8 +173,8 @@ mod tests {
 
     use super::*;
     use crate::session::SessionId;
-    use crate::store::conformance::{append, event_of, events, new_session};
-    use crate::store::{Decorator, Expected, MemoryStore};
+    use crate::store::conformance::{append, event_of, new_session};
+    use crate::store::{Decorator, Expected, MemoryStore, Paging};
 
     /// Hands pages over in pieces, and counts their rows.
     struct InPieces {
@@ -206,6 +199,10 @@ mod tests {
     impl Decorator for InPieces {
         fn inner(&self) -> &dyn Store {
             &self.inner
+        }
+
+        fn paging(&self) -> Paging {
+            Paging { rows: 512, at_once: 4 }
         }
 
         async fn read_in_pieces(&self, read: Read, pieces: Pieces) -> Result<Page, StoreError> {
@@ -257,20 +254,19 @@ mod tests {
 
     #[tokio::test]
     async fn every_event_comes_once_also_after_a_call_that_was_given_up() {
-        let store = MemoryStore::new();
         let session = new_session();
-        store.append(append(session, Expected::NoSession, events(5))).await.unwrap();
+        let store = InPieces::filled(session, 1).await;
         let mut pages = Pages::new(&store, Read { limit: 2, ..Read::forward(session, Seq::ZERO) });
         let given_up = {
             let mut next = Box::pin(pages.next());
             poll_fn(|context| Poll::Ready(next.poll_unpin(context))).await
         };
-        assert!(given_up.is_pending(), "it lets others work before it hands the page out");
+        assert!(given_up.is_pending());
         let mut seqs = Vec::new();
         while let Some(rows) = pages.next().await.unwrap() {
             seqs.extend(rows.iter().map(|row| row.seq().0));
         }
-        assert_eq!(seqs, [1, 2, 3, 4, 5]);
+        assert_eq!(seqs, (1..=1000).collect::<Vec<_>>());
         assert_eq!(pages.next().await.unwrap(), None);
     }
 

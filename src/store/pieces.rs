@@ -33,22 +33,21 @@ impl Pieces {
         (Self(Arc::new(Taker { sender, last: AtomicU64::new(read.after.0) })), taken)
     }
 
-    /// Takes `rows` once there are enough, and where they go on right behind those taken before; whether it did. Others stay, and all
-    /// that follow them: they are damaged, or of a session that does not hold all that is read of it, which only the page as a whole
-    /// shows.
-    pub fn take(&self, rows: &mut Vec<Row>) -> bool {
+    /// Takes `rows` once there are enough, and where they go on right behind those taken before. Others stay, and all that follow
+    /// them: they are damaged, or of a session that does not hold all that is read of it, which only the page as a whole shows.
+    pub fn take(&self, rows: &mut Vec<Row>) {
         if !rows.len().is_multiple_of(PIECE_ROWS) {
-            return false;
+            return;
         }
-        let (Some(first), Some(last)) = (rows.first().map(Row::seq), rows.last().map(Row::seq)) else { return false };
+        let (Some(first), Some(last)) = (rows.first().map(Row::seq), rows.last().map(Row::seq)) else { return };
         let is_dense = (first.0..).zip(&*rows).all(|(seq, row)| row.seq().0 == seq);
         if first != self.last().next() || !is_dense {
-            return false;
+            return;
         }
         self.0.last.store(last.0, Ordering::Relaxed);
         let piece = std::mem::replace(rows, Vec::with_capacity(PIECE_ROWS));
         // Nobody may be waiting any more; then it does not matter what was read.
-        self.0.sender.send(piece).is_ok()
+        let _ = self.0.sender.send(piece);
     }
 
     /// The last event that was taken.

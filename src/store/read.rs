@@ -25,6 +25,15 @@ pub(super) const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// A page of convenient size.
 pub(super) const PAGE_ROWS: u32 = 512;
 
+/// How a store is best asked for a whole session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Paging {
+    /// How many events a page may well have, where they are short: more where it costs much to ask for one.
+    pub rows: u32,
+    /// How many pages are best under way at once: more than one where reading them is work for threads that do nothing else.
+    pub at_once: usize,
+}
+
 /// No page is longer than this, whatever a reader asks for.
 pub(super) const PAGE_ROWS_MAX: u32 = 16 * 1024;
 

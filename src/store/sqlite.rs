@@ -24,10 +24,11 @@ use tokio::sync::{Mutex, broadcast};
 use super::care::Backup;
 use super::content::Secrecy;
 use super::dialect::{Dialect, Forget, LeaseClock, Turn};
+use super::read::PAGE_ROWS;
 use super::statements::sqlite as sql;
 use super::{
-    Append, Appended, BoxError, Condition, FeedCursor, FeedPage, OpenError, OpenOptions, Page, Pieces, Read, SessionFilter,
-    SessionRow, Shard, StoreError, Terms, WakeUps,
+    Append, Appended, BoxError, Condition, FeedCursor, FeedPage, OpenError, OpenOptions, Page, Paging, Pieces, Read,
+    SessionFilter, SessionRow, Shard, StoreError, Terms, WakeUps,
 };
 use crate::session::SessionId;
 use fault::{Fault, Health};
@@ -123,6 +124,8 @@ impl Dialect for Sqlite {
     type Db = sqlx::Sqlite;
 
     const BEGIN_WRITE: &'static str = sql::BEGIN;
+    // Each is read on a thread of its own.
+    const PAGING: Paging = Paging { rows: PAGE_ROWS, at_once: 4 };
     const NOW: &'static str = sql::NOW;
     const PUT_BLOB: &'static str = sql::PUT_BLOB;
     const LOCK_BLOB: Option<&'static str> = None;

@@ -72,7 +72,7 @@ fn every_command_reads_on_the_record_but_those_that_are_known_not_to() {
 
 /// What a store is asked without a word: it writes, or shows nobody what sessions hold.
 const WITHOUT_A_WORD: &str = "adopt answer append begin checkpoint close compact condition drop_projection end_lease feed_flaws feed_head hold \
-     index indexed info keeping keyless letters name node nodes pack packable page_rows post project projections purge put_blob \
+     index indexed info keeping keyless letters name node nodes pack packable paging post project projections purge put_blob \
      put_blobs put_snapshot quarantined redact renew_lease session settle take_answer wake_ups withdraw";
 
 #[test]

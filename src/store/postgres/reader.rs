@@ -176,7 +176,7 @@ async fn page(
             count += 1;
             bytes += event.row.body_bytes();
             match event.held {
-                Held::Here if waiting.is_empty() => drawn.push(event.row).await,
+                Held::Here if waiting.is_empty() => drawn.push(event.row),
                 Held::Here | Held::Encrypted | Held::InBlob(_) => waiting.push(event),
             }
         }
@@ -194,12 +194,11 @@ struct Drawn<'p> {
 }
 
 impl Drawn<'_> {
-    async fn push(&mut self, row: Row) {
+    fn push(&mut self, row: Row) {
         self.bytes += row.body_bytes();
         self.page.rows.push(row);
-        if self.pieces.is_some_and(|pieces| pieces.take(&mut self.page.rows)) {
-            // Who waits for the piece waits for this worker, and for no other; this read can go on elsewhere.
-            tokio::task::yield_now().await;
+        if let Some(pieces) = self.pieces {
+            pieces.take(&mut self.page.rows);
         }
     }
 }
@@ -227,7 +226,7 @@ async fn fill(
             fetch_segments(connection, named, (shard, event.session), &mut opener, next).await?;
         }
         let row = with_body(connection, named, shard, event, &mut opener).await?;
-        drawn.push(row.unwrap_or_else(damaged)).await;
+        drawn.push(row.unwrap_or_else(damaged));
     }
     Ok(())
 }

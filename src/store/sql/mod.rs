@@ -27,9 +27,9 @@ use super::cursor::StoreMark;
 use super::dialect::{Dialect, LeaseClock};
 use super::statements::common as sql;
 use super::{
-    Append, Appended, Base, Expected, FeedCursor, FeedPage, LEASE_MAX, NodeRow, Order, Page, Pieces, RUNG, Read, SNAPSHOTS_KEPT,
-    SessionFilter, SessionRow, Shard, Snapshot, Store, StoreError, StoreInfo, WakeUps, chain, is_name_of, is_ours, is_reached,
-    no_event, no_session,
+    Append, Appended, Base, Expected, FeedCursor, FeedPage, LEASE_MAX, NodeRow, Order, Page, Paging, Pieces, RUNG, Read,
+    SNAPSHOTS_KEPT, SessionFilter, SessionRow, Shard, Snapshot, Store, StoreError, StoreInfo, WakeUps, chain, is_name_of,
+    is_ours, is_reached, no_event, no_session,
 };
 use crate::session::{Digest, EventId, NodeId, Seq, SessionId, SessionName, Timestamp};
 use take_out::Taken;
@@ -224,8 +224,8 @@ where
         }
     }
 
-    fn page_rows(&self) -> u32 {
-        D::PAGE_ROWS
+    fn paging(&self) -> Paging {
+        D::PAGING
     }
 
     async fn read(&self, read: Read) -> Result<Page, StoreError> {
