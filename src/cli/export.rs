@@ -17,7 +17,7 @@ use super::text::one_line;
 use crate::audit::AuditError;
 use crate::audit::bundle::{self, Damage, Made};
 use crate::engine::clock::{Clock as _, SystemClock};
-use crate::session::Seq;
+use crate::session::{Seq, SessionId};
 use crate::store::{Row, SessionRow, SharedStore};
 use crate::trajectory::{Asciicast, Exporter};
 
@@ -67,19 +67,19 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
     let Some(path) = args.output else {
         let out = &mut context.out;
         let written = write(&store, &row, last, form, |bytes| out.raw(bytes)).await;
-        let left_out = written.inspect_err(|error| tell_way_out(context, error))?;
-        told(context, &left_out);
+        let exported = written.inspect_err(|error| tell_way_out(context, error))?;
+        told(context, &row, &exported);
         return Ok(Exit::Done);
     };
     let mut file = NewFile::create(&path)?;
     let written = write(&store, &row, last, form, |bytes| file.write_all(bytes)).await;
     let written = written.inspect_err(|error| tell_way_out(context, error));
-    let left_out = written.map_err(|error| match error {
+    let exported = written.map_err(|error| match error {
         CliError::Output(source) => file.failed(source),
         other => other,
     })?;
     file.keep()?;
-    told(context, &left_out);
+    told(context, &row, &exported);
     context.note(format_args!("wrote {}", path.display()));
     Ok(Exit::Done)
 }
@@ -120,23 +120,33 @@ fn seconds(text: &str) -> Result<Duration, String> {
     seconds.map(Duration::from_secs_f64).ok_or_else(|| format!("{text:?} is no number of seconds between 0 and 86400"))
 }
 
-/// Writes it while it is read; returns what is not in it.
+/// What was written.
+struct Exported {
+    /// The session that it is of.
+    session: SessionId,
+    /// What is not in it.
+    left_out: Vec<String>,
+}
+
+/// Writes it while it is read.
 async fn write(
     store: &SharedStore,
     row: &SessionRow,
     last: Seq,
     form: Form,
     put: impl FnMut(&[u8]) -> io::Result<()>,
-) -> Result<Vec<String>, CliError> {
+) -> Result<Exported, CliError> {
     let rows = Rows::new(store, row.id, Seq(1), last);
-    match form {
+    let left_out = match form {
         Form::Bundle(damage) => {
             let made = Made { by: concat!("rekindle ", env!("CARGO_PKG_VERSION")).to_owned(), at: SystemClock.now() };
-            Ok(bundle::write(store.as_ref(), row, last, made, damage, put).await?.damage)
+            let written = bundle::write(store.as_ref(), row, last, made, damage, put).await?;
+            return Ok(Exported { session: written.session, left_out: written.damage });
         }
-        Form::OpenhandsV0(exporter) => list(rows, exporter, put).await,
-        Form::Asciicast(cast) => recording(rows, cast, put).await,
-    }
+        Form::OpenhandsV0(exporter) => list(rows, exporter, put).await?,
+        Form::Asciicast(cast) => recording(rows, cast, put).await?,
+    };
+    Ok(Exported { session: row.id, left_out })
 }
 
 /// The list of events.
@@ -194,8 +204,14 @@ fn tell_way_out(context: &Context, error: &CliError) {
     }
 }
 
-fn told(context: &Context, left_out: &[String]) {
-    for what in left_out {
+fn told(context: &Context, asked: &SessionRow, exported: &Exported) {
+    if exported.session != asked.id {
+        let (fork, session) = (asked.id, exported.session);
+        context.note(format_args!(
+            "{fork} has no event of its own there: the bundle is of session {session}, whose events they are"
+        ));
+    }
+    for what in &exported.left_out {
         context.note(context.paint.tone(Tone::Warn, format!("warning: not in the export as it was written: {}", one_line(what))));
     }
 }

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use rekindle::audit::bundle::{Record, Signed};
+use rekindle::audit::bundle::{Ancestor, Record, Signed};
 use rekindle::audit::{SignerKey, Verdict};
-use rekindle::session::Seq;
+use rekindle::session::{Seq, SessionId};
 
 use crate::bundle_damage::{DOINGS, Good, damaged};
 use crate::bundle_support::{
@@ -91,6 +91,23 @@ async fn who_signed_a_bundle_is_told_apart_from_who_brings_it() {
         let (_, what) = found.verdicts.integrity.failure().unwrap();
         assert!(what.contains(&other.verifier().to_string()), "{what}");
     }
+}
+
+#[tokio::test]
+async fn a_log_cannot_be_passed_off_as_that_of_a_fork_with_no_event_in_it() {
+    let filled = random_session(&mut Chance::new(1)).await;
+    let mut records = records(&exported(&filled, filled.head).await);
+    let Record::Header(header) = &mut records[0] else { panic!("{records:?}") };
+    let ancestor = Ancestor { session: header.session, upto: header.head, hash: header.hash };
+    header.session = SessionId::from_uuid(Chance::new(2).uuid());
+    let at = records.iter().position(|record| matches!(record, Record::Event(_))).unwrap();
+    records.insert(at, Record::Ancestor(ancestor));
+    let bytes = sealed_records(&records);
+    let mut files = Files::new();
+    files.add(&bytes, None);
+    let said = said(&judged(&bytes, None));
+    assert!(said.starts_with("5 fails 1"), "{said}");
+    assert_eq!(files.checked(), [said]);
 }
 
 #[tokio::test]

@@ -33,7 +33,7 @@ pub enum Record {
 pub struct Header {
     /// [`FORMAT`](super::FORMAT).
     pub format: String,
-    /// The session.
+    /// The session: the one that holds the last event, which the chain vouches for.
     pub session: SessionId,
     /// What another system or a person called it.
     pub name: Option<SessionName>,
@@ -135,15 +135,12 @@ pub struct ProofRecord {
 /// The last line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct End {
-    /// How many lines of each kind there are.
-    #[serde(flatten)]
-    pub counts: Counts,
     /// SHA-256 of all lines before this one.
     pub sha256: Digest,
 }
 
 /// How many lines of each kind there are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Counts {
     /// Ancestors.
     pub ancestors: u64,

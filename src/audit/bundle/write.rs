@@ -11,7 +11,7 @@ use super::inclusion::inclusion;
 use super::record::{Ancestor, BlobRecord, Counts, DamagedRecord, End, EventRecord, Header, Record};
 use crate::audit::AuditError;
 use crate::session::audit::Head;
-use crate::session::{Digest, Seq, Timestamp};
+use crate::session::{Digest, Seq, SessionId, Timestamp};
 use crate::store::{PURGED, Pages, Read, Row, SessionRow, Store, StoreError, Verifier};
 
 /// Who makes a bundle, and when.
@@ -33,8 +33,10 @@ pub enum Damage {
 }
 
 /// What was written.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Written {
+    /// The session that the bundle is of: the one that holds the last event.
+    pub session: SessionId,
     /// How many lines of each kind.
     pub counts: Counts,
     /// What is wrong with the session, where that was to be kept.
@@ -68,7 +70,7 @@ pub async fn write(
     writing.blobs().await?;
     writing.proof().await?;
     writing.lines.end()?;
-    Ok(Written { counts: writing.lines.counts, damage: writing.told })
+    Ok(Written { session: writing.session(), counts: writing.lines.counts, damage: writing.told })
 }
 
 struct Writing<'a, P> {
@@ -114,19 +116,24 @@ impl<P: FnMut(&[u8]) -> io::Result<()>> Writing<'_, P> {
         })
     }
 
+    /// The session that holds the last event. The chain vouches for that one, and for no fork that has none of its own there.
+    fn session(&self) -> SessionId {
+        self.verifier.session_at(self.upto).unwrap_or(self.row.id)
+    }
+
     async fn header(&mut self, made: Made) -> Result<(), AuditError> {
         let (row, head, Made { by, at }) = (self.row, self.upto, made);
         let hash = if head == row.head { row.hash } else { self.hash_at(head).await? };
-        let (name, format) = (row.name.clone(), super::FORMAT.to_owned());
-        self.lines.put(&Record::Header(Header { format, session: row.id, name, head, hash, of: row.head, by, at }))?;
-        let mut last = Seq::ZERO;
+        let session = self.session();
+        let held = if session == row.id { Some(row.clone()) } else { self.store.session(session).await? };
+        let (name, of) = held.map_or((None, head), |held| (held.name, held.head.max(head)));
+        self.lines.put(&Record::Header(Header { format: super::FORMAT.to_owned(), session, name, head, hash, of, by, at }))?;
         for (session, upto) in self.verifier.lineage().to_vec() {
-            if session == row.id || last >= head {
+            if upto >= head {
                 break;
             }
-            last = upto.min(head);
-            let hash = self.hash_at(last).await?;
-            self.lines.put(&Record::Ancestor(Ancestor { session, upto: last, hash }))?;
+            let hash = self.hash_at(upto).await?;
+            self.lines.put(&Record::Ancestor(Ancestor { session, upto, hash }))?;
         }
         Ok(())
     }
@@ -237,7 +244,7 @@ impl<P: FnMut(&[u8]) -> io::Result<()>> Writing<'_, P> {
     }
 }
 
-/// Writes lines, and remembers what the last one says of them.
+/// Writes lines, and remembers what the last one and the caller are told of them.
 struct Lines<P> {
     put: P,
     hasher: Sha256,
@@ -255,6 +262,6 @@ impl<P: FnMut(&[u8]) -> io::Result<()>> Lines<P> {
 
     fn end(&mut self) -> io::Result<()> {
         let sha256 = Digest(std::mem::take(&mut self.hasher).finalize().into());
-        self.put(&Record::End(End { counts: self.counts, sha256 }))
+        self.put(&Record::End(End { sha256 }))
     }
 }
