@@ -109,6 +109,14 @@ pub async fn run(context: &mut Context, args: Args) -> Result<Exit, CliError> {
     if args.compact {
         view.compacted = Some(room::compact(store.as_ref()).await?);
     }
+    if view.sessions.is_empty() {
+        let young = store.packable(SystemClock.now(), SESSIONS_AT_ONCE).await?.len();
+        if young > 0 {
+            let some = if young < SESSIONS_AT_ONCE as usize { "" } else { "at least " };
+            let sessions = count(young as u64, "session");
+            context.note(format_args!("{some}{sessions} ended too short a time ago; --older-than says how long, 0m takes all"));
+        }
+    }
     store.close().await;
     tell(context, &args, &view, total)?;
     let damaged = view.sessions.iter().any(|line| matches!(line.outcome, Outcome::Damaged { .. }));

@@ -159,6 +159,7 @@ async fn page(
         .bind(bounded(read.upto))
         .bind(i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1));
     let mut drawn = Drawn { pieces, page: Page::default(), bytes: 0 };
+    let mut opener = Opener::new(secrecy);
     // From the first one on whose body is elsewhere, which cannot be fetched before the statement has ended.
     let mut waiting: Vec<EventRow> = Vec::new();
     {
@@ -176,12 +177,14 @@ async fn page(
             count += 1;
             bytes += event.row.body_bytes();
             match event.held {
-                Held::Here if waiting.is_empty() => drawn.push(event.row),
-                Held::Here | Held::Encrypted | Held::InBlob(_) => waiting.push(event),
+                Held::InBlob(_) => waiting.push(event),
+                Held::Here | Held::Encrypted if !waiting.is_empty() => waiting.push(event),
+                Held::Here => drawn.push(event.row),
+                Held::Encrypted => drawn.push(decrypted(event, &opener).unwrap_or_else(damaged)),
             }
         }
     }
-    fill(connection, named, shard, secrecy, &mut drawn, waiting).await?;
+    fill(connection, named, shard, &mut opener, &mut drawn, waiting).await?;
     Ok(drawn.page)
 }
 
@@ -208,11 +211,10 @@ async fn fill(
     connection: &mut PgConnection,
     named: bool,
     shard: Shard,
-    secrecy: &Secrecy,
+    opener: &mut Opener,
     drawn: &mut Drawn<'_>,
     waiting: Vec<EventRow>,
 ) -> Result<(), Trouble> {
-    let mut opener = Opener::new(secrecy);
     let held: Vec<Held> = waiting.iter().map(|event| event.held).collect();
     for (event, index) in waiting.into_iter().zip(0..) {
         if drawn.bytes >= PAGE_BYTES_MAX {
@@ -223,9 +225,9 @@ async fn fill(
             && !opener.has(digest)
         {
             let next = held.get(index..).unwrap_or_default();
-            fetch_segments(connection, named, (shard, event.session), &mut opener, next).await?;
+            fetch_segments(connection, named, (shard, event.session), opener, next).await?;
         }
-        let row = with_body(connection, named, shard, event, &mut opener).await?;
+        let row = with_body(connection, named, shard, event, opener).await?;
         drawn.push(row.unwrap_or_else(damaged));
     }
     Ok(())
@@ -296,6 +298,13 @@ async fn sessions(
         }
     }
     Ok(sessions)
+}
+
+/// Opens a body for which nothing has to be fetched.
+fn decrypted(event: EventRow, opener: &Opener) -> Result<Row, DamagedEvent> {
+    let EventRow { mut row, held } = event;
+    opener.decrypt(&mut row).map_err(|what| held.damaged(&row, &what))?;
+    Ok(row)
 }
 
 /// Fetches and opens a body that is not as it is in its row.
