@@ -20,8 +20,9 @@ const SECTIONS: [(&str, &str); 6] = [
     ("access", "Access to the log"),
 ];
 
-/// A heading of a table is repeated on each sheet.
-const RULES: &str = "td{overflow-wrap:anywhere}thead{display:table-header-group}";
+/// Texts of any length fit into their columns, and our own words and times are not broken; headings of tables are on each sheet.
+const RULES: &str =
+    "td{overflow-wrap:anywhere}td.what{width:40%}td.at,td.bad{overflow-wrap:normal}thead{display:table-header-group}";
 
 /// Writes it.
 ///
@@ -90,7 +91,7 @@ fn overview(report: &Report) -> Markup {
                                 @if session.damage.is_some() { strong.bad { "damaged" } }
                                 @else { (session.verdicts.integrity.as_str()) }
                             }
-                            td { (words::sealed(session)) }
+                            td.at { (words::sealed(session)) }
                         }
                     }
                 }
@@ -130,15 +131,15 @@ fn action(action: &ActionReport) -> Markup {
     html! {
         tr {
             th.num scope="row" { (action.seq) }
-            td { (action.at) " by " (action.source.as_str()) }
-            td {
+            td.at { (action.at) " by " (action.source.as_str()) }
+            td.what {
                 code { (action.kind) } " "
                 @match &action.what { Some(what) => { (what) } None => { em { "(redacted)" } } }
             }
             td { (words::risk(action)) @if !judged.is_empty() { br; span.dim { (judged) } } }
             td { (words::consent(action.consent.as_ref(), words::had_to(action))) }
-            td { (words::dispatched(action)) }
-            td { (words::outcome(action)) }
+            td.at { (words::dispatched(action)) }
+            td.at { (words::outcome(action)) }
             td.bad { (words::flags(action)) }
         }
     }
@@ -153,7 +154,7 @@ fn seals(report: &Report) -> Markup {
                 tbody {
                     @for seal in &report.proof.seals {
                         tr {
-                            th.num scope="row" { (seal.seq) } td { (seal.at) } td.num { (seal.size) }
+                            th.num scope="row" { (seal.seq) } td.at { (seal.at) } td.num { (seal.size) }
                             td { code { (seal.root) } } td { code { (seal.key) } } td { (seal.to.join(", ")) }
                         }
                     }
@@ -177,7 +178,7 @@ fn erasures(report: &Report) -> Markup {
                     @for erasure in &report.erasures {
                         @let (how, what) = words::erasure(&erasure.erasure);
                         tr {
-                            td { (erasure.at) } td { (how) } td { code { (what) } } td { (erasure.by) } td { (erasure.reason) }
+                            td.at { (erasure.at) } td { (how) } td { code { (what) } } td { (erasure.by) } td { (erasure.reason) }
                             td { (words::erased(&erasure.outcome)) }
                         }
                     }
@@ -211,7 +212,7 @@ fn access(report: &Report) -> Markup {
                 thead { tr { @for title in ["At", "Who", "Command", "What"] { th scope="col" { (title) } } } }
                 tbody {
                     @for read in &access.reads {
-                        tr { td { (read.at) } td { (read.by) } td { (read.how) } td { (describe::access(&read.access)) } }
+                        tr { td.at { (read.at) } td { (read.by) } td { (read.how) } td { (describe::access(&read.access)) } }
                     }
                 }
             }
