@@ -125,6 +125,7 @@ async fn the_checker_says_of_one_file_what_holds_and_ends_with_the_code_for_it()
         let expected = format!("{}\n", said(&judged(&bytes, None)));
         assert_eq!((output.status.code(), String::from_utf8(output.stdout).unwrap()), (Some(code), expected));
     }
+    assert_eq!(checker::<&str>(&[]).status().unwrap().code(), Some(2), "no file is not one that holds");
 }
 
 #[tokio::test]

@@ -389,7 +389,7 @@ impl Files {
 }
 
 /// The checker.
-pub fn checker(args: &[impl AsRef<OsStr>]) -> Command {
+pub fn checker<A: AsRef<OsStr>>(args: &[A]) -> Command {
     let mut command = Command::new("node");
     command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/check_bundle.mjs")).args(args);
     command
