@@ -12,6 +12,8 @@ mod kept;
 mod matching;
 mod open;
 mod reader;
+mod records;
+mod rows;
 mod servers;
 
 use std::path::Path;

@@ -54,13 +54,14 @@ const OF_ALL_SHARDS: [&str; 18] = [
 ];
 
 /// Statements that only a store on one server runs, or one that is not distributed yet; a routed one is beside them.
-const OF_ONE_SERVER: [&str; 11] = [
+const OF_ONE_SERVER: [&str; 12] = [
     "postgres::BYTES",
     "postgres::INSERT_SHARDS",
     "postgres::HEADS",
     "postgres::BEGIN_SESSIONS",
     "postgres::MOVE_SESSIONS",
     "postgres::COMMIT_AT_ONCE",
+    "postgres::COMMIT_MOVES",
     "postgres::COMMIT_ONE",
     "postgres::COMMIT_EVENT",
     "postgres::TAKE_POSITIONS",

@@ -131,3 +131,70 @@ async fn bodies_are_compressed_with_the_fast_method_where_the_server_knows_it() 
     assert_eq!(method.as_deref(), Some(expected));
     store.close().await;
 }
+
+#[tokio::test]
+async fn rows_travel_with_the_columns_of_their_tables_in_their_order() {
+    let url = shared().fresh_database().await;
+    connect(&url, OpenOptions::default()).await.unwrap().close().await;
+    let mut connection = sqlx::PgConnection::connect(&url).await.unwrap();
+    for (table, sent) in [("event", postgres::EVENT_COLUMNS), ("session", postgres::SESSION_COLUMNS)] {
+        let columns = "select string_agg(attname, ', ' order by attnum) from pg_attribute \
+             where attrelid = $1::text::regclass and attnum > 0 and not attisdropped";
+        let columns: String = sqlx::query_scalar(columns).bind(table).fetch_one(&mut connection).await.unwrap();
+        assert_eq!(sent, columns, "{table}");
+    }
+}
+
+/// Appends to many sessions at once, one event or several to each.
+async fn append_to_all(store: &SharedStore, sessions: &[SessionId], expected: Seq, count: usize) {
+    let appends = sessions.iter().map(|session| {
+        let events = (0..count).map(|index| event(&format!("{expected:?}, {index}"))).collect();
+        store.append(Append {
+            session: *session,
+            expected: Expected::Exact(expected),
+            writer: Writer::Anyone,
+            events,
+            directory: None,
+        })
+    });
+    for appended in futures_util::future::join_all(appends).await {
+        appended.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_waits_is_committed_in_one_statement_and_where_tables_have_a_column_more_in_several() {
+    let url = shared().fresh_database().await;
+    let sessions: Vec<SessionId> = (0..40).map(|_| conformance::new_session()).collect();
+    let mut connection = sqlx::PgConnection::connect(&url).await.unwrap();
+    // A statement that failed is counted as taken back, and all that a connection did is counted once the server has let it go.
+    let taken_back = async |connection: &mut sqlx::PgConnection| {
+        let others = "select exists (select 1 from pg_stat_activity where datname = current_database() \
+             and backend_type = 'client backend' and pid <> pg_backend_pid())";
+        while sqlx::query_scalar::<_, bool>(others).fetch_one(&mut *connection).await.unwrap() {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        let count = "select xact_rollback from pg_stat_database where datname = current_database()";
+        sqlx::query_scalar::<_, i64>(count).fetch_one(&mut *connection).await.unwrap()
+    };
+    connect(&url, OpenOptions::default()).await.unwrap().close().await;
+    let before = taken_back(&mut connection).await;
+    let store = connect(&url, OpenOptions::default()).await.unwrap();
+    append_to_all(&store, &sessions, Seq::ZERO, 2).await;
+    append_to_all(&store, &sessions, Seq(2), 3).await;
+    append_to_all(&store, &sessions[..1], Seq(5), 2).await;
+    append_to_all(&store, &sessions[..1], Seq(7), 1).await;
+    store.close().await;
+    assert_eq!(taken_back(&mut connection).await, before);
+    // As a program of tomorrow may do while this one runs.
+    let store = connect(&url, OpenOptions::default()).await.unwrap();
+    append_to_all(&store, &sessions[1..], Seq(5), 1).await;
+    sqlx::raw_sql("alter table event add column more text; alter table session add column more text")
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    append_to_all(&store, &sessions[1..], Seq(6), 1).await;
+    assert_eq!(store.session(sessions[1]).await.unwrap().unwrap().head, Seq(7));
+    store.close().await;
+    assert!(taken_back(&mut connection).await > before);
+}

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use sqlx::postgres::PgConnection;
+use sqlx::postgres::{PgBindIterExt as _, PgConnection};
 use uuid::Uuid;
 
 use super::super::append::{self, Ownership};
@@ -11,10 +11,11 @@ use super::super::content::Opener;
 use super::super::sealed::Sealed;
 use super::super::statements::postgres as sql;
 use super::super::{Appended, BoxError, Row, Shard, StoreError};
-use super::columns::{Begun, Events, LongBodies, Moved};
+use super::columns::Statement;
 use super::decode::{self, Head};
 use super::fault::Fault;
 use super::reader;
+use super::rows::{Begun, EventRow, Events, LongBodies, Moved, stored};
 use crate::session::{Digest, Epoch, EventId, Recorded, Seq, SessionId};
 
 /// How a transaction is spoken.
@@ -138,15 +139,16 @@ async fn commit_at_once(
     let places = plan.events.places(&plan.positions);
     let (shards, counts): (Vec<Shard>, Vec<i64>) = plan.positions.iter().map(|(shard, count)| (*shard, *count)).unzip();
     let count = |rows: usize| i64::try_from(rows).unwrap_or(i64::MAX);
-    let events = plan.events.len();
-    let query = match (plan.moved.as_slice(), plan.begun.as_slice()) {
-        ([moved], []) if events == 1 => plan.events.bind_only(moved.bind_one(sqlx::query(sql::COMMIT_EVENT))),
-        ([moved], []) => plan.events.bind_of_one(moved.bind_one(sqlx::query(sql::COMMIT_ONE)).bind(count(events))),
-        (moved, begun) => {
-            let query = Begun::bind(begun, Moved::bind(moved, sqlx::query(sql::COMMIT_AT_ONCE))).bind(shards).bind(counts);
-            plan.events.bind(query.bind(count(moved.len())).bind(count(begun.len()))).bind(places)
+    let events = plan.events.0.as_slice();
+    let query = match (plan.moved.as_slice(), plan.begun.as_slice(), events) {
+        ([moved], [], [event]) => event.bind_only(moved.bind_one(sqlx::query(sql::COMMIT_EVENT))),
+        ([moved], [], events) => moved.bind_one(sqlx::query(sql::COMMIT_ONE)).bind(count(events.len())).bind(events),
+        (moved, [], events) => at_once(sql::COMMIT_MOVES, moved, (shards, counts), events, places),
+        (moved, begun, events) => {
+            at_once(sql::COMMIT_AT_ONCE, moved, (shards, counts), events, places).bind(begun).bind(count(begun.len()))
         }
     };
+    let events = events.len();
     match query.execute(connection).await {
         Ok(done) if usize::try_from(done.rows_affected()).ok() == Some(events) => Ok(Some(answers)),
         // Somebody else moved the one session, or the shard has no row: a second look tells.
@@ -155,6 +157,21 @@ async fn commit_at_once(
         Err(sqlx::Error::Database(error)) if error.code().is_some_and(|code| code == DIVISION_BY_ZERO) => Ok(None),
         Err(error) => Err(Failure::Database { error, committing: true }),
     }
+}
+
+/// Binds what every batch has.
+fn at_once(
+    statement: &'static str,
+    moved: &[Moved<'_>],
+    (shards, counts): (Vec<Shard>, Vec<i64>),
+    events: &[EventRow<'_>],
+    places: Vec<i32>,
+) -> Statement {
+    let old_seqs = moved.iter().map(|moved| stored(moved.old.seq.0)).bind_iter();
+    let old_epochs = moved.iter().map(|moved| stored(moved.old.epoch.0)).bind_iter();
+    let heads = sqlx::query(statement).bind(moved).bind(old_seqs).bind(old_epochs);
+    let count = i64::try_from(moved.len()).unwrap_or(i64::MAX);
+    heads.bind(shards).bind(counts).bind(count).bind(events).bind(places)
 }
 
 /// What is to be written of a batch.
@@ -228,7 +245,7 @@ fn judge<'b>(
         seq = seq.next();
         hash = Envelope::of_new(append.session, seq, event).hash(&hash, &seal.digest);
         let apart = laid.apart(&event.body);
-        plan.events.push(shard, append.session, seq, event, seal, laid, hash);
+        plan.events.0.push(EventRow::new(shard, append.session, seq, event, seal, laid, hash));
         if let Some((digest, bytes, form)) = apart {
             plan.long.push(shard, digest, bytes, form);
         }

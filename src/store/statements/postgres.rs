@@ -102,10 +102,15 @@ pub const HEAD_LOCKED: &str = "select session_id, head_seq, head_hash, epoch, pu
 pub const HEADS_ROUTED: &str = "select session_id, head_seq, head_hash, epoch, purged_at is not null from session \
      where shard = $1 and session_id = any($2::uuid[])";
 
+macro_rules! columns_of_begun {
+    () => {
+        "shard, session_id, head_seq, head_hash, epoch, owner, created_at, updated_at, phase, due, origin, title, actions, \
+         messages, errors, tokens, cost_micro_usd"
+    };
+}
 macro_rules! begin_sessions {
     () => {
-        "insert into session (shard, session_id, head_seq, head_hash, epoch, owner, created_at, updated_at, phase, due, origin, \
-         title, actions, messages, errors, tokens, cost_micro_usd) "
+        concat!("insert into session (", columns_of_begun!(), ") ")
     };
 }
 /// Begins sessions.
@@ -116,7 +121,7 @@ pub const BEGIN_SESSIONS: &str = concat!(
      $16::bigint[], $17::bigint[])"
 );
 
-macro_rules! move_sessions {
+macro_rules! move_heads {
     () => {
         "update session set head_seq = moved.head_seq, head_hash = moved.head_hash, updated_at = moved.updated_at, \
          epoch = moved.epoch, owner = coalesce(moved.owner, session.owner), phase = coalesce(moved.phase, session.phase), \
@@ -124,11 +129,18 @@ macro_rules! move_sessions {
          title = case when moved.phase is null then session.title else moved.title end, \
          actions = coalesce(moved.actions, session.actions), messages = coalesce(moved.messages, session.messages), \
          errors = coalesce(moved.errors, session.errors), tokens = coalesce(moved.tokens, session.tokens), \
-         cost_micro_usd = case when moved.phase is null then session.cost_micro_usd else moved.cost_micro_usd end \
-         from unnest($1::integer[], $2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bytea[], $7::bigint[], \
+         cost_micro_usd = case when moved.phase is null then session.cost_micro_usd else moved.cost_micro_usd end "
+    };
+}
+macro_rules! move_sessions {
+    () => {
+        concat!(
+            move_heads!(),
+            "from unnest($1::integer[], $2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bytea[], $7::bigint[], \
          $8::bigint[], $9::uuid[], $10::text[], $11::boolean[], $12::text[], $13::text[], $14::bigint[], $15::bigint[], \
          $16::bigint[], $17::bigint[], $18::bigint[]) as moved (shard, session_id, old_seq, old_epoch, head_seq, head_hash, \
          updated_at, epoch, owner, phase, due, origin, title, actions, messages, errors, tokens, cost_micro_usd) "
+        )
     };
 }
 /// The same for sessions of the shard `$18`; that its row takes part is what lets the whole be sent to the worker that has it.
@@ -154,33 +166,65 @@ pub const MOVE_SESSIONS_ROUTED: &str = concat!(
      and session.epoch = moved.old_epoch"
 );
 
+macro_rules! event_columns_of_table {
+    () => {
+        "shard, session_id, seq, pos, event_id, kind, v, at, source, cause, must_understand, body, blob, salt, digest, hash"
+    };
+}
+macro_rules! session_columns_of_table {
+    () => {
+        "shard, session_id, name, head_seq, head_hash, epoch, owner, phase, due, origin, title, actions, messages, errors, tokens, \
+         cost_micro_usd, created_at, updated_at, hold, purged_at, updated_minute, base_session, base_seq, packed_seq"
+    };
+}
+/// The columns of table `event` in its order, which is that of a row in an array of them.
+pub const EVENT_COLUMNS: &str = event_columns_of_table!();
+/// The same of table `session`.
+pub const SESSION_COLUMNS: &str = session_columns_of_table!();
+
+/// Those of an event whose body stands beside it.
+macro_rules! columns_of_new {
+    () => {
+        "shard, session_id, seq, pos, event_id, kind, v, at, source, cause, must_understand, body, salt, hash"
+    };
+}
+macro_rules! commit_batch {
+    ($begin:expr, $begun:literal) => {
+        concat!(
+            "with moved as (",
+            move_heads!(),
+            "from unnest($1::session[], $2::bigint[], $3::bigint[]) as moved (",
+            session_columns_of_table!(),
+            ", old_seq, old_epoch) where session.shard = moved.shard and session.session_id = moved.session_id \
+             and session.head_seq = moved.old_seq and session.epoch = moved.old_epoch returning 1), ",
+            $begin,
+            "taken as (update shard set head_pos = shard.head_pos + wanted.count \
+             from unnest($4::integer[], $5::bigint[]) as wanted (shard, count) where shard.shard = wanted.shard \
+             and 1 / (case when (select count(*) from moved) = $6 ",
+            $begun,
+            "then 1 else 0 end) = 1 returning shard.shard, shard.head_pos - wanted.count as base), bases as (\
+             select array_agg(base order by shard) as base from taken \
+             having 1 / (case when count(*) = cardinality($4) then 1 else 0 end) = 1) \
+             insert into event (",
+            columns_of_new!(),
+            ") select new.shard, new.session_id, new.seq, (select base from bases)[new.place] + new.pos, new.event_id, new.kind, \
+             new.v, new.at, new.source, new.cause, new.must_understand, new.body, new.salt, new.hash \
+             from unnest($7::event[], $8::integer[]) as new (",
+            event_columns_of_table!(),
+            ", place)"
+        )
+    };
+}
 /// All that a batch writes on a single server, in one statement, which is its own transaction: the heads of sessions that still stand
 /// where they were seen, sessions that begin, positions, events. It fails, and leaves nothing, by dividing by zero when some
 /// session does not stand where it was seen, or some shard has no row. The sessions are locked before the shards, as everywhere, and
 /// both in the order in which they are given; should the server ever choose another, its deadlock is one more thing to try again after.
-pub const COMMIT_AT_ONCE: &str = concat!(
-    "with moved as (",
-    move_sessions!(),
-    "where session.shard = moved.shard and session.session_id = moved.session_id and session.head_seq = moved.old_seq \
-     and session.epoch = moved.old_epoch returning 1), begun as (",
-    begin_sessions!(),
-    "select * from unnest($19::integer[], $20::uuid[], $21::bigint[], $22::bytea[], $23::bigint[], $24::uuid[], $25::bigint[], \
-     $26::bigint[], $27::text[], $28::boolean[], $29::text[], $30::text[], $31::bigint[], $32::bigint[], $33::bigint[], \
-     $34::bigint[], $35::bigint[]) returning 1), taken as (\
-     update shard set head_pos = shard.head_pos + wanted.count from unnest($36::integer[], $37::bigint[]) as wanted (shard, count) \
-     where shard.shard = wanted.shard \
-     and 1 / (case when (select count(*) from moved) = $38 and (select count(*) from begun) = $39 then 1 else 0 end) = 1 \
-     returning shard.shard, shard.head_pos - wanted.count as base), bases as (\
-     select array_agg(base order by shard) as base from taken \
-     having 1 / (case when count(*) = cardinality($36) then 1 else 0 end) = 1) \
-     insert into event (shard, session_id, seq, pos, event_id, kind, v, at, source, cause, must_understand, body, blob, salt, hash) \
-     select new.shard, new.session_id, new.seq, bases.base[new.place] + new.pos, new.event_id, new.kind, new.v, new.at, \
-     new.source, new.cause, new.must_understand, new.body::json, new.blob, new.salt, new.hash \
-     from bases, unnest($40::integer[], $41::uuid[], $42::bigint[], $43::bigint[], $44::uuid[], $45::text[], $46::integer[], \
-     $47::bigint[], $48::text[], $49::bigint[], $50::boolean[], $51::text[], $52::bytea[], $53::bytea[], $54::bytea[], \
-     $55::integer[]) as new (shard, session_id, seq, pos, event_id, kind, v, at, source, cause, must_understand, body, blob, \
-     salt, hash, place)"
+pub const COMMIT_AT_ONCE: &str = commit_batch!(
+    concat!("begun as (", begin_sessions!(), "select ", columns_of_begun!(), " from unnest($9::session[]) returning 1), "),
+    "and (select count(*) from begun) = $10 "
 );
+/// The same for sessions that are all there already, as nearly always: to be ready to begin some takes a while by itself.
+pub const COMMIT_MOVES: &str = commit_batch!("", "");
 macro_rules! move_one_session {
     () => {
         "with moved as (update session set head_seq = $3, head_hash = $4, updated_at = $5, epoch = $6, \
@@ -195,20 +239,19 @@ macro_rules! move_one_session {
 pub const COMMIT_ONE: &str = concat!(
     move_one_session!(),
     "taken as (update shard set head_pos = head_pos + $19 where shard = $1 and exists (select 1 from moved) \
-     returning head_pos - $19 as base) \
-     insert into event (shard, session_id, seq, pos, event_id, kind, v, at, source, cause, must_understand, body, salt, hash) \
-     select $1, $2, new.seq, taken.base + new.pos, new.event_id, new.kind, new.v, new.at, new.source, new.cause, \
-     new.must_understand, new.body::json, new.salt, new.hash \
-     from taken, unnest($20::bigint[], $21::bigint[], $22::uuid[], $23::text[], $24::integer[], $25::bigint[], $26::text[], \
-     $27::bigint[], $28::boolean[], $29::text[], $30::bytea[], $31::bytea[]) \
-     as new (seq, pos, event_id, kind, v, at, source, cause, must_understand, body, salt, hash)"
+     returning head_pos - $19 as base) ",
+    "insert into event (",
+    columns_of_new!(),
+    ") select $1, $2, new.seq, taken.base + new.pos, new.event_id, new.kind, new.v, new.at, new.source, new.cause, \
+     new.must_understand, new.body, new.salt, new.hash from taken, unnest($20::event[]) as new"
 );
 /// The same for one event, which is where its session then stands. Without arrays it takes about 0.7 of the time.
 pub const COMMIT_EVENT: &str = concat!(
     move_one_session!(),
-    "taken as (update shard set head_pos = head_pos + 1 where shard = $1 and exists (select 1 from moved) returning head_pos) \
-     insert into event (shard, session_id, seq, pos, event_id, kind, v, at, source, cause, must_understand, body, salt, hash) \
-     select $1, $2, $3, taken.head_pos, $19, $20, $21, $5, $22, $23, $24, $25::text::json, $26, $4 from taken"
+    "taken as (update shard set head_pos = head_pos + 1 where shard = $1 and exists (select 1 from moved) returning head_pos) ",
+    "insert into event (",
+    columns_of_new!(),
+    ") select $1, $2, $3, taken.head_pos, $19, $20, $21, $5, $22, $23, $24, $25::json, $26, $4 from taken"
 );
 /// What a committer's statements touch, they touch by key; statistics of a table that was empty a moment ago must not say otherwise,
 /// and planning anew each time would take longer than the work.
@@ -406,6 +449,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("MOVE_SESSIONS", MOVE_SESSIONS),
     ("MOVE_SESSIONS_ROUTED", MOVE_SESSIONS_ROUTED),
     ("COMMIT_AT_ONCE", COMMIT_AT_ONCE),
+    ("COMMIT_MOVES", COMMIT_MOVES),
     ("COMMIT_ONE", COMMIT_ONE),
     ("COMMIT_EVENT", COMMIT_EVENT),
     ("TAKE_POSITIONS", TAKE_POSITIONS),
