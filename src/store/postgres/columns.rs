@@ -1,27 +1,18 @@
 //! Rows that travel as columns: one array of values for each, which every kind of server takes.
 
-use sqlx::Postgres;
-use sqlx::postgres::{PgArguments, PgBindIterExt as _};
-use sqlx::query::Query;
+use sqlx::postgres::PgBindIterExt as _;
 
 use super::super::statements::postgres as sql;
 use super::super::{Directory, Shard};
-use super::commit::Speech;
+use super::commit::{Speech, Statement};
 use super::records::Json;
 use super::rows::{Begun, EventRow, Events, Moved, stored, text};
-
-/// A statement with its parameters.
-pub(super) type Statement = Query<'static, Postgres, PgArguments>;
-
-pub(super) fn statement(text: &'static str, speech: Speech) -> Statement {
-    sqlx::query(text).persistent(speech.keeps_statements)
-}
 
 impl Begun<'_> {
     pub(super) fn insert(rows: &[Self], speech: Speech, routed: Option<Shard>) -> Statement {
         match routed {
-            Some(shard) => Self::bind(rows, statement(sql::BEGIN_SESSIONS_ROUTED, speech)).bind(shard),
-            None => Self::bind(rows, statement(sql::BEGIN_SESSIONS, speech)),
+            Some(shard) => Self::bind(rows, speech.statement(sql::BEGIN_SESSIONS_ROUTED)).bind(shard),
+            None => Self::bind(rows, speech.statement(sql::BEGIN_SESSIONS)),
         }
     }
 
@@ -51,8 +42,8 @@ impl Begun<'_> {
 impl Moved<'_> {
     pub(super) fn update(rows: &[Self], speech: Speech, routed: Option<Shard>) -> Statement {
         match routed {
-            Some(shard) => Self::bind(rows, statement(sql::MOVE_SESSIONS_ROUTED, speech)).bind(shard),
-            None => Self::bind(rows, statement(sql::MOVE_SESSIONS, speech)),
+            Some(shard) => Self::bind(rows, speech.statement(sql::MOVE_SESSIONS_ROUTED)).bind(shard),
+            None => Self::bind(rows, speech.statement(sql::MOVE_SESSIONS)),
         }
     }
 
@@ -124,8 +115,8 @@ impl EventRow<'_> {
 impl Events<'_> {
     pub(super) fn insert(&self, speech: Speech, routed: Option<Shard>) -> Statement {
         match routed {
-            Some(shard) => self.bind(statement(sql::INSERT_EVENTS_ROUTED, speech)).bind(shard),
-            None => self.bind(statement(sql::INSERT_EVENTS, speech)),
+            Some(shard) => self.bind(speech.statement(sql::INSERT_EVENTS_ROUTED)).bind(shard),
+            None => self.bind(speech.statement(sql::INSERT_EVENTS)),
         }
     }
 

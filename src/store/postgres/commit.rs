@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use sqlx::postgres::{PgBindIterExt as _, PgConnection};
+use sqlx::Postgres;
+use sqlx::postgres::{PgArguments, PgBindIterExt as _, PgConnection};
+use sqlx::query::Query;
 use uuid::Uuid;
 
 use super::super::append::{self, Ownership};
@@ -11,7 +13,6 @@ use super::super::content::Opener;
 use super::super::sealed::Sealed;
 use super::super::statements::postgres as sql;
 use super::super::{Appended, BoxError, Row, Shard, StoreError};
-use super::columns::Statement;
 use super::decode::{self, Head};
 use super::fault::Fault;
 use super::reader;
@@ -27,6 +28,16 @@ pub(super) struct Speech {
     pub(super) keeps_statements: bool,
     /// Whether each statement must name the one shard that it is for.
     pub(super) routed: bool,
+}
+
+/// A statement with its parameters.
+pub(super) type Statement = Query<'static, Postgres, PgArguments>;
+
+impl Speech {
+    /// Begins a statement.
+    pub(super) fn statement(self, text: &'static str) -> Statement {
+        sqlx::query(text).persistent(self.keeps_statements)
+    }
 }
 
 /// Whether each append of a batch is kept apart from the others, at a price.
@@ -138,7 +149,6 @@ async fn commit_at_once(
     plan.events.place(&mut begins)?;
     let places = plan.events.places(&plan.positions);
     let (shards, counts): (Vec<Shard>, Vec<i64>) = plan.positions.iter().map(|(shard, count)| (*shard, *count)).unzip();
-    let count = |rows: usize| i64::try_from(rows).unwrap_or(i64::MAX);
     let events = plan.events.0.as_slice();
     let query = match (plan.moved.as_slice(), plan.begun.as_slice(), events) {
         ([moved], [], [event]) => event.bind_only(moved.bind_one(sqlx::query(sql::COMMIT_EVENT))),
@@ -159,6 +169,11 @@ async fn commit_at_once(
     }
 }
 
+/// So many rows, as the database counts.
+fn count(rows: usize) -> i64 {
+    i64::try_from(rows).unwrap_or(i64::MAX)
+}
+
 /// Binds what every batch has.
 fn at_once(
     statement: &'static str,
@@ -170,8 +185,7 @@ fn at_once(
     let old_seqs = moved.iter().map(|moved| stored(moved.old.seq.0)).bind_iter();
     let old_epochs = moved.iter().map(|moved| stored(moved.old.epoch.0)).bind_iter();
     let heads = sqlx::query(statement).bind(moved).bind(old_seqs).bind(old_epochs);
-    let count = i64::try_from(moved.len()).unwrap_or(i64::MAX);
-    heads.bind(shards).bind(counts).bind(count).bind(events).bind(places)
+    heads.bind(shards).bind(counts).bind(count(moved.len())).bind(events).bind(places)
 }
 
 /// What is to be written of a batch.
@@ -250,7 +264,7 @@ fn judge<'b>(
             plan.long.push(shard, digest, bytes, form);
         }
     }
-    *plan.positions.entry(shard).or_default() += i64::try_from(append.events.len()).unwrap_or(i64::MAX);
+    *plan.positions.entry(shard).or_default() += count(append.events.len());
     let epoch = match ownership {
         Ownership::Stays => epoch,
         Ownership::Passes { epoch, .. } => epoch,
@@ -304,14 +318,14 @@ async fn take_positions(
     let query = match routed {
         Some(shard) => {
             let count = positions.get(&shard).copied().unwrap_or_default();
-            sqlx::query(sql::TAKE_POSITIONS_ROUTED).bind(shard).bind(count)
+            speech.statement(sql::TAKE_POSITIONS_ROUTED).bind(shard).bind(count)
         }
         None => {
             let (shards, counts): (Vec<Shard>, Vec<i64>) = positions.iter().map(|(shard, count)| (*shard, *count)).unzip();
-            sqlx::query(sql::TAKE_POSITIONS).bind(shards).bind(counts)
+            speech.statement(sql::TAKE_POSITIONS).bind(shards).bind(counts)
         }
     };
-    let rows = query.persistent(speech.keeps_statements).fetch_all(connection).await?;
+    let rows = query.fetch_all(connection).await?;
     rows.iter().map(|row| Ok((row.try_get::<Shard, _>(0)?, row.try_get::<i64, _>(1)?))).collect()
 }
 
@@ -326,14 +340,14 @@ async fn heads(
     let sessions = || -> Vec<Uuid> { batch.iter().map(|(_, sealed)| sealed.append.session.as_uuid()).collect() };
     let query = match (care, first) {
         (_, None) => return Ok(HashMap::new()),
-        (Care::Careful, Some((shard, session))) => sqlx::query(sql::HEAD_LOCKED).bind(shard).bind(session),
-        (Care::Swift, Some((shard, _))) if speech.routed => sqlx::query(sql::HEADS_ROUTED).bind(shard).bind(sessions()),
+        (Care::Careful, Some((shard, session))) => speech.statement(sql::HEAD_LOCKED).bind(shard).bind(session),
+        (Care::Swift, Some((shard, _))) if speech.routed => speech.statement(sql::HEADS_ROUTED).bind(shard).bind(sessions()),
         (Care::Swift, Some(_)) => {
             let shards: Vec<Shard> = batch.iter().map(|(shard, _)| *shard).collect();
-            sqlx::query(sql::HEADS).bind(shards).bind(sessions())
+            speech.statement(sql::HEADS).bind(shards).bind(sessions())
         }
     };
-    let rows = query.persistent(speech.keeps_statements).fetch_all(connection).await?;
+    let rows = query.fetch_all(connection).await?;
     let damaged = |what: String| Failure::Damaged(StoreError::Unavailable(BoxError::from(what)));
     rows.iter().map(|row| decode::head(row).map_err(damaged)).collect()
 }
@@ -346,7 +360,7 @@ async fn find(
     sealed: &Sealed,
 ) -> Result<HashMap<EventId, (Recorded, Digest)>, Failure> {
     let ids: Vec<Uuid> = sealed.append.events.iter().map(|event| event.id.as_uuid()).collect();
-    let query = sqlx::query(sql::EVENTS_BY_ID).persistent(speech.keeps_statements).bind(shard).bind(ids);
+    let query = speech.statement(sql::EVENTS_BY_ID).bind(shard).bind(ids);
     let rows = query.fetch_all(&mut *connection).await?;
     let mut found = HashMap::with_capacity(rows.len());
     let mut opener = Opener::new(&sealed.secrecy);

@@ -11,7 +11,6 @@ use super::super::chain::Salt;
 use super::super::content::Laid;
 use super::super::statements::postgres as sql;
 use super::super::{Append, Directory, Shard, StoreError};
-use super::columns::statement;
 use super::commit::{Failure, Speech};
 use super::decode::Head;
 use crate::session::{Digest, NewEvent, Seq, SessionId};
@@ -199,7 +198,7 @@ impl<'b> LongBodies<'b> {
     /// Writes them one by one: they are few, and each is long.
     pub(super) async fn insert(&self, connection: &mut PgConnection, speech: Speech) -> Result<(), Failure> {
         for ((shard, digest), (bytes, form)) in &self.bodies {
-            let insert = statement(sql::INSERT_BLOB, speech).bind(shard).bind(digest.0.as_slice()).bind(*bytes).bind(form);
+            let insert = speech.statement(sql::INSERT_BLOB).bind(shard).bind(digest.0.as_slice()).bind(*bytes).bind(form);
             insert.execute(&mut *connection).await?;
         }
         Ok(())
