@@ -194,6 +194,15 @@ async fn a_command_that_ignores_the_interrupt_is_killed() {
 }
 
 #[tokio::test]
+async fn how_a_killed_program_ended_is_told_also_by_a_shell_that_takes_its_time() {
+    let local = local(Isolation::Auto).await;
+    local.ok("mkfifo never; exec 9<>never; slowly() { local code=$?; read -t 0.1 -u 9; return $code; }").await;
+    begin(&local, "bash -c 'trap \"\" INT; echo deaf; while :; do sleep 0.1; done'; slowly", "deaf").await;
+    let deaf = local.execute(Action::Run(run("")), within(300, 60_000)).await;
+    assert!(metadata(&deaf).suffix.ends_with("ended with exit code 137.]"), "{}", metadata(&deaf).suffix);
+}
+
+#[tokio::test]
 async fn a_shell_that_ignores_the_interrupt_is_replaced() {
     let local = local(Isolation::Auto).await;
     local.ok("mkdir d; cd d").await;

@@ -156,6 +156,7 @@ impl Session {
         let shell = self.shell()?;
         let begun = Instant::now();
         let (mut interrupted, mut nudged, mut killed) = (false, false, None::<Instant>);
+        let mut alone = None::<Instant>;
         loop {
             if let Some(record) = shell.take_finished() {
                 return Ok(End::Finished(record));
@@ -164,11 +165,13 @@ impl Session {
                 return Ok(End::ShellEnded(code));
             }
             let passed = begun.elapsed();
+            alone = if shell.is_foreground() { alone.or_else(|| Some(Instant::now())) } else { None };
             if !interrupted {
                 shell.signal(Signal::SIGINT);
                 interrupted = true;
-            } else if passed > INTERRUPT_GRACE / 2 && !nudged && shell.is_foreground() {
-                // A prompt that was itself interrupted left no record: an empty line makes a new one.
+            } else if !nudged && alone.is_some_and(|since| since.elapsed() > INTERRUPT_GRACE / 2) {
+                // A prompt that was itself interrupted left no record: an empty line makes a new one. A shell that has only just come
+                // back from a program is about to tell how that ended, and would tell of this interrupt instead.
                 nudged = true;
                 shell.signal(Signal::SIGINT);
                 let _ = shell.type_all(b"\n", Duration::ZERO);
