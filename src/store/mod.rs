@@ -74,7 +74,7 @@ pub use wake_ups::{Elsewhere, WakeUps};
 use crate::session::{Digest, NodeId, Seq, SessionId, SessionName};
 
 /// The format of the tables that this version writes and reads.
-pub const FORMAT: i64 = 10;
+pub const FORMAT: i64 = 11;
 
 /// How many snapshots of one session and reducer are kept for being the newest.
 pub const SNAPSHOTS_KEPT: usize = 2;

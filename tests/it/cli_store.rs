@@ -77,7 +77,7 @@ fn what_an_older_version_has_written_is_read_and_restored() {
     make_older(&rig.store());
     let read = rig.run(&["show", "kept"]);
     assert!(read.code == 0 && read.out == shown, "{read:?}");
-    assert_eq!(rig.json(&["store", "info", "-o", "json"])["format"], 10);
+    assert_eq!(rig.json(&["store", "info", "-o", "json"])["format"], 11);
 }
 
 #[test]

@@ -436,5 +436,8 @@ async fn tables_of_a_migration_are_distributed_with_the_others() {
     let store = connect(&database.url, OpenOptions::default()).await.unwrap();
     given(&store, new_session(), 2).await;
     assert_eq!(store.sessions(Default::default(), 9).await.unwrap().len(), 2);
+    given(&store, store.sessions(Default::default(), 1).await.unwrap()[0].id, 1).await;
+    let wrong = database.rows("select 1 from session where updated_minute is distinct from updated_at / 60000000").await;
+    assert!(wrong.is_empty(), "{wrong:?}");
     store.close().await;
 }

@@ -1,6 +1,6 @@
 //! PostgreSQL keeps the same contract, and understands every statement.
 
-use rekindle::session::{Seq, SessionId};
+use rekindle::session::{NewEvent, Seq, SessionId, Timestamp};
 use rekindle::store::conformance::{self, event};
 use rekindle::store::statements::{common, postgres};
 use rekindle::store::{Append, Expected, OpenOptions, SessionFilter, SharedStore, Writer, connect};
@@ -48,8 +48,9 @@ async fn the_most_recent_sessions_are_found_without_looking_at_all_of_them() {
     let mut connection = sqlx::PgConnection::connect(&url).await.unwrap();
     // Several change in the same minute, some at the same moment.
     let fill = "insert into session (shard, session_id, head_seq, head_hash, epoch, phase, due, origin, actions, messages, errors, \
-         tokens, created_at, updated_at) select n % 256, gen_random_uuid(), 1, decode(repeat('00', 32), 'hex'), 0, 'ready', false, \
-         'fresh', 0, 0, 0, 0, 0, 1767225600000000 + (n * 7919 % 20000) / 3 * 1000000::bigint from generate_series(1, 20000) n";
+         tokens, created_at, updated_at, updated_minute) select n % 256, gen_random_uuid(), 1, decode(repeat('00', 32), 'hex'), 0, 'ready', false, \
+         'fresh', 0, 0, 0, 0, 0, at, at / 60000000 from (select n, 1767225600000000 + (n * 7919 % 20000) / 3 * 1000000::bigint as at from \
+         generate_series(1, 20000) n) as made";
     sqlx::raw_sql(fill).execute(&mut connection).await.unwrap();
     let explain = format!("prepare it as {}; explain (costs off) execute it (51)", postgres::SESSIONS);
     let plan = sqlx::raw_sql(sqlx::AssertSqlSafe(explain)).fetch_all(&mut connection).await.unwrap();
@@ -60,6 +61,81 @@ async fn the_most_recent_sessions_are_found_without_looking_at_all_of_them() {
     let expected: Vec<uuid::Uuid> = sqlx::query_scalar(all).fetch_all(&mut connection).await.unwrap();
     let listed = store.sessions(SessionFilter::All, 51).await.unwrap();
     assert_eq!(listed.iter().map(|row| row.id.as_uuid()).collect::<Vec<_>>(), expected);
+    store.close().await;
+}
+
+/// The minutes under which sessions are listed; each is that of its session's last event.
+async fn minutes(url: &str) -> Vec<i64> {
+    let mut connection = sqlx::PgConnection::connect(url).await.unwrap();
+    let wrong = "select count(*) from session where updated_minute is distinct from updated_at / 60000000";
+    assert_eq!(sqlx::query_scalar::<_, i64>(wrong).fetch_one(&mut connection).await.unwrap(), 0);
+    let minutes = "select distinct updated_minute from session order by 1";
+    sqlx::query_scalar(minutes).fetch_all(&mut connection).await.unwrap()
+}
+
+#[tokio::test]
+async fn sessions_are_listed_under_the_minute_of_their_last_event_whatever_wrote_it() {
+    let (url, copy_url) = (shared().fresh_database().await, shared().fresh_database().await);
+    let store = connect(&url, OpenOptions::default()).await.unwrap();
+    let copy = connect(&copy_url, OpenOptions::default()).await.unwrap();
+    let sessions: Vec<SessionId> = (0..40).map(|_| conformance::new_session()).collect();
+    let append = async |sessions: &[SessionId], expected: Seq, bodies: &[&str], minute: i64| {
+        let appends = sessions.iter().map(|session| {
+            let at = Timestamp(minute * 60_000_000 + 59_999_999);
+            let events = bodies.iter().map(|body| NewEvent { at, ..event(body) }).collect();
+            store.append(conformance::append(*session, Expected::Exact(expected), events))
+        });
+        for appended in futures_util::future::join_all(appends).await {
+            appended.unwrap();
+        }
+    };
+    let first = 29_453_760;
+    append(&sessions, Seq::ZERO, &["begins"], first).await;
+    assert_eq!(minutes(&url).await, [first]);
+    append(&sessions, Seq(1), &["of many", "of many"], first + 1).await;
+    assert_eq!(minutes(&url).await, [first + 1]);
+    append(&sessions[..1], Seq(3), &["several", "of one"], first + 2).await;
+    append(&sessions[1..2], Seq(3), &["one"], first + 3).await;
+    assert_eq!(minutes(&url).await, [first + 1, first + 2, first + 3]);
+    // What does not fit beside its row takes a transaction of several statements.
+    let long = "long".repeat(20_000);
+    append(&sessions[2..4], Seq(3), &[&long], first + 4).await;
+    append(&[conformance::new_session()], Seq::ZERO, &[&long], first + 5).await;
+    assert_eq!(minutes(&url).await, [1, 2, 3, 4, 5].map(|after| first + after));
+    rekindle::store::copy(store.as_ref(), copy.as_ref(), |_| ()).await.unwrap();
+    assert_eq!(minutes(&copy_url).await, minutes(&url).await);
+    append(&sessions[4..5], Seq(3), &["later"], first + 6).await;
+    rekindle::store::copy(store.as_ref(), copy.as_ref(), |_| ()).await.unwrap();
+    assert_eq!(minutes(&copy_url).await, [1, 2, 3, 4, 5, 6].map(|after| first + after));
+    conformance::forked(&store, sessions[0], 3, 2).await;
+    let of_the_fork = event("").at.0 / 60_000_000;
+    assert_eq!(minutes(&url).await, [0, 1, 2, 3, 4, 5, 6].map(|after| of_the_fork + after));
+    store.close().await;
+    copy.close().await;
+}
+
+#[tokio::test]
+async fn lists_of_a_store_whose_database_counted_the_minutes_stay_as_they_are() {
+    let url = shared().fresh_database().await;
+    let store = connect(&url, OpenOptions::default()).await.unwrap();
+    for minute in [3, 1, 2] {
+        let at = Timestamp(29_453_760 * 60_000_000 + minute * 60_000_000);
+        let events = vec![NewEvent { at, ..event("one") }];
+        store.append(conformance::append(conformance::new_session(), Expected::Any, events)).await.unwrap();
+    }
+    let before = store.sessions(SessionFilter::All, 9).await.unwrap();
+    store.close().await;
+    let older = "alter table session drop column updated_minute; \
+         alter table session add column updated_minute bigint generated always as (updated_at / 60000000) stored; \
+         create index session_recent on session (updated_minute desc); \
+         update store set format = 10; delete from _sqlx_migrations where version > 10";
+    sqlx::raw_sql(older).execute(&mut sqlx::PgConnection::connect(&url).await.unwrap()).await.unwrap();
+    let store = connect(&url, OpenOptions { migrate: true, ..OpenOptions::default() }).await.unwrap();
+    let after = store.sessions(SessionFilter::All, 9).await.unwrap();
+    assert_eq!(after.iter().map(|row| row.id).collect::<Vec<_>>(), before.iter().map(|row| row.id).collect::<Vec<_>>());
+    assert_eq!(minutes(&url).await, [1, 2, 3].map(|minute| 29_453_760 + minute));
+    conformance::given(&store, after[0].id, 2).await;
+    minutes(&url).await;
     store.close().await;
 }
 

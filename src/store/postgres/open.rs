@@ -18,7 +18,7 @@ const SHARDS_DISTRIBUTED: Shard = 256;
 const RACES_MAX: u32 = 20;
 
 /// Brings the tables from nothing, or from any older format, to the present one. Each sets `format` to its own number.
-const MIGRATIONS: [(i64, &str, &str); 10] = [
+const MIGRATIONS: [(i64, &str, &str); 11] = [
     (1, "event log", include_str!("../../../migrations/postgres/0001_event_log.sql")),
     (2, "catch-up projections", include_str!("../../../migrations/postgres/0002_catch_up_projections.sql")),
     (3, "retention", include_str!("../../../migrations/postgres/0003_retention.sql")),
@@ -29,6 +29,7 @@ const MIGRATIONS: [(i64, &str, &str); 10] = [
     (8, "search", include_str!("../../../migrations/postgres/0008_search.sql")),
     (9, "models of sessions", include_str!("../../../migrations/postgres/0009_models_of_sessions.sql")),
     (10, "packing and encryption", include_str!("../../../migrations/postgres/0010_packing_and_encryption.sql")),
+    (11, "written minutes", include_str!("../../../migrations/postgres/0011_written_minutes.sql")),
 ];
 
 /// Tables whose rows belong to a shard, the table of shards first.

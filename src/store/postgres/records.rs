@@ -147,8 +147,8 @@ impl SessionColumns<'_> {
         let directory = self.directory;
         let count = |pick: fn(&Directory) -> u64| directory.map(|directory| stored(pick(directory)));
         let (name, hold) = (None::<&str>, None::<&str>);
-        let (purged_at, updated_minute, packed_seq) = (None::<i64>, None::<i64>, None::<i64>);
-        let (base_session, base_seq) = (None::<Uuid>, None::<i64>);
+        let (purged_at, updated_minute) = (None::<i64>, None::<i64>);
+        let (base_session, base_seq, packed_seq) = (None::<Uuid>, None::<i64>, None::<i64>);
         let row = &mut Record::new(buffer);
         row.put(self.shard)?.put(self.session.as_uuid())?.put(name)?;
         row.put(stored(self.head.seq.0))?.put(self.head.hash.0)?.put(stored(self.head.epoch.0))?.put(self.owner)?;
@@ -159,7 +159,7 @@ impl SessionColumns<'_> {
         row.put(count(|directory| directory.actions))?.put(count(|directory| directory.messages))?;
         row.put(count(|directory| directory.errors))?.put(count(|directory| directory.tokens))?;
         row.put(directory.and_then(|directory| directory.cost_micro_usd.map(stored)))?;
-        row.put(self.created_at)?.put(self.updated_at)?.put(hold)?.put(purged_at)?.put(updated_minute)?;
-        Ok(row.put(base_session)?.put(base_seq)?.put(packed_seq)?.end())
+        row.put(self.created_at)?.put(self.updated_at)?.put(hold)?.put(purged_at)?;
+        Ok(row.put(base_session)?.put(base_seq)?.put(packed_seq)?.put(updated_minute)?.end())
     }
 }

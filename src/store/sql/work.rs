@@ -115,7 +115,7 @@ where
             rows.push((event.clone().recorded(append.session, stand.head), seal.salt, stand.hash));
         }
         let directory = append.directory.clone().unwrap_or_default();
-        let insert = statement(sql::BEGIN_FORK)
+        let insert = statement(D::BEGIN_FORK)
             .bind(self.shard)
             .bind(append.session.as_uuid())
             .bind(stored(stand.head.0))
@@ -188,7 +188,7 @@ where
             if stood.is_none() {
                 self.begin(session, root.map(|root| root.base), stand, *first).await?;
             }
-            let update = statement(sql::MOVE_ADOPTED)
+            let update = statement(D::MOVE_ADOPTED)
                 .bind(self.shard)
                 .bind(session.as_uuid())
                 .bind(stored(stand.head.0))
@@ -235,7 +235,7 @@ where
 
     /// Makes the row of a session that was not here.
     async fn begin(&mut self, session: SessionId, base: Option<Base>, stand: Stand, at: Timestamp) -> Result<(), Failure> {
-        let insert = statement(sql::BEGIN_ADOPTED)
+        let insert = statement(D::BEGIN_ADOPTED)
             .bind(self.shard)
             .bind(session.as_uuid())
             .bind(stored(stand.head.0))
@@ -270,7 +270,7 @@ where
             let head = here.map_or(Seq::ZERO, |stand| stand.head);
             return Err(StoreError::Conflict { session: id, head }.into());
         }
-        let settle = statement(sql::SETTLE)
+        let settle = statement(D::SETTLE)
             .bind(self.shard)
             .bind(id.as_uuid())
             .bind(row.name.map(|name| name.as_str().to_owned()))

@@ -321,7 +321,7 @@ async fn run_migrations(path: &Path, busy_wait: Duration) -> Result<(), sqlx::Er
 }
 
 /// Brings the tables from nothing, or from any older format, to the present one. Each sets `user_version` to its own number.
-const MIGRATIONS: [(i64, &str, &str); 10] = [
+const MIGRATIONS: [(i64, &str, &str); 11] = [
     (1, "event log", include_str!("../../../migrations/sqlite/0001_event_log.sql")),
     (2, "catch-up projections", include_str!("../../../migrations/sqlite/0002_catch_up_projections.sql")),
     (3, "retention", include_str!("../../../migrations/sqlite/0003_retention.sql")),
@@ -332,6 +332,7 @@ const MIGRATIONS: [(i64, &str, &str); 10] = [
     (8, "search", include_str!("../../../migrations/sqlite/0008_search.sql")),
     (9, "models of sessions", include_str!("../../../migrations/sqlite/0009_models_of_sessions.sql")),
     (10, "packing and encryption", include_str!("../../../migrations/sqlite/0010_packing_and_encryption.sql")),
+    (11, "written minutes", include_str!("../../../migrations/sqlite/0011_written_minutes.sql")),
 ];
 
 fn migrator() -> Migrator {

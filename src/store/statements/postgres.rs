@@ -102,6 +102,8 @@ pub const HEAD_LOCKED: &str = "select session_id, head_seq, head_hash, epoch, pu
 pub const HEADS_ROUTED: &str = "select session_id, head_seq, head_hash, epoch, purged_at is not null from session \
      where shard = $1 and session_id = any($2::uuid[])";
 
+// Whoever writes `updated_at` writes its minute as well: counted by the database (a generated column), it is parsed and planned anew in
+// every statement.
 macro_rules! columns_of_begun {
     () => {
         "shard, session_id, head_seq, head_hash, epoch, owner, created_at, updated_at, phase, due, origin, title, actions, \
@@ -110,21 +112,24 @@ macro_rules! columns_of_begun {
 }
 macro_rules! begin_sessions {
     () => {
-        concat!("insert into session (", columns_of_begun!(), ") ")
+        concat!("insert into session (", columns_of_begun!(), ", updated_minute) ")
     };
 }
 /// Begins sessions.
 pub const BEGIN_SESSIONS: &str = concat!(
     begin_sessions!(),
-    "select * from unnest($1::integer[], $2::uuid[], $3::bigint[], $4::bytea[], $5::bigint[], $6::uuid[], $7::bigint[], \
-     $8::bigint[], $9::text[], $10::boolean[], $11::text[], $12::text[], $13::bigint[], $14::bigint[], $15::bigint[], \
-     $16::bigint[], $17::bigint[])"
+    "select new.*, new.updated_at / 60000000 from unnest($1::integer[], $2::uuid[], $3::bigint[], $4::bytea[], $5::bigint[], \
+     $6::uuid[], $7::bigint[], $8::bigint[], $9::text[], $10::boolean[], $11::text[], $12::text[], $13::bigint[], $14::bigint[], \
+     $15::bigint[], $16::bigint[], $17::bigint[]) as new (",
+    columns_of_begun!(),
+    ")"
 );
 
 macro_rules! move_heads {
     () => {
         "update session set head_seq = moved.head_seq, head_hash = moved.head_hash, updated_at = moved.updated_at, \
-         epoch = moved.epoch, owner = coalesce(moved.owner, session.owner), phase = coalesce(moved.phase, session.phase), \
+         updated_minute = moved.updated_at / 60000000, epoch = moved.epoch, owner = coalesce(moved.owner, session.owner), \
+         phase = coalesce(moved.phase, session.phase), \
          due = coalesce(moved.due, session.due), origin = coalesce(moved.origin, session.origin), \
          title = case when moved.phase is null then session.title else moved.title end, \
          actions = coalesce(moved.actions, session.actions), messages = coalesce(moved.messages, session.messages), \
@@ -147,7 +152,8 @@ macro_rules! move_sessions {
 pub const BEGIN_SESSIONS_ROUTED: &str = concat!(
     begin_sessions!(),
     "select shard.shard, new.session_id, new.head_seq, new.head_hash, new.epoch, new.owner, new.created_at, new.updated_at, \
-     new.phase, new.due, new.origin, new.title, new.actions, new.messages, new.errors, new.tokens, new.cost_micro_usd \
+     new.phase, new.due, new.origin, new.title, new.actions, new.messages, new.errors, new.tokens, new.cost_micro_usd, \
+     new.updated_at / 60000000 \
      from shard, unnest($1::integer[], $2::uuid[], $3::bigint[], $4::bytea[], $5::bigint[], $6::uuid[], $7::bigint[], \
      $8::bigint[], $9::text[], $10::boolean[], $11::text[], $12::text[], $13::bigint[], $14::bigint[], $15::bigint[], \
      $16::bigint[], $17::bigint[]) as new (shard, session_id, head_seq, head_hash, epoch, owner, created_at, updated_at, phase, \
@@ -174,7 +180,7 @@ macro_rules! event_columns_of_table {
 macro_rules! session_columns_of_table {
     () => {
         "shard, session_id, name, head_seq, head_hash, epoch, owner, phase, due, origin, title, actions, messages, errors, tokens, \
-         cost_micro_usd, created_at, updated_at, hold, purged_at, updated_minute, base_session, base_seq, packed_seq"
+         cost_micro_usd, created_at, updated_at, hold, purged_at, base_session, base_seq, packed_seq, updated_minute"
     };
 }
 /// The columns of table `event` in its order, which is that of a row in an array of them.
@@ -220,14 +226,21 @@ macro_rules! commit_batch {
 /// session does not stand where it was seen, or some shard has no row. The sessions are locked before the shards, as everywhere, and
 /// both in the order in which they are given; should the server ever choose another, its deadlock is one more thing to try again after.
 pub const COMMIT_AT_ONCE: &str = commit_batch!(
-    concat!("begun as (", begin_sessions!(), "select ", columns_of_begun!(), " from unnest($9::session[]) returning 1), "),
+    concat!(
+        "begun as (",
+        begin_sessions!(),
+        "select ",
+        columns_of_begun!(),
+        ", updated_at / 60000000 from unnest($9::session[]) returning 1), "
+    ),
     "and (select count(*) from begun) = $10 "
 );
 /// The same for sessions that are all there already, as nearly always: to be ready to begin some takes a while by itself.
 pub const COMMIT_MOVES: &str = commit_batch!("", "");
 macro_rules! move_one_session {
     () => {
-        "with moved as (update session set head_seq = $3, head_hash = $4, updated_at = $5, epoch = $6, \
+        "with moved as (update session set head_seq = $3, head_hash = $4, updated_at = $5, \
+         updated_minute = cast($5 as bigint) / 60000000, epoch = $6, \
          owner = coalesce($7, owner), phase = coalesce($8, phase), due = coalesce($9, due), origin = coalesce($10, origin), \
          title = case when $8 is null then title else $11 end, actions = coalesce($12, actions), \
          messages = coalesce($13, messages), errors = coalesce($14, errors), tokens = coalesce($15, tokens), \
@@ -270,6 +283,14 @@ pub const TAKE_POSITIONS: &str = "update shard set head_pos = shard.head_pos + t
 /// Takes positions in the feed of one shard.
 pub const TAKE_POSITIONS_ROUTED: &str = "update shard set head_pos = head_pos + $2 where shard = $1 returning shard, head_pos";
 
+/// Begins a session of another store.
+pub const BEGIN_ADOPTED: &str = begin_adopted!(", updated_minute", ", cast($5 as bigint) / 60000000");
+/// Begins a fork.
+pub const BEGIN_FORK: &str = begin_fork!(", updated_minute", ", cast($6 as bigint) / 60000000");
+/// Moves the head of a session of another store.
+pub const MOVE_ADOPTED: &str = move_adopted!(", updated_minute = cast($5 as bigint) / 60000000");
+/// Makes a session what it is in another store.
+pub const SETTLE: &str = settle!(", updated_minute = cast($16 as bigint) / 60000000");
 /// Writes an event of another store, as it is there.
 pub const INSERT_EVENT_ROW: &str = "insert into event (pos, shard, session_id, seq, event_id, kind, v, at, source, cause, \
      must_understand, body, blob, salt, digest, hash) \
@@ -454,6 +475,10 @@ pub const ALL: &[(&str, &str)] = &[
     ("COMMIT_EVENT", COMMIT_EVENT),
     ("TAKE_POSITIONS", TAKE_POSITIONS),
     ("TAKE_POSITIONS_ROUTED", TAKE_POSITIONS_ROUTED),
+    ("BEGIN_ADOPTED", BEGIN_ADOPTED),
+    ("BEGIN_FORK", BEGIN_FORK),
+    ("MOVE_ADOPTED", MOVE_ADOPTED),
+    ("SETTLE", SETTLE),
     ("INSERT_EVENT_ROW", INSERT_EVENT_ROW),
     ("INSERT_BLOB", INSERT_BLOB),
     ("KEEP_BASE", KEEP_BASE),
