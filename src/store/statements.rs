@@ -1,6 +1,6 @@
 //! Every SQL text of the store, once. A test prepares each of them, since nothing checks them when they are compiled.
 
-// What is the same for both but for a column that only one has: what is said of it comes in from there.
+// Statements that are the same on SQLite and PostgreSQL but for a column that only PostgreSQL has: what is said of it comes in from there.
 macro_rules! begin_adopted {
     ($column:literal, $value:literal) => {
         concat!(
