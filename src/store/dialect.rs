@@ -64,8 +64,6 @@ pub trait Dialect: Send + Sync + 'static {
     const LOCK_BLOB: Option<&'static str>;
     /// Reads whether the session was purged that a fork goes on from, and keeps others from purging it until the commit.
     const KEEP_BASE: &'static str;
-    /// Begins a session of another store.
-    const BEGIN_ADOPTED: &'static str;
     /// Begins a fork.
     const BEGIN_FORK: &'static str;
     /// Moves the head of a session of another store.

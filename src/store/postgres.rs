@@ -115,7 +115,6 @@ impl Dialect for Postgres {
     const PUT_BLOB: &'static str = sql::INSERT_BLOB;
     const LOCK_BLOB: Option<&'static str> = Some(sql::LOCK_BLOB);
     const KEEP_BASE: &'static str = sql::KEEP_BASE;
-    const BEGIN_ADOPTED: &'static str = sql::BEGIN_ADOPTED;
     const BEGIN_FORK: &'static str = sql::BEGIN_FORK;
     const MOVE_ADOPTED: &'static str = sql::MOVE_ADOPTED;
     const SETTLE: &'static str = sql::SETTLE;

@@ -130,7 +130,6 @@ impl Dialect for Sqlite {
     const PUT_BLOB: &'static str = sql::PUT_BLOB;
     const LOCK_BLOB: Option<&'static str> = None;
     const KEEP_BASE: &'static str = sql::KEEP_BASE;
-    const BEGIN_ADOPTED: &'static str = sql::BEGIN_ADOPTED;
     const BEGIN_FORK: &'static str = sql::BEGIN_FORK;
     const MOVE_ADOPTED: &'static str = sql::MOVE_ADOPTED;
     const SETTLE: &'static str = sql::SETTLE;

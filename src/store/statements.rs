@@ -1,20 +1,8 @@
 //! Every SQL text of the store, once. A test prepares each of them, since nothing checks them when they are compiled.
 
 // Statements that are the same on SQLite and PostgreSQL but for a column that only PostgreSQL has: what is said of it comes in from there.
-macro_rules! begin_adopted {
-    ($column:literal, $value:literal) => {
-        concat!(
-            "insert into session (shard, session_id, head_seq, head_hash, epoch, phase, due, origin, actions, messages, errors, \
-             tokens, created_at, updated_at, base_session, base_seq",
-            $column,
-            ") values ($1, $2, $3, $4, 0, '', false, '', 0, 0, 0, 0, $5, $5, $6, $7",
-            $value,
-            ") on conflict (shard, session_id) do nothing"
-        )
-    };
-}
 macro_rules! begin_fork {
-    ($column:literal, $value:literal) => {
+    ($column:literal, $value:expr) => {
         concat!(
             "insert into session (shard, session_id, head_seq, head_hash, epoch, created_at, updated_at, phase, due, origin, title, \
              actions, messages, errors, tokens, cost_micro_usd, base_session, base_seq",
@@ -26,7 +14,7 @@ macro_rules! begin_fork {
     };
 }
 macro_rules! move_adopted {
-    ($also:literal) => {
+    ($also:expr) => {
         concat!(
             "update session set head_seq = $3, head_hash = $4, updated_at = $5",
             $also,
@@ -35,7 +23,7 @@ macro_rules! move_adopted {
     };
 }
 macro_rules! settle {
-    ($also:literal) => {
+    ($also:expr) => {
         concat!(
             "update session set name = $3, epoch = $4, owner = $5, phase = $6, due = $7, origin = $8, title = $9, actions = $10, \
              messages = $11, errors = $12, tokens = $13, cost_micro_usd = $14, created_at = $15, updated_at = $16, hold = $17, \
@@ -196,6 +184,10 @@ pub mod common {
     pub const ADD_POSITIONS: &str = "update shard set head_pos = head_pos + $2 where shard = $1";
     /// The last position in the feed.
     pub const LAST_POSITION: &str = "select head_pos from shard where shard = $1";
+    /// Begins a session of another store, which is then moved or settled.
+    pub const BEGIN_ADOPTED: &str = "insert into session (shard, session_id, head_seq, head_hash, epoch, phase, due, origin, actions, \
+         messages, errors, tokens, created_at, updated_at, base_session, base_seq) \
+         values ($1, $2, $3, $4, 0, '', false, '', 0, 0, 0, 0, $5, $5, $6, $7) on conflict (shard, session_id) do nothing";
     /// The forks that read the events of a session, and up to which.
     pub const FORKS_OF: &str =
         "select session_id, base_seq from session where base_session = $1 and purged_at is null order by session_id";
@@ -286,6 +278,7 @@ pub mod common {
         ("EVENT_HASH", EVENT_HASH),
         ("ADD_POSITIONS", ADD_POSITIONS),
         ("LAST_POSITION", LAST_POSITION),
+        ("BEGIN_ADOPTED", BEGIN_ADOPTED),
         ("FORKS_OF", FORKS_OF),
         ("KEEPING", KEEPING),
         ("HOLD", HOLD),
@@ -390,8 +383,6 @@ pub mod sqlite {
     /// Writes an event.
     pub const INSERT_EVENT: &str = "insert into event (pos, shard, session_id, seq, event_id, kind, v, at, source, cause, \
          must_understand, body, blob, salt, hash) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
-    /// Begins a session of another store.
-    pub const BEGIN_ADOPTED: &str = begin_adopted!("", "");
     /// Begins a fork.
     pub const BEGIN_FORK: &str = begin_fork!("", "");
     /// Moves the head of a session of another store.
@@ -547,7 +538,6 @@ pub mod sqlite {
         ("HEAD_POS", HEAD_POS),
         ("MOVE_POS", MOVE_POS),
         ("INSERT_EVENT", INSERT_EVENT),
-        ("BEGIN_ADOPTED", BEGIN_ADOPTED),
         ("BEGIN_FORK", BEGIN_FORK),
         ("MOVE_ADOPTED", MOVE_ADOPTED),
         ("SETTLE", SETTLE),

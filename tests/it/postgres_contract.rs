@@ -48,9 +48,9 @@ async fn the_most_recent_sessions_are_found_without_looking_at_all_of_them() {
     let mut connection = sqlx::PgConnection::connect(&url).await.unwrap();
     // Several change in the same minute, some at the same moment.
     let fill = "insert into session (shard, session_id, head_seq, head_hash, epoch, phase, due, origin, actions, messages, errors, \
-         tokens, created_at, updated_at, updated_minute) select n % 256, gen_random_uuid(), 1, decode(repeat('00', 32), 'hex'), 0, 'ready', false, \
-         'fresh', 0, 0, 0, 0, 0, at, at / 60000000 from (select n, 1767225600000000 + (n * 7919 % 20000) / 3 * 1000000::bigint as at from \
-         generate_series(1, 20000) n) as made";
+         tokens, created_at, updated_at, updated_minute) select n % 256, gen_random_uuid(), 1, decode(repeat('00', 32), 'hex'), 0, \
+         'ready', false, 'fresh', 0, 0, 0, 0, 0, at, at / 60000000 from (select n, 1767225600000000 + \
+         (n * 7919 % 20000) / 3 * 1000000::bigint as at from generate_series(1, 20000) n) as made";
     sqlx::raw_sql(fill).execute(&mut connection).await.unwrap();
     let explain = format!("prepare it as {}; explain (costs off) execute it (51)", postgres::SESSIONS);
     let plan = sqlx::raw_sql(sqlx::AssertSqlSafe(explain)).fetch_all(&mut connection).await.unwrap();
@@ -80,14 +80,8 @@ async fn sessions_are_listed_under_the_minute_of_their_last_event_whatever_wrote
     let copy = connect(&copy_url, OpenOptions::default()).await.unwrap();
     let sessions: Vec<SessionId> = (0..40).map(|_| conformance::new_session()).collect();
     let append = async |sessions: &[SessionId], expected: Seq, bodies: &[&str], minute: i64| {
-        let appends = sessions.iter().map(|session| {
-            let at = Timestamp(minute * 60_000_000 + 59_999_999);
-            let events = bodies.iter().map(|body| NewEvent { at, ..event(body) }).collect();
-            store.append(conformance::append(*session, Expected::Exact(expected), events))
-        });
-        for appended in futures_util::future::join_all(appends).await {
-            appended.unwrap();
-        }
+        let at = Timestamp(minute * 60_000_000 + 59_999_999);
+        append_to_all(&store, sessions, expected, || bodies.iter().map(|body| NewEvent { at, ..event(body) }).collect()).await;
     };
     let first = 29_453_760;
     append(&sessions, Seq::ZERO, &["begins"], first).await;
@@ -221,18 +215,9 @@ async fn rows_travel_with_the_columns_of_their_tables_in_their_order() {
     }
 }
 
-/// Appends to many sessions at once, one event or several to each.
-async fn append_to_all(store: &SharedStore, sessions: &[SessionId], expected: Seq, count: usize) {
-    let appends = sessions.iter().map(|session| {
-        let events = (0..count).map(|index| event(&format!("{expected:?}, {index}"))).collect();
-        store.append(Append {
-            session: *session,
-            expected: Expected::Exact(expected),
-            writer: Writer::Anyone,
-            events,
-            directory: None,
-        })
-    });
+/// Appends to many sessions at once.
+async fn append_to_all(store: &SharedStore, sessions: &[SessionId], expected: Seq, events: impl Fn() -> Vec<NewEvent>) {
+    let appends = sessions.iter().map(|session| store.append(conformance::append(*session, Expected::Exact(expected), events())));
     for appended in futures_util::future::join_all(appends).await {
         appended.unwrap();
     }
@@ -256,20 +241,20 @@ async fn what_waits_is_committed_in_one_statement_and_where_tables_have_a_column
     connect(&url, OpenOptions::default()).await.unwrap().close().await;
     let before = taken_back(&mut connection).await;
     let store = connect(&url, OpenOptions::default()).await.unwrap();
-    append_to_all(&store, &sessions, Seq::ZERO, 2).await;
-    append_to_all(&store, &sessions, Seq(2), 3).await;
-    append_to_all(&store, &sessions[..1], Seq(5), 2).await;
-    append_to_all(&store, &sessions[..1], Seq(7), 1).await;
+    append_to_all(&store, &sessions, Seq::ZERO, || conformance::events(2)).await;
+    append_to_all(&store, &sessions, Seq(2), || conformance::events(3)).await;
+    append_to_all(&store, &sessions[..1], Seq(5), || conformance::events(2)).await;
+    append_to_all(&store, &sessions[..1], Seq(7), || conformance::events(1)).await;
     store.close().await;
     assert_eq!(taken_back(&mut connection).await, before);
     // As a program of tomorrow may do while this one runs.
     let store = connect(&url, OpenOptions::default()).await.unwrap();
-    append_to_all(&store, &sessions[1..], Seq(5), 1).await;
+    append_to_all(&store, &sessions[1..], Seq(5), || conformance::events(1)).await;
     sqlx::raw_sql("alter table event add column more text; alter table session add column more text")
         .execute(&mut connection)
         .await
         .unwrap();
-    append_to_all(&store, &sessions[1..], Seq(6), 1).await;
+    append_to_all(&store, &sessions[1..], Seq(6), || conformance::events(1)).await;
     assert_eq!(store.session(sessions[1]).await.unwrap().unwrap().head, Seq(7));
     store.close().await;
     assert!(taken_back(&mut connection).await > before);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use rekindle::engine::ports::Runtimes;
 use rekindle::host::runtime::local::{Isolation, LocalOptions, LocalRuntimes};
 use rekindle::session::action::Run;
-use rekindle::session::{Action, Extras};
+use rekindle::session::{Action, Extras, Observation};
 
 use super::runtime_support::{
     Local, PATIENT, eventually, input, isolations, local, local_with, metadata, request, run, told, within,
@@ -24,6 +24,15 @@ async fn begin(local: &Local, command: &str, word: &str) {
         heard.push_str(&observation.content);
         next = Action::Run(run(""));
     }
+}
+
+/// A program that says so and does not listen to the interrupt.
+const DEAF: &str = "bash -c 'trap \"\" INT; echo deaf; while :; do sleep 0.1; done'";
+
+/// What is told of a command with something deaf in it once its time is over.
+async fn past_its_time(local: &Local, command: &str) -> Observation {
+    begin(local, command, "deaf").await;
+    local.execute(Action::Run(run("")), within(300, 60_000)).await
 }
 
 #[tokio::test]
@@ -186,8 +195,7 @@ async fn a_command_past_its_time_is_interrupted() {
 async fn a_command_that_ignores_the_interrupt_is_killed() {
     let local = local(Isolation::Auto).await;
     local.ok("X=kept").await;
-    begin(&local, "bash -c 'trap \"\" INT; echo deaf; while :; do sleep 0.1; done'", "deaf").await;
-    let deaf = local.execute(Action::Run(run("")), within(300, 60_000)).await;
+    let deaf = past_its_time(&local, DEAF).await;
     assert_eq!(told(&deaf).0, -1);
     assert!(metadata(&deaf).suffix.ends_with("ended with exit code 137.]"), "{}", metadata(&deaf).suffix);
     assert_eq!(local.ok("echo $X").await, "kept");
@@ -197,8 +205,7 @@ async fn a_command_that_ignores_the_interrupt_is_killed() {
 async fn how_a_killed_program_ended_is_told_also_by_a_shell_that_takes_its_time() {
     let local = local(Isolation::Auto).await;
     local.ok("mkfifo never; exec 9<>never; slowly() { local code=$?; read -t 0.1 -u 9; return $code; }").await;
-    begin(&local, "bash -c 'trap \"\" INT; echo deaf; while :; do sleep 0.1; done'; slowly", "deaf").await;
-    let deaf = local.execute(Action::Run(run("")), within(300, 60_000)).await;
+    let deaf = past_its_time(&local, &format!("{DEAF}; slowly")).await;
     assert!(metadata(&deaf).suffix.ends_with("ended with exit code 137.]"), "{}", metadata(&deaf).suffix);
 }
 
@@ -206,8 +213,7 @@ async fn how_a_killed_program_ended_is_told_also_by_a_shell_that_takes_its_time(
 async fn a_shell_that_ignores_the_interrupt_is_replaced() {
     let local = local(Isolation::Auto).await;
     local.ok("mkdir d; cd d").await;
-    begin(&local, "trap '' INT; echo deaf; while :; do :; done", "deaf").await;
-    let deaf = local.execute(Action::Run(run("")), within(300, 60_000)).await;
+    let deaf = past_its_time(&local, "trap '' INT; echo deaf; while :; do :; done").await;
     assert_eq!(told(&deaf).0, -1);
     assert!(metadata(&deaf).suffix.contains("It was restarted in /workspace/d;"), "{}", metadata(&deaf).suffix);
     assert_eq!(local.ok("pwd").await, "/workspace/d");

@@ -235,7 +235,7 @@ where
 
     /// Makes the row of a session that was not here.
     async fn begin(&mut self, session: SessionId, base: Option<Base>, stand: Stand, at: Timestamp) -> Result<(), Failure> {
-        let insert = statement(D::BEGIN_ADOPTED)
+        let insert = statement(sql::BEGIN_ADOPTED)
             .bind(self.shard)
             .bind(session.as_uuid())
             .bind(stored(stand.head.0))

@@ -102,8 +102,13 @@ pub const HEAD_LOCKED: &str = "select session_id, head_seq, head_hash, epoch, pu
 pub const HEADS_ROUTED: &str = "select session_id, head_seq, head_hash, epoch, purged_at is not null from session \
      where shard = $1 and session_id = any($2::uuid[])";
 
-// Whoever writes `updated_at` writes its minute as well: counted by the database (a generated column), it is parsed and planned anew in
-// every statement.
+/// The minute of a moment, which whoever writes `updated_at` writes as `updated_minute`: counted by the database (a generated column), it
+/// is parsed and planned anew in every statement.
+macro_rules! minute_of {
+    ($at:literal) => {
+        concat!("cast(", $at, " as bigint) / 60000000")
+    };
+}
 macro_rules! columns_of_begun {
     () => {
         "shard, session_id, head_seq, head_hash, epoch, owner, created_at, updated_at, phase, due, origin, title, actions, \
@@ -115,26 +120,49 @@ macro_rules! begin_sessions {
         concat!("insert into session (", columns_of_begun!(), ", updated_minute) ")
     };
 }
+macro_rules! begun_as_columns {
+    () => {
+        concat!(
+            "unnest($1::integer[], $2::uuid[], $3::bigint[], $4::bytea[], $5::bigint[], $6::uuid[], $7::bigint[], $8::bigint[], \
+             $9::text[], $10::boolean[], $11::text[], $12::text[], $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint[], \
+             $17::bigint[]) as new (",
+            columns_of_begun!(),
+            ")"
+        )
+    };
+}
 /// Begins sessions.
-pub const BEGIN_SESSIONS: &str = concat!(
+pub const BEGIN_SESSIONS: &str =
+    concat!(begin_sessions!(), "select new.*, ", minute_of!("new.updated_at"), " from ", begun_as_columns!());
+/// The same for sessions of the shard `$18`; that its row takes part is what lets the whole be sent to the worker that has it.
+pub const BEGIN_SESSIONS_ROUTED: &str = concat!(
     begin_sessions!(),
-    "select new.*, new.updated_at / 60000000 from unnest($1::integer[], $2::uuid[], $3::bigint[], $4::bytea[], $5::bigint[], \
-     $6::uuid[], $7::bigint[], $8::bigint[], $9::text[], $10::boolean[], $11::text[], $12::text[], $13::bigint[], $14::bigint[], \
-     $15::bigint[], $16::bigint[], $17::bigint[]) as new (",
-    columns_of_begun!(),
-    ")"
+    "select shard.shard, new.session_id, new.head_seq, new.head_hash, new.epoch, new.owner, new.created_at, new.updated_at, \
+     new.phase, new.due, new.origin, new.title, new.actions, new.messages, new.errors, new.tokens, new.cost_micro_usd, ",
+    minute_of!("new.updated_at"),
+    " from shard, ",
+    begun_as_columns!(),
+    " where shard.shard = $18"
 );
 
 macro_rules! move_heads {
     () => {
-        "update session set head_seq = moved.head_seq, head_hash = moved.head_hash, updated_at = moved.updated_at, \
-         updated_minute = moved.updated_at / 60000000, epoch = moved.epoch, owner = coalesce(moved.owner, session.owner), \
-         phase = coalesce(moved.phase, session.phase), \
-         due = coalesce(moved.due, session.due), origin = coalesce(moved.origin, session.origin), \
-         title = case when moved.phase is null then session.title else moved.title end, \
-         actions = coalesce(moved.actions, session.actions), messages = coalesce(moved.messages, session.messages), \
-         errors = coalesce(moved.errors, session.errors), tokens = coalesce(moved.tokens, session.tokens), \
-         cost_micro_usd = case when moved.phase is null then session.cost_micro_usd else moved.cost_micro_usd end "
+        concat!(
+            "update session set head_seq = moved.head_seq, head_hash = moved.head_hash, updated_at = moved.updated_at, \
+             updated_minute = ",
+            minute_of!("moved.updated_at"),
+            ", epoch = moved.epoch, owner = coalesce(moved.owner, session.owner), phase = coalesce(moved.phase, session.phase), \
+             due = coalesce(moved.due, session.due), origin = coalesce(moved.origin, session.origin), \
+             title = case when moved.phase is null then session.title else moved.title end, \
+             actions = coalesce(moved.actions, session.actions), messages = coalesce(moved.messages, session.messages), \
+             errors = coalesce(moved.errors, session.errors), tokens = coalesce(moved.tokens, session.tokens), \
+             cost_micro_usd = case when moved.phase is null then session.cost_micro_usd else moved.cost_micro_usd end "
+        )
+    };
+}
+macro_rules! stands_where_seen {
+    () => {
+        "session.session_id = moved.session_id and session.head_seq = moved.old_seq and session.epoch = moved.old_epoch"
     };
 }
 macro_rules! move_sessions {
@@ -142,35 +170,16 @@ macro_rules! move_sessions {
         concat!(
             move_heads!(),
             "from unnest($1::integer[], $2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bytea[], $7::bigint[], \
-         $8::bigint[], $9::uuid[], $10::text[], $11::boolean[], $12::text[], $13::text[], $14::bigint[], $15::bigint[], \
-         $16::bigint[], $17::bigint[], $18::bigint[]) as moved (shard, session_id, old_seq, old_epoch, head_seq, head_hash, \
-         updated_at, epoch, owner, phase, due, origin, title, actions, messages, errors, tokens, cost_micro_usd) "
+             $8::bigint[], $9::uuid[], $10::text[], $11::boolean[], $12::text[], $13::text[], $14::bigint[], $15::bigint[], \
+             $16::bigint[], $17::bigint[], $18::bigint[]) as moved (shard, session_id, old_seq, old_epoch, head_seq, head_hash, \
+             updated_at, epoch, owner, phase, due, origin, title, actions, messages, errors, tokens, cost_micro_usd) "
         )
     };
 }
-/// The same for sessions of the shard `$18`; that its row takes part is what lets the whole be sent to the worker that has it.
-pub const BEGIN_SESSIONS_ROUTED: &str = concat!(
-    begin_sessions!(),
-    "select shard.shard, new.session_id, new.head_seq, new.head_hash, new.epoch, new.owner, new.created_at, new.updated_at, \
-     new.phase, new.due, new.origin, new.title, new.actions, new.messages, new.errors, new.tokens, new.cost_micro_usd, \
-     new.updated_at / 60000000 \
-     from shard, unnest($1::integer[], $2::uuid[], $3::bigint[], $4::bytea[], $5::bigint[], $6::uuid[], $7::bigint[], \
-     $8::bigint[], $9::text[], $10::boolean[], $11::text[], $12::text[], $13::bigint[], $14::bigint[], $15::bigint[], \
-     $16::bigint[], $17::bigint[]) as new (shard, session_id, head_seq, head_hash, epoch, owner, created_at, updated_at, phase, \
-     due, origin, title, actions, messages, errors, tokens, cost_micro_usd) where shard.shard = $18"
-);
 /// Moves the heads of sessions that still stand where they were seen.
-pub const MOVE_SESSIONS: &str = concat!(
-    move_sessions!(),
-    "where session.shard = moved.shard and session.session_id = moved.session_id and session.head_seq = moved.old_seq \
-     and session.epoch = moved.old_epoch"
-);
+pub const MOVE_SESSIONS: &str = concat!(move_sessions!(), "where session.shard = moved.shard and ", stands_where_seen!());
 /// The same for sessions of the shard `$19`.
-pub const MOVE_SESSIONS_ROUTED: &str = concat!(
-    move_sessions!(),
-    "where session.shard = $19 and session.session_id = moved.session_id and session.head_seq = moved.old_seq \
-     and session.epoch = moved.old_epoch"
-);
+pub const MOVE_SESSIONS_ROUTED: &str = concat!(move_sessions!(), "where session.shard = $19 and ", stands_where_seen!());
 
 macro_rules! event_columns_of_table {
     () => {
@@ -201,8 +210,9 @@ macro_rules! commit_batch {
             move_heads!(),
             "from unnest($1::session[], $2::bigint[], $3::bigint[]) as moved (",
             session_columns_of_table!(),
-            ", old_seq, old_epoch) where session.shard = moved.shard and session.session_id = moved.session_id \
-             and session.head_seq = moved.old_seq and session.epoch = moved.old_epoch returning 1), ",
+            ", old_seq, old_epoch) where session.shard = moved.shard and ",
+            stands_where_seen!(),
+            " returning 1), ",
             $begin,
             "taken as (update shard set head_pos = shard.head_pos + wanted.count \
              from unnest($4::integer[], $5::bigint[]) as wanted (shard, count) where shard.shard = wanted.shard \
@@ -231,7 +241,9 @@ pub const COMMIT_AT_ONCE: &str = commit_batch!(
         begin_sessions!(),
         "select ",
         columns_of_begun!(),
-        ", updated_at / 60000000 from unnest($9::session[]) returning 1), "
+        ", ",
+        minute_of!("updated_at"),
+        " from unnest($9::session[]) returning 1), "
     ),
     "and (select count(*) from begun) = $10 "
 );
@@ -239,13 +251,16 @@ pub const COMMIT_AT_ONCE: &str = commit_batch!(
 pub const COMMIT_MOVES: &str = commit_batch!("", "");
 macro_rules! move_one_session {
     () => {
-        "with moved as (update session set head_seq = $3, head_hash = $4, updated_at = $5, \
-         updated_minute = cast($5 as bigint) / 60000000, epoch = $6, \
-         owner = coalesce($7, owner), phase = coalesce($8, phase), due = coalesce($9, due), origin = coalesce($10, origin), \
-         title = case when $8 is null then title else $11 end, actions = coalesce($12, actions), \
-         messages = coalesce($13, messages), errors = coalesce($14, errors), tokens = coalesce($15, tokens), \
-         cost_micro_usd = case when $8 is null then cost_micro_usd else $16 end \
-         where shard = $1 and session_id = $2 and head_seq = $17 and epoch = $18 returning 1), "
+        concat!(
+            "with moved as (update session set head_seq = $3, head_hash = $4, updated_at = $5, updated_minute = ",
+            minute_of!("$5"),
+            ", epoch = $6, \
+             owner = coalesce($7, owner), phase = coalesce($8, phase), due = coalesce($9, due), origin = coalesce($10, origin), \
+             title = case when $8 is null then title else $11 end, actions = coalesce($12, actions), \
+             messages = coalesce($13, messages), errors = coalesce($14, errors), tokens = coalesce($15, tokens), \
+             cost_micro_usd = case when $8 is null then cost_micro_usd else $16 end \
+             where shard = $1 and session_id = $2 and head_seq = $17 and epoch = $18 returning 1), "
+        )
     };
 }
 /// The same for one session that is there already: no session at that place, nothing written.
@@ -283,14 +298,12 @@ pub const TAKE_POSITIONS: &str = "update shard set head_pos = shard.head_pos + t
 /// Takes positions in the feed of one shard.
 pub const TAKE_POSITIONS_ROUTED: &str = "update shard set head_pos = head_pos + $2 where shard = $1 returning shard, head_pos";
 
-/// Begins a session of another store.
-pub const BEGIN_ADOPTED: &str = begin_adopted!(", updated_minute", ", cast($5 as bigint) / 60000000");
 /// Begins a fork.
-pub const BEGIN_FORK: &str = begin_fork!(", updated_minute", ", cast($6 as bigint) / 60000000");
+pub const BEGIN_FORK: &str = begin_fork!(", updated_minute", concat!(", ", minute_of!("$6")));
 /// Moves the head of a session of another store.
-pub const MOVE_ADOPTED: &str = move_adopted!(", updated_minute = cast($5 as bigint) / 60000000");
+pub const MOVE_ADOPTED: &str = move_adopted!(concat!(", updated_minute = ", minute_of!("$5")));
 /// Makes a session what it is in another store.
-pub const SETTLE: &str = settle!(", updated_minute = cast($16 as bigint) / 60000000");
+pub const SETTLE: &str = settle!(concat!(", updated_minute = ", minute_of!("$16")));
 /// Writes an event of another store, as it is there.
 pub const INSERT_EVENT_ROW: &str = "insert into event (pos, shard, session_id, seq, event_id, kind, v, at, source, cause, \
      must_understand, body, blob, salt, digest, hash) \
@@ -475,7 +488,6 @@ pub const ALL: &[(&str, &str)] = &[
     ("COMMIT_EVENT", COMMIT_EVENT),
     ("TAKE_POSITIONS", TAKE_POSITIONS),
     ("TAKE_POSITIONS_ROUTED", TAKE_POSITIONS_ROUTED),
-    ("BEGIN_ADOPTED", BEGIN_ADOPTED),
     ("BEGIN_FORK", BEGIN_FORK),
     ("MOVE_ADOPTED", MOVE_ADOPTED),
     ("SETTLE", SETTLE),
